@@ -1,0 +1,278 @@
+//! What weir-control tells weir-proxy, and what it hears back.
+//!
+//! The proxy faces the Internet without privileges and reads no configuration file: everything it
+//! works with arrives over one unix stream socket. weir-control sends [`ToProxy`] messages; a
+//! message may carry file descriptors (`SCM_RIGHTS`, unix(7)): listening sockets and the sealed
+//! memory that holds the compiled lists. The proxy answers with [`FromProxy`].
+//!
+//! Framing: a four-byte big-endian length, then that many bytes of JSON. Descriptors ride on the
+//! first byte of the frame that names them. A frame is at most [`MAX_FRAME`] bytes.
+
+pub mod sealed;
+mod transport;
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use weir_abi::Class;
+use weir_policy::PolicySpec;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+pub use transport::{Channel, Error, MAX_DESCRIPTORS, Receiver, Sender};
+
+/// Largest frame that either side accepts, in bytes.
+pub const MAX_FRAME: usize = 16 << 20;
+/// Version of the messages; both sides refuse another one, with a message that names both.
+pub const VERSION: u32 = 1;
+
+/// From weir-control to weir-proxy.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ToProxy {
+    /// Switch to this state at once; answered by [`FromProxy::Ready`] or [`FromProxy::Refused`].
+    Generation(Box<Generation>),
+    /// Stop accepting, finish what is open within `grace`, then exit with status 0.
+    Drain {
+        /// How long open connections may go on.
+        grace: Duration,
+    },
+}
+
+/// From weir-proxy to weir-control.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum FromProxy {
+    /// First message on the socket.
+    Hello {
+        /// [`VERSION`] of the sender.
+        version: u32,
+        /// Process id of the proxy.
+        pid: u32,
+    },
+    /// The generation is in force for every new connection and request.
+    Ready {
+        /// [`Generation::number`].
+        generation: u64,
+    },
+    /// The generation could not be used; the one before stays in force.
+    Refused {
+        /// [`Generation::number`].
+        generation: u64,
+        /// What is wrong and what to do about it.
+        why: String,
+    },
+    /// A decision or a refusal, for the audit log.
+    Event(Box<Event>),
+    /// Sent every second: the sign of life.
+    Heartbeat(Counts),
+}
+
+/// A complete state of the proxy plane.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Generation {
+    /// Grows by one with each published state; the same number names the kernel's tables.
+    pub number: u64,
+    /// What each attached descriptor is, in the order in which they are attached.
+    pub descriptors: Vec<Descriptor>,
+    /// The services and what stands behind them.
+    pub services: Vec<Service>,
+    /// Peers (load balancers) whose PROXY protocol v2 header is believed.
+    #[serde(default)]
+    pub proxy_protocol_from: Vec<ipnet::IpNet>,
+    /// Name of this appliance, sent upstream as `X-MS-Proxy`.
+    pub appliance: String,
+}
+
+impl Generation {
+    /// Puts each attached descriptor beside what this generation says that it is. When the counts
+    /// differ all of them are closed.
+    pub fn attach(&self, descriptors: Vec<OwnedFd>) -> Result<Vec<(Descriptor, OwnedFd)>, Error> {
+        if self.descriptors.len() != descriptors.len() {
+            return Err(Error::DescriptorCount {
+                named: self.descriptors.len(),
+                attached: descriptors.len(),
+            });
+        }
+        Ok(self.descriptors.iter().cloned().zip(descriptors).collect())
+    }
+}
+
+/// What a descriptor attached to a [`Generation`] is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Descriptor {
+    /// A listening TCP socket, bound to the service's own address. A listener that the proxy holds
+    /// already for the same address is kept, and the attached copy closed.
+    Listener {
+        /// Name of the service.
+        service: String,
+        /// The address it is bound to.
+        address: SocketAddr,
+    },
+    /// Sealed memory (memfd) with the compiled lists: `weir_tables::Lists::from_bytes`.
+    Lists {
+        /// Length in bytes.
+        length: u64,
+    },
+}
+
+/// A federation service that Weir fronts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Service {
+    /// Name from the configuration.
+    pub name: String,
+    /// Host names, lower case, without port. The first is the service's own.
+    pub hosts: Vec<String>,
+    /// Host names that are spliced by SNI, without decryption, for managed and bypass sources.
+    #[serde(default)]
+    pub tunnel: Vec<String>,
+    /// The servers behind it.
+    pub upstream: Upstream,
+    /// Certificates for `hosts`; chosen by SNI.
+    pub certificates: Vec<Certificate>,
+    /// Offer HTTP/1.1 only (services with Windows authentication: NTLM cannot ride on h2).
+    #[serde(default)]
+    pub http1_only: bool,
+    /// Rules and settings of the proxy plane.
+    pub policy: PolicySpec,
+}
+
+/// What stands behind a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// Whether it is a proxy of the sign-in server's own kind, or the sign-in server itself.
+    pub kind: UpstreamKind,
+    /// Addresses to connect to, tried in order.
+    pub servers: Vec<SocketAddr>,
+    /// Server name sent in the TLS handshake and checked in the certificate.
+    pub server_name: String,
+    /// PEM of the authorities that the upstream's certificate must chain to; the system's when absent.
+    pub ca: Option<String>,
+}
+
+/// What stands behind a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpstreamKind {
+    /// A Web Application Proxy: it maps MEX and sets the `X-MS-*` headers itself.
+    Wap,
+    /// AD FS itself: Weir maps `mex` to `proxymex` and sets the headers (MS-ADFSPIP 3.11.5).
+    Adfs,
+    /// A server that knows no proxy of its own kind; forwarded as it is.
+    Plain,
+}
+
+/// A certificate chain and its private key, both PEM. Wiped when dropped, never logged.
+#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct Certificate {
+    /// Leaf first.
+    pub chain: String,
+    /// PKCS#8, SEC1 or PKCS#1.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Certificate(..)")
+    }
+}
+
+/// What the proxy counts; since its start, never reset.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// Requests decided.
+    pub requests: u64,
+    /// TLS handshakes that failed.
+    pub handshakes_failed: u64,
+    /// Connections spliced without decryption.
+    pub tunnelled: u64,
+    /// Requests refused before policy (malformed, wrong host, too large).
+    pub refused: u64,
+    /// Events that were lost because the socket to weir-control was full.
+    pub events_lost: u64,
+}
+
+/// One decision of the proxy plane, as it stands in the audit log. Never holds a token, a password,
+/// a cookie or a query string.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When it was decided; RFC 3339, UTC, milliseconds.
+    pub time: String,
+    /// Reference id, shown on block pages and in faults: 16 lower-case hexadecimal digits.
+    pub id: String,
+    /// What decided.
+    pub kind: EventKind,
+    /// Generation that was in force.
+    pub generation: u64,
+    /// Service, when one was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// TCP peer (or what a trusted hop said), with its port.
+    pub peer: SocketAddr,
+    /// The source that policy judged, where it is not the peer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective_source: Option<std::net::IpAddr>,
+    /// Class of the effective source.
+    pub class: Class,
+    /// List that gave the class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list: Option<String>,
+    /// Method of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Host of the request, or SNI of the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Normalised path, without the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Flow kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<String>,
+    /// Client kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// Relying party.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relying_party: Option<String>,
+    /// User where stated, not verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stated_user: Option<String>,
+    /// pass, redirect, block or step-up; refuse for what never reached policy.
+    pub decision: String,
+    /// The rule that made the decision, `SET/NAME`; for refusals what was wrong.
+    pub rule: String,
+    /// Reason in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Status that the client got.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Correlation id of the client (`client-request-id`), if it sent one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_request_id: Option<String>,
+    /// From the first byte of the request to the decision, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided_in_us: Option<u64>,
+}
+
+/// What an [`Event`] tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A request was judged.
+    Request,
+    /// A connection was spliced, or refused, by its SNI.
+    Tunnel,
+    /// Something was refused before policy: malformed, unknown host, too large, no SNI.
+    Refused,
+    /// The upstream failed: the request was decided, but got no answer.
+    Upstream,
+}

@@ -1,0 +1,109 @@
+//! Weir's own answers, each fit for the asker (DESIGN 3): a SOAP fault for WS-Trust, plain text for
+//! MEX, a JSON error for token calls, an accessible page for people.
+//!
+//! An answer never repeats a parameter or a body of the request, except `wsa:MessageID`, escaped. It is
+//! never empty, never cached, and never a 307 or 308, which would carry a password along.
+
+mod page;
+mod soap;
+mod text;
+
+use crate::facts::REDIRECTS_COOKIE;
+use crate::{Decision, DecisionKind, Facts, Flow, Refusal};
+
+/// An answer that Weir gives itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers, names in lower case; no `content-length`.
+    pub headers: Vec<(&'static str, String)>,
+    /// Body; never empty.
+    pub body: String,
+}
+
+/// The answer to a blocked request: a SOAP fault, an OAuth error, a page or text, by flow.
+/// `reference` is the reference id (16 hexadecimal digits), also found in the audit log.
+pub fn block(facts: &Facts, decision: &Decision, reference: &str) -> Answer {
+    let status = decision.status.unwrap_or(403);
+    let reason = &*decision.reason;
+    match facts.flow {
+        Flow::Active => soap::fault(status, facts.soap.as_ref(), reason, reference),
+        Flow::OauthToken => text::oauth_error(status, reason, reference),
+        Flow::Mex | Flow::Device | Flow::Internal | Flow::Other | Flow::Metadata => {
+            text::plain(status, reason, reference)
+        }
+        Flow::Passive | Flow::OauthBrowser | Flow::SignOut | Flow::Asset => {
+            page::blocked(status, reason, reference)
+        }
+    }
+}
+
+/// The answer to a redirected request. `query` is the raw query of the request. `None` when the
+/// decision is no redirect.
+pub fn redirect(facts: &Facts, decision: &Decision, query: Option<&str>) -> Option<Answer> {
+    let (DecisionKind::Redirect, Some(target)) = (decision.kind, &decision.target) else {
+        return None;
+    };
+    let status = if decision.status == Some(302) {
+        302
+    } else {
+        303
+    };
+    let count = facts.redirects.saturating_add(1);
+    // `None`: the browser may come back from the reverse proxy's site by a form. Secure and `__Host-`
+    // keep others from setting it.
+    let cookie =
+        format!("{REDIRECTS_COOKIE}={count}; Path=/; Max-Age=60; Secure; HttpOnly; SameSite=None");
+    let mut answer = text::plain_body(status, "Go on at the reverse proxy.\n".to_owned());
+    answer
+        .headers
+        .push(("location", target.fill(&facts.path, query)));
+    answer.headers.push(("set-cookie", cookie));
+    answer
+        .headers
+        .push(("referrer-policy", "no-referrer".to_owned()));
+    Some(answer)
+}
+
+/// The answer to a request that was refused before any rule was asked (also for the proxy's own
+/// refusals: 413, 421, 502 ...).
+pub fn refuse(refusal: &Refusal, reference: &str) -> Answer {
+    let mut why = refusal.why.to_string();
+    if let Some(first) = why.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text::plain(
+        refusal.status,
+        &format!("{}.", why.trim_end_matches('.')),
+        reference,
+    )
+}
+
+/// Headers of every answer.
+fn common(content_type: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("content-type", content_type.to_owned()),
+        ("cache-control", "no-store".to_owned()),
+        ("x-content-type-options", "nosniff".to_owned()),
+    ]
+}
+
+/// Text for HTML and XML, in elements and in quoted attributes; characters that XML 1.0 forbids become
+/// spaces.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '\u{fffe}' | '\u{ffff}' => escaped.push(' '),
+            control if control.is_control() => escaped.push(' '),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,39 @@
+//! The SOAP 1.2 fault for a blocked WS-Trust request (SOAP 1.2 part 1, 5.4; WS-Addressing SOAP
+//! binding 6).
+//!
+//! The subcode is `RequestFailed`, not `FailedAuthentication`: the latter makes applications ask for the
+//! password again, until the account is locked. With HTTP 403 real clients show the reason text.
+
+use super::{Answer, common, escape};
+use crate::{Soap, TrustVersion};
+
+pub(super) fn fault(status: u16, soap: Option<&Soap>, reason: &str, reference: &str) -> Answer {
+    let trust = match soap.map(|soap| soap.version).unwrap_or_default() {
+        TrustVersion::V2005 => "http://schemas.xmlsoap.org/ws/2005/02/trust",
+        TrustVersion::V13 => "http://docs.oasis-open.org/ws-sx/ws-trust/200512",
+    };
+    let relates_to = soap
+        .and_then(|soap| soap.message_id.as_deref())
+        .map(|id| format!("<a:RelatesTo>{}</a:RelatesTo>", escape(id)))
+        .unwrap_or_default();
+    let reason = escape(reason);
+    let reference = escape(reference);
+    let body = format!(
+        "<s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\" \
+         xmlns:a=\"http://www.w3.org/2005/08/addressing\">\
+         <s:Header>\
+         <a:Action s:mustUnderstand=\"1\">http://www.w3.org/2005/08/addressing/soap/fault</a:Action>\
+         {relates_to}\
+         </s:Header>\
+         <s:Body><s:Fault>\
+         <s:Code><s:Value>s:Sender</s:Value>\
+         <s:Subcode><s:Value xmlns:wst=\"{trust}\">wst:RequestFailed</s:Value></s:Subcode></s:Code>\
+         <s:Reason><s:Text xml:lang=\"en\">{reason} Reference: {reference}</s:Text></s:Reason>\
+         </s:Fault></s:Body></s:Envelope>"
+    );
+    Answer {
+        status,
+        headers: common("application/soap+xml; charset=utf-8"),
+        body,
+    }
+}

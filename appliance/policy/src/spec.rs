@@ -1,0 +1,153 @@
+//! The policy as an administrator states it, before it is compiled.
+//!
+//! These types are what the configuration file holds (TOML) and what travels to the proxy (JSON).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Policy of one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicySpec {
+    /// Name of the service.
+    pub service: String,
+    /// How requests are recognised: a preset's name, such as `adfs`.
+    pub profile: String,
+    /// Built-in rule set at the end of the list.
+    pub rule_set: RuleSetName,
+    /// Row "Outlook" of the default policy; each rule set has its own default.
+    #[serde(default)]
+    pub outlook: Option<OutlookSetting>,
+    /// Row "Windows logon" of the default policy.
+    #[serde(default)]
+    pub windows_logon: WindowsLogonSetting,
+    /// Where unmanaged browsers are sent: an absolute https URL with at most one `{query}` slot
+    /// ([`crate::Template`]).
+    #[serde(default)]
+    pub reverse_proxy: Option<String>,
+    /// The administrator's rules, in front of the built-in set; first match wins.
+    #[serde(default)]
+    pub rules: Vec<RuleSpec>,
+    /// Rules that are skipped, by full name (`SET/NAME`).
+    #[serde(default)]
+    pub switched_off: Vec<String>,
+    /// Applications by name.
+    #[serde(default)]
+    pub applications: BTreeMap<String, ApplicationSpec>,
+}
+
+/// The built-in rule sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RuleSetName {
+    /// The table that commercial auth proxies document.
+    #[serde(rename = "office365")]
+    Office365,
+    /// The same, without what anyone can forge.
+    #[serde(rename = "office365-strict")]
+    Office365Strict,
+}
+
+/// What happens to Outlook from unmanaged sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutlookSetting {
+    /// A User-Agent is believed (it can be forged).
+    Pass,
+    /// Only Outlook that Exchange Online relays is believed.
+    RelayOnly,
+    /// Outlook is a native application like any other.
+    Block,
+}
+
+/// What happens to Windows logon from unmanaged sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WindowsLogonSetting {
+    /// Blocked like any native application.
+    #[default]
+    Block,
+    /// Let through on the named endpoints (it can be forged).
+    Pass,
+}
+
+/// A named set of relying parties and host names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplicationSpec {
+    /// WS-Federation realms, SAML entity ids, OAuth client ids.
+    #[serde(default)]
+    pub relying_parties: Vec<String>,
+    /// Host names.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+}
+
+/// A rule of the administrator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSpec {
+    /// Unique among the administrator's rules.
+    pub name: String,
+    /// All conditions must hold; an empty table matches everything.
+    #[serde(default)]
+    pub when: WhenSpec,
+    /// What is done.
+    pub then: ThenSpec,
+}
+
+/// Conditions; each may be one value or several, of which any may match.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WhenSpec {
+    /// Classes of the effective source; `relay` matches what a relay passes on, besides the class of
+    /// whoever stands behind it.
+    pub class: Values,
+    /// Names of lists that gave the class.
+    pub list: Values,
+    /// Prefixes that hold the effective source.
+    pub source: Values,
+    /// Flow kinds.
+    pub flow: Values,
+    /// Client kinds.
+    pub client: Values,
+    /// Host names.
+    pub host: Values,
+    /// Relying parties.
+    pub relying_party: Values,
+    /// Applications.
+    pub application: Values,
+    /// Users: `name@domain`, or `@domain` for all of a domain. A user is certain on flow `active` alone,
+    /// where the password and the name travel in the same message. A user who is merely stated
+    /// (`username`, `login_hint`, a form) is unknown: such a rule restricts everyone on that flow, and
+    /// passes nobody.
+    pub user: Values,
+    /// Matches when the conditions inside do not.
+    pub not: Option<Box<WhenSpec>>,
+}
+
+/// One value or several.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Values {
+    /// The condition is absent.
+    #[default]
+    Absent,
+    /// `class = "managed"`
+    One(String),
+    /// `class = ["managed", "bypass"]`
+    Many(Vec<String>),
+}
+
+/// What a rule does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThenSpec {
+    /// pass, redirect or block.
+    pub decision: String,
+    /// Words for the person who is blocked and for the audit log.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Another redirect target than the service's `reverse_proxy`.
+    #[serde(default)]
+    pub target: Option<String>,
+}

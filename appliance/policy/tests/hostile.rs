@@ -1,0 +1,265 @@
+//! What an attacker sends: paths that servers read differently, and bodies made to exhaust.
+
+mod common;
+
+use common::{MANAGED, Request, compile, msal, strict};
+use proptest::prelude::*;
+use weir_policy::{DecisionKind, Flow, Said};
+
+const INTERNAL: [&str; 6] = [
+    "/adfs/proxy/establishtrust",
+    "/adfs/backendproxytls",
+    "/adfs/services/trust/proxymex",
+    "/adfs/services/trust/2005/windowstransport",
+    "/adfs/services/trust/13/kerberosmixed",
+    "/adfs/ls/federationserverservice.asmx",
+];
+
+/// Reads a path as the most careless server would: decodes until nothing changes, takes backslashes
+/// for slashes, drops parameters, trailing dots and blanks, resolves dot segments, folds case and the
+/// full-width forms of Unicode.
+fn careless(raw: &str) -> String {
+    let mut text = raw.to_owned();
+    for _ in 0..8 {
+        let bytes = text.as_bytes();
+        let (mut out, mut at) = (Vec::new(), 0);
+        while at < bytes.len() {
+            let pair = bytes
+                .get(at + 1..at + 3)
+                .and_then(|pair| std::str::from_utf8(pair).ok());
+            match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+                Some(byte) if bytes[at] == b'%' => {
+                    out.push(byte);
+                    at += 3;
+                }
+                _ => {
+                    out.push(bytes[at]);
+                    at += 1;
+                }
+            }
+        }
+        text = String::from_utf8_lossy(&out).into_owned();
+    }
+    let folded: String = text
+        .chars()
+        .map(|character| match u32::from(character) {
+            code @ 0xff01..=0xff5e => char::from_u32(code - 0xfee0).unwrap_or(character),
+            _ => character,
+        })
+        .collect();
+    let mut segments: Vec<String> = Vec::new();
+    for segment in folded.to_lowercase().split(['/', '\\']) {
+        let name = segment
+            .split([';', '?', '#', '\0', ':'])
+            .next()
+            .unwrap_or_default();
+        match name.trim() {
+            ".." => {
+                segments.pop();
+            }
+            name if name.trim_end_matches(['.', ' ']).is_empty() => {}
+            name => segments.push(name.trim_end_matches(['.', ' ']).to_owned()),
+        }
+    }
+    format!("/{}", segments.join("/"))
+}
+
+fn disguised() -> impl Strategy<Value = String> {
+    let disguise = |character: char| {
+        let hex = format!("{:02x}", u32::from(character));
+        let mut ways = vec![
+            character.to_string(),
+            character.to_ascii_uppercase().to_string(),
+            format!("%{hex}"),
+            format!("%25{hex}"),
+            format!("%2525{hex}"),
+        ];
+        if character == '/' {
+            ways.extend(
+                [
+                    "//",
+                    "\\",
+                    "%5c",
+                    "/./",
+                    "/x/../",
+                    "/x/%2e%2e/",
+                    "/x/..;/",
+                    ";a/",
+                    "./",
+                    "%20/",
+                    "/x%5c..%5c",
+                    "%3f/",
+                ]
+                .map(str::to_owned),
+            );
+        }
+        if character.is_ascii_alphabetic() {
+            let wide = char::from_u32(u32::from(character) + 0xfee0).expect("a full-width form");
+            let mut buffer = [0; 4];
+            ways.push(
+                wide.encode_utf8(&mut buffer)
+                    .bytes()
+                    .map(|byte| format!("%{byte:02x}"))
+                    .collect::<Vec<_>>()
+                    .concat(),
+            );
+        }
+        ways
+    };
+    (
+        prop::sample::select(INTERNAL.to_vec()),
+        prop::collection::vec((0..10u8, any::<prop::sample::Index>()), 64),
+        prop::sample::select(vec![
+            "", "/", ".", "%20", ";x", "%00", "::$DATA", "%3f", "%23", "/.", "%2e", "?",
+        ]),
+    )
+        .prop_map(move |(path, choices, tail)| {
+            let mut raw = String::new();
+            for (character, (dice, index)) in path.chars().zip(choices) {
+                let ways = disguise(character);
+                raw.push_str(if dice < 7 {
+                    &ways[0]
+                } else {
+                    index.get(&ways[..]).as_str()
+                });
+            }
+            raw + tail
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn no_disguise_of_an_internal_path_passes(target in disguised()) {
+        passes_nothing_internal(&target)?;
+    }
+
+    #[test]
+    fn nothing_that_passes_can_be_read_as_an_internal_path(
+        pieces in prop::collection::vec(prop::sample::select(vec![
+            "/adfs", "/ls", "/portal/css", "/proxy", "/..", "/%2e%2e", "/.", "\\..", ";/..", "//",
+            "/services/trust", "/mex", "/2005", "/usernamemixed", "/windowstransport", "%2f", "%5c",
+            "%252e%252e", ".", "%20", "/x.css", "/oauth2/token", "%3b", "~1", "/federationserverservice.asmx",
+        ]), 1..8)
+    ) {
+        passes_nothing_internal(&format!("/adfs{}", pieces.concat()))?;
+        passes_nothing_internal(&pieces.concat())?;
+    }
+
+    #[test]
+    fn any_head_and_body_get_an_answer(
+        target in "/[ -~]{0,60}",
+        agent in "[ -~]{0,40}",
+        body in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        let policy = compile(&strict());
+        for content_type in ["application/x-www-form-urlencoded", "application/soap+xml"] {
+            for target in [&target, "/adfs/ls/", "/adfs/services/trust/13/usernamemixed", "/adfs/oauth2/token"] {
+                let request = Request::post(target, content_type, body.clone()).agent(&agent);
+                if let Ok(facts) = request.facts(&policy, MANAGED) {
+                    let _ = policy.explain(&facts);
+                }
+            }
+        }
+    }
+}
+
+fn passes_nothing_internal(target: &str) -> Result<(), TestCaseError> {
+    let policy = compile(&strict());
+    for method in ["GET", "POST"] {
+        let request = Request {
+            method: method.into(),
+            target: target.into(),
+            ..Request::default()
+        };
+        let Ok(facts) = request.facts(&policy, MANAGED) else {
+            continue;
+        };
+        let passes = policy.decide(&facts).kind == DecisionKind::Pass;
+        let raw_path = target.split('?').next().unwrap_or_default();
+        let read = careless(raw_path);
+        let internal = INTERNAL
+            .iter()
+            .any(|path| read == *path || read.starts_with(&format!("{path}/")))
+            || read.starts_with("/adfs/proxy/");
+        prop_assert!(
+            !(passes && internal),
+            "{target} passes as {:?}, may be read as {read}",
+            facts.flow
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_paths_of_known_attacks() {
+    let policy = compile(&strict());
+    for target in [
+        "/adfs/ls/../services/trust/2005/windowstransport",
+        "/adfs/ls/%2e%2e/services/trust/2005/windowstransport",
+        "/adfs/ls/%252e%252e/services/trust/2005/windowstransport",
+        "//adfs//proxy//EstablishTrust",
+        "/adfs/Proxy/EstablishTrust",
+        "/adfs/proxy;x/EstablishTrust",
+        "/adfs\\proxy\\EstablishTrust",
+        "/adfs/proxy./EstablishTrust",
+        "/adfs/portal/css/..%2f..%2fproxy/EstablishTrust",
+    ] {
+        let facts = Request::get(target)
+            .facts(&policy, MANAGED)
+            .expect("a path that can be read");
+        assert_eq!(facts.flow, Flow::Internal, "{target}");
+    }
+    for target in [
+        "/adfs/portal/css/../../ls/",
+        "/adfs/ls/%2e/",
+        "/adfs/ls;x=1/",
+        "/adfs%2fls/",
+        "/adfs/ls%20",
+        "/adfs/%c0%ae%c0%ae/proxy/x",
+        "/adfs/ls%00.css",
+        "http://sts/adfs/ls/",
+    ] {
+        let refusal = Request::get(target)
+            .facts(&policy, MANAGED)
+            .expect_err(target);
+        assert_eq!(refusal.status, 400, "{target}");
+    }
+}
+
+#[test]
+fn bodies_made_to_exhaust_are_unknown_not_fatal() {
+    let policy = compile(&strict());
+    let attributes = (0..10_000)
+        .map(|n| format!(" a{n}='{n}'"))
+        .collect::<Vec<_>>()
+        .concat();
+    let entities = "<!DOCTYPE lolz [<!ENTITY lol 'lol'><!ENTITY lol2 '&lol;&lol;&lol;'>]><s:Envelope xmlns:s='u'>&lol2;</s:Envelope>";
+    for body in [
+        "<a>".repeat(80_000),
+        "<a>".repeat(30_000) + &"</a>".repeat(30_000),
+        format!("<s:Envelope xmlns:s='http://www.w3.org/2003/05/soap-envelope'{attributes}/>"),
+        format!("<a>{}</a>", "<b/>".repeat(60_000)),
+        entities.to_owned(),
+        "<!DOCTYPE a SYSTEM 'http://evil.example/x.dtd'><a/>".to_owned(),
+        format!("<a b='{}'/>", "x".repeat(200_000)),
+    ] {
+        let mut request = msal("13", "alice@corp.example");
+        request.body = Some(body.into_bytes());
+        let facts = request.facts(&policy, MANAGED).expect("the head is fine");
+        assert!(matches!(facts.user, Said::Unknown(_)), "{:?}", facts.user);
+    }
+    let good =
+        String::from_utf8(msal("13", "alice@corp.example").body.expect("a body")).expect("text");
+    for cut in (0..good.len()).step_by(97) {
+        let mut request = msal("13", "alice@corp.example");
+        request.body = Some(good.as_bytes()[..cut].to_vec());
+        let facts = request.facts(&policy, MANAGED).expect("the head is fine");
+        assert!(
+            matches!(facts.user, Said::Unknown(_)),
+            "cut at {cut}: {:?}",
+            facts.user
+        );
+    }
+}

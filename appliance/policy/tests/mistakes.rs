@@ -1,0 +1,188 @@
+//! What the compiler says of an administrator's mistakes, and of what is probably not meant.
+
+mod common;
+
+use common::{compile, with};
+use weir_policy::{Policy, PolicySpec, RuleError};
+
+fn errors(spec: &PolicySpec) -> Vec<RuleError> {
+    Policy::compile(spec).expect_err("the policy is wrong")
+}
+
+/// A rule, the field that is wrong, and the word that was probably meant.
+const MISTAKES: &[(&str, &str, Option<&str>)] = &[
+    (
+        r#"{"name":"r","when":{"class":"manged"},"then":{"decision":"pass"}}"#,
+        "when.class",
+        Some("managed"),
+    ),
+    (
+        r#"{"name":"r","when":{"flow":"oauth_token"},"then":{"decision":"pass"}}"#,
+        "when.flow",
+        Some("oauth-token"),
+    ),
+    (
+        r#"{"name":"r","when":{"client":"Outlok"},"then":{"decision":"pass"}}"#,
+        "when.client",
+        Some("outlook"),
+    ),
+    (
+        r#"{"name":"r","when":{"not":{"flow":"activ"}},"then":{"decision":"block"}}"#,
+        "when.not.flow",
+        Some("active"),
+    ),
+    (
+        r#"{"name":"r","when":{"application":"m356"},"then":{"decision":"pass"}}"#,
+        "when.application",
+        Some("m365"),
+    ),
+    (
+        r#"{"name":"r","then":{"decision":"bloc"}}"#,
+        "then.decision",
+        Some("block"),
+    ),
+    (
+        r#"{"name":"r","then":{"decision":"step-up"}}"#,
+        "then.decision",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"source":"203.0.113.0/33"},"then":{"decision":"pass"}}"#,
+        "when.source",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"user":"alice"},"then":{"decision":"block"}}"#,
+        "when.user",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"user":"alice@"},"then":{"decision":"block"}}"#,
+        "when.user",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"list":[]},"then":{"decision":"block"}}"#,
+        "when.list",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"host":" "},"then":{"decision":"block"}}"#,
+        "when.host",
+        None,
+    ),
+    (r#"{"name":"","then":{"decision":"block"}}"#, "name", None),
+    (
+        r#"{"name":"a/b","then":{"decision":"block"}}"#,
+        "name",
+        None,
+    ),
+    (
+        r#"{"name":"r","then":{"decision":"block","reason":"a\nb"}}"#,
+        "then.reason",
+        None,
+    ),
+    (
+        r#"{"name":"r","then":{"decision":"block","target":"https://x.example/"}}"#,
+        "then.target",
+        None,
+    ),
+    (
+        r#"{"name":"r","then":{"decision":"redirect","target":"http://x.example/"}}"#,
+        "then.target",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"client":"native"},"then":{"decision":"redirect"}}"#,
+        "then.decision",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"flow":["active","mex"]},"then":{"decision":"redirect"}}"#,
+        "then.decision",
+        None,
+    ),
+];
+
+#[test]
+fn mistakes_are_named_with_their_field_and_what_was_probably_meant() {
+    for &(json, field, suggestion) in MISTAKES {
+        let found = errors(&with(&[
+            r#"{"name":"first","when":{"flow":"mex"},"then":{"decision":"pass"}}"#,
+            json,
+        ]));
+        let [error] = found.as_slice() else {
+            panic!("{json}: {found:?}")
+        };
+        assert_eq!(
+            (error.rule, error.field.as_str()),
+            (Some(1), field),
+            "{json}: {error}"
+        );
+        assert_eq!(error.suggestion.as_deref(), suggestion, "{json}: {error}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let mut spec = with(&[
+        r#"{"name":"twice","when":{"class":"a","flow":"b"},"then":{"decision":"c"}}"#,
+        r#"{"name":"twice","then":{"decision":"pass"}}"#,
+    ]);
+    spec.profile = "adsf".into();
+    spec.reverse_proxy = Some("proxy.example".into());
+    spec.switched_off = vec![
+        "office365-strict/browser-unmanged".into(),
+        "office365-strict/internal-path".into(),
+    ];
+    let found = errors(&spec);
+    let fields: Vec<&str> = found.iter().map(|error| error.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "profile",
+            "reverse_proxy",
+            "when.class",
+            "when.flow",
+            "then.decision",
+            "name",
+            "switched_off",
+            "switched_off",
+        ]
+    );
+    assert_eq!(
+        found[6].suggestion.as_deref(),
+        Some("office365-strict/browser-unmanaged")
+    );
+    assert!(found[7].message.contains("cannot be switched off"));
+}
+
+#[test]
+fn what_is_legal_but_probably_not_meant_is_a_warning() {
+    let warned = |rules: &[&str]| -> Vec<(Option<usize>, String)> {
+        let policy = compile(&with(rules));
+        policy
+            .warnings()
+            .iter()
+            .map(|it| (it.rule, it.field.clone()))
+            .collect()
+    };
+    assert_eq!(warned(&[]), []);
+    let block_mex = r#"{"name":"a","when":{"flow":["mex","active"]},"then":{"decision":"block"}}"#;
+    let pass_mex =
+        r#"{"name":"b","when":{"flow":"mex","class":"managed"},"then":{"decision":"pass"}}"#;
+    assert_eq!(
+        warned(&[block_mex, pass_mex]),
+        [(Some(1), "when".to_owned())]
+    );
+    assert_eq!(warned(&[pass_mex, block_mex]), []);
+    // Whether the first matches may be unknown, and then the second does.
+    let pass_party = r#"{"name":"a","when":{"relying_party":"x"},"then":{"decision":"pass"}}"#;
+    let block_party = r#"{"name":"b","when":{"relying_party":"x"},"then":{"decision":"block"}}"#;
+    assert_eq!(warned(&[pass_party, block_party]), []);
+    let user = r#"{"name":"a","when":{"user":"@x.example"},"then":{"decision":"block"}}"#;
+    assert_eq!(warned(&[user]), [(Some(0), "when.user".to_owned())]);
+    let active =
+        r#"{"name":"a","when":{"user":"@x.example","flow":"active"},"then":{"decision":"block"}}"#;
+    assert_eq!(warned(&[active]), []);
+}

@@ -1,0 +1,327 @@
+//! Connections, from the listening socket to the decision what to do with their bytes.
+//!
+//! The name in the ClientHello decides: a tunnel is passed on undecrypted, a host of the service is
+//! terminated, anything else is refused with a TLS alert and an event.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_rustls::StartHandshake;
+use weir_link::EventKind;
+use weir_policy::{Classify, DecisionKind};
+
+use crate::events::{event, reference_id};
+use crate::generation::{Live, Service};
+use crate::hello::{self, Hello, read_hello, read_proxy_header};
+use crate::serve::{Client, serve};
+use crate::{Shared, splice};
+
+/// A client has so long for its ClientHello, and as long again for the rest of the handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Data that a client does not acknowledge for so long ends the connection.
+const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
+/// Pause after `accept` has failed for want of descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Fatal alert `unrecognized_name` in a TLS record (RFC 8446, section 6; RFC 6066, section 3).
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+/// Fatal alert `access_denied`.
+const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
+
+/// The listening sockets that are held.
+#[derive(Default)]
+pub struct Listeners {
+    held: HashMap<SocketAddr, JoinHandle<()>>,
+}
+
+/// Listening sockets that are ready to be held.
+pub struct Fresh(HashMap<SocketAddr, TcpListener>);
+
+impl Listeners {
+    /// Makes those of `listeners` ready that are not held yet. A socket that is held already for an
+    /// address is kept, with every connection in its queue, and the new copy closed.
+    pub fn prepare(
+        &self,
+        listeners: Vec<(SocketAddr, std::net::TcpListener)>,
+    ) -> io::Result<Fresh> {
+        let mut fresh = HashMap::new();
+        for (address, listener) in listeners {
+            if !self.held.contains_key(&address) {
+                listener.set_nonblocking(true)?;
+                fresh.insert(address, TcpListener::from_std(listener)?);
+            }
+        }
+        Ok(Fresh(fresh))
+    }
+
+    /// Holds these too, and lets go of those that the generation in force does not have.
+    pub fn hold(&mut self, shared: &Arc<Shared>, fresh: Fresh) {
+        let live = shared.live.load();
+        self.held.retain(|address, task| {
+            let keep = live.service_at(*address).is_some();
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+        for (address, listener) in fresh.0 {
+            let task = tokio::spawn(accept(Arc::clone(shared), listener, address));
+            self.held.insert(address, task);
+        }
+    }
+
+    /// Accepts no more. Connections that wait in a queue stay there for the next proxy, as long as
+    /// weir-control holds the socket.
+    pub fn close(&mut self) {
+        for (_, task) in self.held.drain() {
+            task.abort();
+        }
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener, address: SocketAddr) {
+    loop {
+        // Held for as long as the connection is: connections over the limit wait in the kernel.
+        let permit = Arc::clone(&shared.permits).acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                shared.counters.accepted.add();
+                let shared = Arc::clone(&shared);
+                tokio::spawn(connection(
+                    Open {
+                        shared,
+                        _permit: permit,
+                    },
+                    stream,
+                    peer,
+                    address,
+                ));
+            }
+            Err(error) => {
+                tracing::warn!(%address, %error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// An open connection; counted as closed when dropped.
+struct Open {
+    shared: Arc<Shared>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.shared.counters.closed.add();
+    }
+}
+
+async fn connection(open: Open, mut stream: TcpStream, hop: SocketAddr, listener: SocketAddr) {
+    let shared = &open.shared;
+    prepare(&stream);
+    let live = shared.live.load_full();
+    let Some(service) = live.service_at(listener) else {
+        return;
+    };
+    let hop = SocketAddr::new(hop.ip().to_canonical(), hop.port());
+    let first = timeout(HANDSHAKE, first_bytes(&mut stream, hop, &live)).await;
+    let (peer, hello) = match first {
+        Ok(Ok(first)) => first,
+        Ok(Err(error)) => {
+            refuse_bytes(shared, &live, service, hop, &mut stream, error).await;
+            return;
+        }
+        Err(_) => {
+            shared.counters.handshakes_failed.add();
+            return;
+        }
+    };
+    let name = hello
+        .accepted
+        .client_hello()
+        .server_name()
+        .map(str::to_ascii_lowercase);
+    match name {
+        Some(name) if service.tunnel.contains(&name) => {
+            tunnel(shared, &live, service, peer, name, stream, &hello.raw).await;
+        }
+        Some(name) if service.hosts.contains(&name) => {
+            let start = StartHandshake::from_parts(hello.accepted, stream);
+            let tls = Arc::clone(&service.tls);
+            let service = service.name.clone();
+            // From here on every request asks for the generation in force itself.
+            drop(live);
+            let Ok(Ok(stream)) = timeout(HANDSHAKE, start.into_stream(tls)).await else {
+                shared.counters.handshakes_failed.add();
+                return;
+            };
+            let client = Client::new(Arc::clone(shared), service, peer, listener, name, &stream);
+            serve(client, stream).await;
+        }
+        other => {
+            let (rule, reason) = match other {
+                None => ("proxy/sni-missing", "the ClientHello names no host"),
+                Some(_) => ("proxy/sni-unknown", "the service has no host of this name"),
+            };
+            refuse(shared, &live, service, peer, other, rule, reason);
+            shared.counters.handshakes_failed.add();
+            // Whether the client still reads or not: the connection ends here.
+            let _ = stream.write_all(&UNRECOGNIZED_NAME).await;
+            let _ = stream.shutdown().await;
+        }
+    }
+}
+
+/// Options that ask for no privilege.
+fn prepare(stream: &TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    let set = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_keepalive(true))
+        .and_then(|()| socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED)));
+    if let Err(error) = set {
+        tracing::debug!(%error, "cannot set options of a connection");
+    }
+}
+
+async fn first_bytes(
+    stream: &mut TcpStream,
+    hop: SocketAddr,
+    live: &Live,
+) -> Result<(SocketAddr, Hello), hello::Error> {
+    let mut peer = hop;
+    if live.is_proxy_hop(hop.ip())
+        && let Some(source) = read_proxy_header(stream).await?
+    {
+        peer = SocketAddr::new(source.ip().to_canonical(), source.port());
+    }
+    Ok((peer, read_hello(stream).await?))
+}
+
+async fn refuse_bytes(
+    shared: &Shared,
+    live: &Live,
+    service: &Service,
+    peer: SocketAddr,
+    stream: &mut TcpStream,
+    error: hello::Error,
+) {
+    shared.counters.handshakes_failed.add();
+    let reason = error.to_string();
+    match error {
+        // Port scans and health checks: counted, not worth a line in the audit log.
+        hello::Error::Io(_) => {}
+        hello::Error::Tls(_, mut alert) => {
+            refuse(shared, live, service, peer, None, "proxy/not-tls", &reason);
+            let mut bytes = Vec::new();
+            if alert.write_all(&mut bytes).is_ok() {
+                // As above: the connection ends here in any case.
+                let _ = stream.write_all(&bytes).await;
+                let _ = stream.shutdown().await;
+            }
+        }
+        hello::Error::TooLarge => {
+            refuse(
+                shared,
+                live,
+                service,
+                peer,
+                None,
+                "proxy/hello-too-large",
+                &reason,
+            );
+        }
+        hello::Error::Proxy(_) => {
+            refuse(
+                shared,
+                live,
+                service,
+                peer,
+                None,
+                "proxy/proxy-protocol",
+                &reason,
+            );
+        }
+    }
+}
+
+/// Records a connection that was refused before any policy.
+fn refuse(
+    shared: &Shared,
+    live: &Live,
+    service: &Service,
+    peer: SocketAddr,
+    host: Option<String>,
+    rule: &str,
+    reason: &str,
+) {
+    shared.counters.refused.add();
+    let found = live.sources.classify(peer.ip());
+    let mut event = event(reference_id(), EventKind::Refused, live.number, peer);
+    event.service = Some(service.name.clone());
+    event.class = found.class;
+    event.list = found.list;
+    event.host = host;
+    event.decision = "refuse".into();
+    event.rule = rule.into();
+    event.reason = Some(reason.into());
+    shared.events.send(event);
+}
+
+async fn tunnel(
+    shared: &Shared,
+    live: &Live,
+    service: &Service,
+    peer: SocketAddr,
+    name: String,
+    mut client: TcpStream,
+    first: &[u8],
+) {
+    let (source, decision) = service.policy.tunnel(peer.ip(), &live.sources);
+    let mut event = event(reference_id(), EventKind::Tunnel, live.number, peer);
+    event.service = Some(service.name.clone());
+    event.effective_source = source.effective.filter(|effective| *effective != peer.ip());
+    event.class = source.class;
+    event.list = source.list;
+    event.host = Some(name);
+    event.decision = decision.kind.name().into();
+    event.rule = decision.rule.to_string();
+    event.reason = Some(decision.reason.to_string());
+    if decision.kind != DecisionKind::Pass {
+        shared.events.send(event);
+        // Whether the client still reads or not: the connection ends here.
+        let _ = client.write_all(&ACCESS_DENIED).await;
+        let _ = client.shutdown().await;
+        return;
+    }
+    match service.upstream.tunnel().await {
+        Ok(upstream) => {
+            shared.counters.tunnelled.add();
+            shared.events.send(event);
+            let mut phase = shared.phase.clone();
+            tokio::select! {
+                ended = splice::splice(client, upstream, first) => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%peer, %error, "a tunnel broke");
+                    }
+                }
+                () = crate::cut(&mut phase) => {}
+            }
+        }
+        Err(error) => {
+            event.kind = EventKind::Upstream;
+            event.reason = Some(error.to_string());
+            shared.events.send(event);
+        }
+    }
+}

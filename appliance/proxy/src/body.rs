@@ -1,0 +1,130 @@
+//! Bodies: of requests, read whole within a limit; of answers, Weir's own or streamed.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+
+use crate::upstream::UpstreamBody;
+
+/// A request's body must be whole after this long.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// So much of a body that is too large is read and thrown away, so that the client reads the answer
+/// instead of a reset connection.
+const DISCARD: u64 = 8 << 20;
+/// And for so long.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Body of an answer to a client.
+#[derive(Debug)]
+pub enum Answer {
+    /// Weir's own.
+    Own(Full<Bytes>),
+    /// The upstream's, as it comes.
+    Upstream(UpstreamBody),
+}
+
+/// Why a request's body was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It is over the limit.
+    TooLarge,
+    /// It took too long.
+    Slow,
+    /// The client stopped sending, or its framing is broken.
+    Broken,
+}
+
+/// Reads a body of at most `limit` bytes. With `lenient`, some of a larger one is read and thrown
+/// away before this returns.
+pub async fn read(mut body: Incoming, limit: u64, lenient: bool) -> Result<Bytes, Unread> {
+    let read = tokio::time::timeout(READ_TIMEOUT, collect(&mut body, limit)).await;
+    let read = read.unwrap_or(Err(Unread::Slow));
+    if read == Err(Unread::TooLarge) && lenient {
+        // Whether it could all be thrown away or not: the answer is the same.
+        let _ = tokio::time::timeout(DISCARD_TIMEOUT, collect_nothing(&mut body)).await;
+    }
+    read
+}
+
+async fn collect(body: &mut Incoming, limit: u64) -> Result<Bytes, Unread> {
+    if body.size_hint().lower() > limit {
+        return Err(Unread::TooLarge);
+    }
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        // Trailers are dropped: nothing behind Weir expects any.
+        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else {
+            continue;
+        };
+        if (first.len() + rest.len() + data.len()) as u64 > limit {
+            return Err(Unread::TooLarge);
+        }
+        if first.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&data);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&rest);
+    Ok(whole.freeze())
+}
+
+async fn collect_nothing(body: &mut Incoming) {
+    let mut seen = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        seen += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if seen > DISCARD {
+            return;
+        }
+    }
+}
+
+impl Answer {
+    /// A body of Weir's own.
+    pub fn own(text: String) -> Self {
+        Self::Own(Full::new(text.into()))
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self.get_mut() {
+            Self::Own(body) => Pin::new(body)
+                .poll_frame(context)
+                .map_err(|infallible| match infallible {}),
+            Self::Upstream(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(body) => body.is_end_stream(),
+            Self::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(body) => body.size_hint(),
+            Self::Upstream(body) => body.size_hint(),
+        }
+    }
+}

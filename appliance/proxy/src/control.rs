@@ -1,0 +1,241 @@
+//! The link to weir-control: generations come in, answers, events and heartbeats go out.
+//!
+//! While weir-control is away the proxy serves on with its last generation and tries again, with a
+//! back-off. Nothing on the data path waits for this task.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use weir_link::{Channel, Event, FromProxy, Generation, Receiver, Sender, ToProxy, VERSION};
+
+use crate::Shared;
+use crate::accept::Listeners;
+use crate::generation::Live;
+
+/// Between two heartbeats.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// First and longest pause between two attempts to connect.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// A weir-control that takes nothing for so long is taken for dead.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// At the end, so long is left for the events that still wait.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The link to weir-control.
+pub struct Link {
+    shared: Arc<Shared>,
+    events: mpsc::Receiver<Box<Event>>,
+    path: PathBuf,
+    listeners: Listeners,
+    beat: Interval,
+    /// The socket, while weir-control is there.
+    sender: Option<Sender>,
+    receiver: Option<Receiver>,
+}
+
+/// What happened next on the link.
+enum Next {
+    Message(ToProxy, Vec<OwnedFd>),
+    Gone,
+    Event(Box<Event>),
+    Beat,
+}
+
+impl Link {
+    /// A link over the unix socket at `path`; connects when it is served.
+    pub fn new(shared: Arc<Shared>, events: mpsc::Receiver<Box<Event>>, path: PathBuf) -> Self {
+        let mut beat = interval(HEARTBEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            shared,
+            events,
+            path,
+            listeners: Listeners::default(),
+            beat,
+            sender: None,
+            receiver: None,
+        }
+    }
+
+    /// Serves until weir-control says `Drain` or `stop` is ready, and accepts no more connections
+    /// from then on. Gives the grace for what is open.
+    pub async fn serve(&mut self, stop: impl Future<Output = Duration>) -> Duration {
+        let mut stop = std::pin::pin!(stop);
+        let mut pause = RETRY.0;
+        let grace = loop {
+            if self.sender.is_none() {
+                match self.connect().await {
+                    Ok(()) => pause = RETRY.0,
+                    Err(error) => {
+                        tracing::debug!(path = %self.path.display(), %error, "weir-control is away");
+                        tokio::select! {
+                            grace = &mut stop => break grace,
+                            () = tokio::time::sleep(pause) => {}
+                        }
+                        pause = (pause * 2).min(RETRY.1);
+                        continue;
+                    }
+                }
+            }
+            let next = tokio::select! {
+                grace = &mut stop => break grace,
+                next = self.next() => next,
+            };
+            match next {
+                Next::Message(ToProxy::Drain { grace }, _) => break grace,
+                Next::Message(ToProxy::Generation(generation), descriptors) => {
+                    let answer = self.switch(*generation, descriptors).await;
+                    self.send(&answer).await;
+                }
+                other => self.pass_on(other).await,
+            }
+        };
+        self.listeners.close();
+        grace
+    }
+
+    /// Goes on reporting until `finished` is ready.
+    pub async fn report_until<T>(&mut self, finished: impl Future<Output = T>) -> T {
+        let mut finished = std::pin::pin!(finished);
+        loop {
+            let next = tokio::select! {
+                value = &mut finished => return value,
+                next = self.next() => next,
+            };
+            self.pass_on(next).await;
+        }
+    }
+
+    /// Sends the events that still wait, as far as there is time.
+    pub async fn flush(&mut self) {
+        let rest = async {
+            while let Ok(event) = self.events.try_recv() {
+                self.pass_on(Next::Event(event)).await;
+            }
+        };
+        // What is left is lost with this process; weir-control sees that it has ended.
+        let _ = timeout(FLUSH_TIMEOUT, rest).await;
+    }
+
+    async fn connect(&mut self) -> Result<(), weir_link::Error> {
+        let (mut sender, receiver) = Channel::connect(&self.path).await?.split();
+        sender
+            .send(
+                &FromProxy::Hello {
+                    version: VERSION,
+                    pid: std::process::id(),
+                },
+                &[],
+            )
+            .await?;
+        tracing::info!(path = %self.path.display(), "connected to weir-control");
+        self.sender = Some(sender);
+        self.receiver = Some(receiver);
+        Ok(())
+    }
+
+    /// Cancel safe.
+    async fn next(&mut self) -> Next {
+        let message = async {
+            match &mut self.receiver {
+                Some(receiver) => receiver.receive::<ToProxy>().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            message = message => match message {
+                Ok(Some((message, descriptors))) => Next::Message(message, descriptors),
+                Ok(None) => Next::Gone,
+                Err(error) => {
+                    tracing::warn!(%error, "the link to weir-control broke");
+                    Next::Gone
+                }
+            },
+            _ = self.beat.tick() => Next::Beat,
+            // While weir-control is away, events wait in the queue.
+            Some(event) = self.events.recv(), if self.sender.is_some() => Next::Event(event),
+        }
+    }
+
+    async fn pass_on(&mut self, next: Next) {
+        match next {
+            Next::Gone => {
+                tracing::warn!("weir-control is gone; serving on with the last generation");
+                self.sender = None;
+                self.receiver = None;
+            }
+            Next::Event(event) => {
+                if !self.send(&FromProxy::Event(event)).await {
+                    self.shared.counters.events_lost.add();
+                }
+            }
+            Next::Beat => {
+                for service in self.shared.live.load().services() {
+                    service.upstream.sweep();
+                }
+                self.send(&FromProxy::Heartbeat(self.shared.counters.read()))
+                    .await;
+            }
+            // A generation or a second `Drain` while draining changes nothing any more.
+            Next::Message(..) => {}
+        }
+    }
+
+    /// Whether weir-control was there and took the message.
+    async fn send(&mut self, message: &FromProxy) -> bool {
+        let Some(sender) = &mut self.sender else {
+            return false;
+        };
+        let error = match timeout(SEND_TIMEOUT, sender.send(message, &[])).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it takes no messages".to_owned(),
+        };
+        tracing::warn!(error, "the link to weir-control broke; serving on");
+        self.sender = None;
+        self.receiver = None;
+        false
+    }
+
+    /// Compiles a generation and puts it in force, or leaves the one before in force.
+    async fn switch(&mut self, generation: Generation, descriptors: Vec<OwnedFd>) -> FromProxy {
+        let number = generation.number;
+        let before = self.shared.live.load_full();
+        // Lists can be large and rules many: no worker of the data path compiles them.
+        let compiled = tokio::task::spawn_blocking(move || {
+            Live::compile(generation, descriptors, &before).map_err(|refused| refused.to_string())
+        });
+        let compiled = compiled
+            .await
+            .unwrap_or_else(|panicked| Err(panicked.to_string()));
+        let prepared = compiled.and_then(|(live, listeners)| {
+            let fresh = self.listeners.prepare(listeners);
+            fresh
+                .map(|fresh| (live, fresh))
+                .map_err(|error| format!("a listening socket: {error}"))
+        });
+        match prepared {
+            Ok((live, fresh)) => {
+                self.shared.live.store(Arc::new(live));
+                self.listeners.hold(&self.shared, fresh);
+                tracing::info!(generation = number, "in force");
+                FromProxy::Ready { generation: number }
+            }
+            Err(why) => {
+                tracing::error!(
+                    generation = number,
+                    why,
+                    "refused; the one before stays in force"
+                );
+                FromProxy::Refused {
+                    generation: number,
+                    why,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! A generation, compiled: what every new connection and request is judged by.
+//!
+//! In: [`weir_link::Generation`] and its descriptors. Out: [`Live`], immutable and shared. What does
+//! not change from one generation to the next (connections to an upstream, TLS tickets) is carried
+//! over. Compiling never touches the generation in force: what cannot be compiled is refused.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use rustls::ServerConfig;
+use rustls::server::ProducesTickets;
+use weir_link::{Descriptor, Generation, UpstreamKind, sealed};
+use weir_policy::{Classified, Classify, Policy, headers};
+use weir_tables::{Lists, Scope};
+
+use crate::tls;
+use crate::upstream::Upstream;
+
+/// The compiled generation in force.
+pub struct Live {
+    /// [`Generation::number`].
+    pub number: u64,
+    /// Name of this appliance.
+    pub appliance: String,
+    /// Hops that must speak PROXY protocol v2.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// The lists of sources.
+    pub sources: Sources,
+    services: HashMap<String, Arc<Service>>,
+    by_address: HashMap<SocketAddr, Arc<Service>>,
+}
+
+/// A compiled service.
+pub struct Service {
+    /// Name from the configuration.
+    pub name: String,
+    /// Host names that are terminated, lower case.
+    pub hosts: Vec<String>,
+    /// Host names that are never decrypted, lower case.
+    pub tunnel: Vec<String>,
+    /// The rules.
+    pub policy: Policy,
+    /// TLS towards clients.
+    pub tls: Arc<ServerConfig>,
+    /// What stands behind it.
+    pub upstream: Arc<Upstream>,
+    /// Its kind, in the words of header hygiene.
+    pub upstream_kind: headers::Upstream,
+    ticketer: Arc<dyn ProducesTickets>,
+}
+
+/// The lists of sources, as policy asks for them.
+#[derive(Default)]
+pub struct Sources(Lists);
+
+/// Why a generation cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Descriptors and their names do not go together.
+    #[error(transparent)]
+    Link(#[from] weir_link::Error),
+    /// The memory of the lists cannot be read.
+    #[error("the lists: {0}")]
+    Memory(#[from] sealed::Error),
+    /// The lists in it are of another version.
+    #[error("the lists: {0}")]
+    Lists(#[from] weir_tables::FromBytesError),
+    /// There are no lists at all.
+    #[error("the generation has no lists; weir-control and weir-proxy must be of one version")]
+    NoLists,
+    /// A descriptor is not the listening socket that it is said to be.
+    #[error("the descriptor for {address} is not a TCP socket that listens there")]
+    Listener {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A listening socket names a service that the generation does not have.
+    #[error(
+        "the listener at {address} is for service `{service}`, which the generation does not have"
+    )]
+    UnknownService {
+        /// The address.
+        address: SocketAddr,
+        /// The name.
+        service: String,
+    },
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// The rules do not compile.
+    #[error("the rules of service `{service}` do not compile: {why}")]
+    Policy {
+        /// Name of the service.
+        service: String,
+        /// Every error, one after the other.
+        why: String,
+    },
+}
+
+impl Live {
+    /// What is in force before the first generation: nothing is served.
+    pub fn empty() -> Self {
+        Self {
+            number: 0,
+            appliance: String::new(),
+            proxy_protocol_from: Vec::new(),
+            sources: Sources::default(),
+            services: HashMap::new(),
+            by_address: HashMap::new(),
+        }
+    }
+
+    /// Compiles a generation. `before` is the one in force, from which connections and tickets are
+    /// carried over. Gives the listening sockets beside it.
+    pub fn compile(
+        generation: Generation,
+        descriptors: Vec<OwnedFd>,
+        before: &Self,
+    ) -> Result<(Self, Vec<(SocketAddr, TcpListener)>), Refused> {
+        let mut lists = None;
+        let mut listeners = Vec::new();
+        let mut names = Vec::new();
+        for (descriptor, fd) in generation.attach(descriptors)? {
+            match descriptor {
+                Descriptor::Listener { service, address } => {
+                    let listener = TcpListener::from(fd);
+                    if !listens_at(&listener, address) {
+                        return Err(Refused::Listener { address });
+                    }
+                    listeners.push((address, listener));
+                    names.push((address, service));
+                }
+                Descriptor::Lists { length } => {
+                    lists = Some(Lists::from_bytes(&sealed::read(fd, length)?)?);
+                }
+            }
+        }
+        let mut services = HashMap::new();
+        for service in &generation.services {
+            let earlier = before.services.get(&service.name);
+            let compiled = Service::compile(service, earlier.map(Arc::as_ref))?;
+            services.insert(service.name.clone(), Arc::new(compiled));
+        }
+        let mut by_address = HashMap::new();
+        for (address, service) in names {
+            let Some(found) = services.get(&service) else {
+                return Err(Refused::UnknownService { address, service });
+            };
+            by_address.insert(address, Arc::clone(found));
+        }
+        let live = Self {
+            number: generation.number,
+            appliance: generation.appliance,
+            proxy_protocol_from: generation.proxy_protocol_from,
+            sources: Sources(lists.ok_or(Refused::NoLists)?),
+            services,
+            by_address,
+        };
+        Ok((live, listeners))
+    }
+
+    /// The service whose listening socket has this address.
+    pub fn service_at(&self, address: SocketAddr) -> Option<&Arc<Service>> {
+        self.by_address.get(&address)
+    }
+
+    /// Every service.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    /// Whether a peer must introduce its clients by PROXY protocol v2.
+    pub fn is_proxy_hop(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.proxy_protocol_from
+            .iter()
+            .any(|prefix| prefix.contains(&peer))
+    }
+}
+
+impl Service {
+    fn compile(service: &weir_link::Service, before: Option<&Self>) -> Result<Self, Refused> {
+        let policy = Policy::compile(&service.policy).map_err(|errors| Refused::Policy {
+            service: service.name.clone(),
+            why: errors
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; "),
+        })?;
+        let upstream = match before {
+            Some(before) if *before.upstream.spec() == service.upstream => {
+                Arc::clone(&before.upstream)
+            }
+            _ => Arc::new(Upstream::new(&service.name, &service.upstream)?),
+        };
+        let ticketer = match before {
+            Some(before) => Arc::clone(&before.ticketer),
+            None => tls::ticketer()?,
+        };
+        Ok(Self {
+            name: service.name.clone(),
+            hosts: lower(&service.hosts),
+            tunnel: lower(&service.tunnel),
+            policy,
+            tls: tls::server(service, Arc::clone(&ticketer))?,
+            upstream,
+            upstream_kind: match service.upstream.kind {
+                UpstreamKind::Wap => headers::Upstream::Wap,
+                UpstreamKind::Adfs => headers::Upstream::Adfs,
+                UpstreamKind::Plain => headers::Upstream::Plain,
+            },
+            ticketer,
+        })
+    }
+}
+
+impl Classify for Sources {
+    fn classify(&self, source: IpAddr) -> Classified {
+        let found = self.0.find(source);
+        Classified {
+            class: found.class,
+            web_only: found.scope == Scope::Web,
+            list: found.list.map(str::to_owned),
+        }
+    }
+}
+
+fn lower(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| name.to_ascii_lowercase()).collect()
+}
+
+fn listens_at(listener: &TcpListener, address: SocketAddr) -> bool {
+    use nix::sys::socket::{getsockopt, sockopt};
+    listener.local_addr().is_ok_and(|actual| actual == address)
+        && getsockopt(listener, sockopt::AcceptConn).unwrap_or(false)
+}

@@ -1,0 +1,220 @@
+//! One request: from its head to an answer, with one audit event.
+//!
+//! Refusals come first (whose request is it at all?), then policy, then the upstream. The raw path
+//! and query are what travels on; only policy sees the normalised ones.
+
+mod forward;
+mod record;
+mod target;
+
+use std::time::Instant;
+
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use weir_link::EventKind;
+use weir_policy::{
+    BodyNeed, Classify, Decision, DecisionKind, Facts, Head, NormalPath, Refusal, answer,
+};
+
+use crate::body::{self, Answer, Unread};
+use crate::generation::Live;
+use crate::serve::Client;
+use crate::upstream::Failure;
+use record::Record;
+use target::{Refused, Target};
+
+/// The request cannot be answered on this HTTP/2 connection: its stream is reset, with a reason
+/// that makes clients come again over HTTP/1.1.
+#[derive(Debug, thiserror::Error)]
+#[error("this stream needs HTTP/1.1")]
+pub struct Reset(#[source] h2::Error);
+
+/// Answers one request.
+pub async fn handle(
+    client: &Client,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, Reset> {
+    let started = Instant::now();
+    let live = client.shared.live.load_full();
+    let mut record = Record::new(client, &live);
+    let (parts, incoming) = request.into_parts();
+    record.method = Some(parts.method.to_string());
+
+    let service = live
+        .service_at(client.listener)
+        .filter(|service| service.name == client.service);
+    let target = match (Target::of(&parts, client), service) {
+        (Ok(target), Some(service)) if service.hosts.contains(&target.host) => {
+            Ok((target, service))
+        }
+        (Ok(target), _) => Err(Refused::foreign_host(target.host)),
+        (Err(refused), _) => Err(refused),
+    };
+    let raw_path = parts.uri.path();
+    record.path = NormalPath::parse(raw_path)
+        .ok()
+        .map(|path| path.as_str().to_owned());
+    let (target, service) = match target {
+        Ok(found) => found,
+        Err(refused) => {
+            record.host = refused.host;
+            return Ok(refuse(
+                record,
+                &live,
+                client,
+                refused.rule,
+                &refused.refusal,
+            ));
+        }
+    };
+    record.host = Some(target.host.clone());
+
+    let headers: Vec<(&str, &[u8])> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .collect();
+    let head = Head {
+        method: parts.method.as_str(),
+        host: &target.host,
+        path: raw_path,
+        query: parts.uri.query(),
+        headers: &headers,
+    };
+    let recognised = match service.policy.recognise(&head) {
+        Ok(recognised) => recognised,
+        Err(refusal) => return Ok(refuse(record, &live, client, "proxy/path", &refusal)),
+    };
+    record.path = Some(recognised.path.as_str().to_owned());
+    record.flow = Some(recognised.flow.name().to_owned());
+
+    // Only HTTP/1.1 needs leniency: HTTP/2 resets the stream alone. A client that waits for
+    // `100 Continue` has sent nothing yet.
+    let lenient = client.pin.is_some() && !parts.headers.contains_key(http::header::EXPECT);
+    let body = match body::read(incoming, recognised.body_limit, lenient).await {
+        Ok(body) => body,
+        Err(unread) => {
+            let (rule, refusal) = unread_body(unread);
+            return Ok(refuse(record, &live, client, rule, &refusal));
+        }
+    };
+    let seen = match recognised.body {
+        BodyNeed::UpTo(most) if body.len() <= most => Some(&body[..]),
+        _ => None,
+    };
+    let facts = service
+        .policy
+        .facts(&head, &recognised, seen, client.peer.ip(), &live.sources);
+    let decision = service.policy.decide(&facts);
+    record.decided(&facts, &decision, started);
+    client.shared.counters.requests.add();
+
+    let own = match decision.kind {
+        DecisionKind::Pass => None,
+        DecisionKind::Redirect => Some(
+            answer::redirect(&facts, &decision, head.query)
+                .unwrap_or_else(|| answer::block(&facts, &decision, &record.id)),
+        ),
+        DecisionKind::Block => Some(answer::block(&facts, &decision, &record.id)),
+    };
+    if let Some(own) = own {
+        return Ok(record.finish(own_answer(own)));
+    }
+
+    let outgoing = forward::request(
+        &parts,
+        &head,
+        &target,
+        &recognised,
+        &facts,
+        (&live, service),
+        body,
+    );
+    match service.upstream.send(outgoing, client.pin.as_ref()).await {
+        Ok(response) => Ok(record.finish(forward::response(response))),
+        Err(Failure::NeedsHttp1) => {
+            record.reason = Some("asked to come again over HTTP/1.1".into());
+            record.send();
+            Err(Reset(h2::Reason::HTTP_1_1_REQUIRED.into()))
+        }
+        Err(failure) => Ok(failed(record, &facts, &failure)),
+    }
+}
+
+/// Answers a request that never reached policy.
+fn refuse(
+    mut record: Record<'_>,
+    live: &Live,
+    client: &Client,
+    rule: &'static str,
+    refusal: &Refusal,
+) -> Response<Answer> {
+    client.shared.counters.refused.add();
+    let found = live.sources.classify(client.peer.ip());
+    let event = &mut *record;
+    event.kind = EventKind::Refused;
+    event.class = found.class;
+    event.list = found.list;
+    event.decision = "refuse".into();
+    event.rule = rule.into();
+    event.reason = Some(refusal.why.to_string());
+    let answer = own_answer(answer::refuse(refusal, &event.id));
+    record.finish(answer)
+}
+
+/// Answers a request that was passed, but got no answer from the upstream.
+fn failed(mut record: Record<'_>, facts: &Facts, failure: &Failure) -> Response<Answer> {
+    record.kind = EventKind::Upstream;
+    record.reason = Some(failure.to_string());
+    tracing::warn!(id = record.id, %failure, "no answer from the upstream");
+    let decision = Decision {
+        kind: DecisionKind::Block,
+        rule: "proxy/upstream".into(),
+        reason: "The sign-in service does not answer at the moment. Please try again.".into(),
+        status: Some(failure.status()),
+        target: None,
+    };
+    let mut answer = own_answer(answer::block(facts, &decision, &record.id));
+    *answer.status_mut() = StatusCode::from_u16(failure.status()).expect("502 to 504");
+    record.finish(answer)
+}
+
+fn own_answer(answer: answer::Answer) -> Response<Answer> {
+    let mut response = Response::new(Answer::own(answer.body));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().append(name, value);
+        } else {
+            tracing::error!(name, "a header of an answer cannot be sent");
+        }
+    }
+    response
+}
+
+fn unread_body(unread: Unread) -> (&'static str, Refusal) {
+    match unread {
+        Unread::TooLarge => (
+            "proxy/body-too-large",
+            Refusal {
+                status: 413,
+                why: "the body is larger than any sign-in needs".into(),
+            },
+        ),
+        Unread::Slow => (
+            "proxy/body-slow",
+            Refusal {
+                status: 408,
+                why: "the body did not arrive in time".into(),
+            },
+        ),
+        Unread::Broken => (
+            "proxy/body-broken",
+            Refusal {
+                status: 400,
+                why: "the body did not arrive whole".into(),
+            },
+        ),
+    }
+}

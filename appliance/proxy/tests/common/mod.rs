@@ -1,0 +1,373 @@
+//! A stage for the proxy: this file plays weir-control, the sign-in server and the clients, on
+//! loopback addresses. Everything between them is real: sockets, TLS, HTTP, rules and lists.
+
+#![allow(dead_code, reason = "each test file uses a part of the stage")]
+
+pub mod client;
+pub mod pki;
+pub mod upstream;
+
+use std::fs::Permissions;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use weir_abi::Class;
+use weir_link::{
+    Certificate, Channel, Counts, Descriptor, Event, FromProxy, Generation, Sender, Service,
+    ToProxy, Upstream, UpstreamKind, VERSION, sealed,
+};
+use weir_policy::{PolicySpec, RuleSetName};
+use weir_tables::{List, Lists, Origin, Scope};
+
+use client::Source;
+use pki::Pki;
+use upstream::SignIn;
+
+/// Host name of the service.
+pub const HOST: &str = "sts.corp.example";
+/// A name that is never decrypted.
+pub const TUNNEL: &str = "certauth.sts.corp.example";
+/// Name of the appliance.
+pub const APPLIANCE: &str = "weir-test";
+
+/// Addresses of clients, by what the lists say of them.
+pub const MANAGED: Source = Source(Ipv4Addr::new(127, 0, 0, 10));
+pub const BYPASS: Source = Source(Ipv4Addr::new(127, 0, 0, 20));
+pub const BYPASS_WEB: Source = Source(Ipv4Addr::new(127, 0, 0, 25));
+pub const RELAY: Source = Source(Ipv4Addr::new(127, 0, 0, 30));
+pub const BLOCKED: Source = Source(Ipv4Addr::new(127, 0, 0, 40));
+pub const UNMANAGED: Source = Source(Ipv4Addr::new(127, 0, 0, 50));
+
+/// Nothing in these tests takes this long unless it is broken.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The whole stage.
+pub struct Stage {
+    pub pki: Pki,
+    pub upstream: SignIn,
+    pub control: Control,
+    pub address: SocketAddr,
+    proxy: JoinHandle<()>,
+    stop: Option<oneshot::Sender<Duration>>,
+}
+
+/// What a test may want otherwise.
+pub struct Setting {
+    pub kind: UpstreamKind,
+    pub http1_only: bool,
+    pub proxy_protocol_from: Vec<ipnet::IpNet>,
+    /// Servers in front of the real one, such as one that is down.
+    pub servers_before: Vec<SocketAddr>,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            kind: UpstreamKind::Wap,
+            http1_only: false,
+            proxy_protocol_from: Vec::new(),
+            servers_before: Vec::new(),
+        }
+    }
+}
+
+impl Stage {
+    /// A proxy in front of a sign-in server that answers every request with 200 and `hello`.
+    pub async fn new() -> Self {
+        Self::with(Setting::default(), |_| upstream::text(200, "hello")).await
+    }
+
+    /// A proxy in front of a sign-in server that answers as `answer` says.
+    pub async fn with(setting: Setting, answer: impl upstream::Answers) -> Self {
+        Self::around(setting, answer, |control, stopped| {
+            let options = weir_proxy::Options {
+                control,
+                max_connections: 1000,
+            };
+            // A stage that is dropped stops its proxy too.
+            let stopped = async { stopped.await.unwrap_or(Duration::ZERO) };
+            tokio::spawn(weir_proxy::run(options, stopped))
+        })
+        .await
+    }
+
+    /// The same around a proxy that `start` starts; its task ends when the proxy does.
+    pub async fn around(
+        setting: Setting,
+        answer: impl upstream::Answers,
+        start: impl FnOnce(PathBuf, oneshot::Receiver<Duration>) -> JoinHandle<()>,
+    ) -> Self {
+        let pki = Pki::new();
+        let upstream = SignIn::start(&pki, answer).await;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("proxy.sock");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = UnixListener::bind(&path).unwrap();
+        // The proxy may be another user's process.
+        for (path, mode) in [(directory.path(), 0o755), (path.as_path(), 0o777)] {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        let (stop, stopped) = oneshot::channel();
+        let proxy = start(path.clone(), stopped);
+        let plan = Plan::new(&pki, &upstream, &setting);
+        let mut control = Control {
+            plan,
+            listeners: vec![listener],
+            path,
+            _directory: directory,
+            link: None,
+        };
+        control.accept(socket).await;
+        control
+            .publish(1)
+            .await
+            .expect("the first generation is good");
+        Self {
+            pki,
+            upstream,
+            control,
+            address,
+            proxy,
+            stop: Some(stop),
+        }
+    }
+
+    /// The next event; there must be one.
+    pub async fn event(&mut self) -> Event {
+        self.control.event().await
+    }
+
+    /// Ends the proxy as a signal would, and waits until it has ended.
+    pub async fn stop(mut self, grace: Duration) {
+        self.stop
+            .take()
+            .expect("stopped once")
+            .send(grace)
+            .expect("the proxy runs");
+        patiently(self.proxy).await.unwrap();
+    }
+
+    /// Waits until the proxy has ended by itself.
+    pub async fn ended(self) {
+        patiently(self.proxy).await.unwrap();
+    }
+}
+
+/// What the played weir-control would have read from a configuration.
+pub struct Plan {
+    /// Chain and key.
+    pub certificate: (String, String),
+    pub hosts: Vec<String>,
+    pub upstream: Upstream,
+    pub http1_only: bool,
+    pub proxy_protocol_from: Vec<ipnet::IpNet>,
+    pub lists: Vec<List>,
+    pub policy: PolicySpec,
+}
+
+impl Plan {
+    fn new(pki: &Pki, upstream: &SignIn, setting: &Setting) -> Self {
+        let mut servers = setting.servers_before.clone();
+        servers.push(upstream.address);
+        Self {
+            certificate: pki.issue(&[HOST]),
+            hosts: vec![HOST.into()],
+            upstream: Upstream {
+                kind: setting.kind,
+                servers,
+                server_name: HOST.into(),
+                ca: Some(pki.ca_pem()),
+            },
+            http1_only: setting.http1_only,
+            proxy_protocol_from: setting.proxy_protocol_from.clone(),
+            lists: vec![
+                list("hq", Class::Managed, Scope::All, MANAGED),
+                list("casb", Class::Bypass, Scope::All, BYPASS),
+                list("kiosk", Class::Bypass, Scope::Web, BYPASS_WEB),
+                list("exchange-online", Class::Relay, Scope::All, RELAY),
+                list("bad", Class::Blocked, Scope::All, BLOCKED),
+            ],
+            policy: PolicySpec {
+                service: "sts".into(),
+                profile: "adfs".into(),
+                rule_set: RuleSetName::Office365Strict,
+                outlook: None,
+                windows_logon: weir_policy::WindowsLogonSetting::Block,
+                reverse_proxy: Some("https://sts-corp-example.proxy.example{query}".into()),
+                rules: Vec::new(),
+                switched_off: Vec::new(),
+                applications: std::collections::BTreeMap::new(),
+            },
+        }
+    }
+
+    fn services(&self) -> Vec<Service> {
+        let (chain, key) = self.certificate.clone();
+        vec![Service {
+            name: "sts".into(),
+            hosts: self.hosts.clone(),
+            tunnel: vec![TUNNEL.into()],
+            upstream: self.upstream.clone(),
+            certificates: vec![Certificate { chain, key }],
+            http1_only: self.http1_only,
+            policy: self.policy.clone(),
+        }]
+    }
+}
+
+pub fn list(name: &str, class: Class, scope: Scope, source: Source) -> List {
+    List {
+        name: name.into(),
+        class,
+        scope,
+        origin: Origin::Local,
+        prefixes: vec![IpAddr::V4(source.0).into()],
+    }
+}
+
+/// The played weir-control.
+pub struct Control {
+    pub plan: Plan,
+    pub listeners: Vec<TcpListener>,
+    pub path: PathBuf,
+    _directory: TempDir,
+    link: Option<Linked>,
+}
+
+struct Linked {
+    sender: Sender,
+    events: mpsc::UnboundedReceiver<Event>,
+    counts: mpsc::UnboundedReceiver<Counts>,
+    answers: mpsc::UnboundedReceiver<Result<u64, String>>,
+    reader: JoinHandle<()>,
+}
+
+impl Control {
+    /// Waits for the proxy to connect to `socket`, and for its `Hello`.
+    pub async fn accept(&mut self, socket: UnixListener) {
+        let (stream, _) = patiently(socket.accept()).await.unwrap();
+        let (sender, mut receiver) = Channel::new(stream).split();
+        let (hello, _) = patiently(receiver.receive()).await.unwrap().unwrap();
+        assert!(
+            matches!(
+                hello,
+                FromProxy::Hello {
+                    version: VERSION,
+                    ..
+                }
+            ),
+            "{hello:?}"
+        );
+        let (to_events, events) = mpsc::unbounded_channel();
+        let (to_counts, counts) = mpsc::unbounded_channel();
+        let (to_answers, answers) = mpsc::unbounded_channel();
+        let reader = tokio::spawn(async move {
+            while let Ok(Some((message, _))) = receiver.receive::<FromProxy>().await {
+                // A test that is over listens to nothing any more.
+                let _ = match message {
+                    FromProxy::Event(event) => to_events.send(*event).is_ok(),
+                    FromProxy::Heartbeat(now) => to_counts.send(now).is_ok(),
+                    FromProxy::Ready { generation } => to_answers.send(Ok(generation)).is_ok(),
+                    FromProxy::Refused { why, .. } => to_answers.send(Err(why)).is_ok(),
+                    FromProxy::Hello { .. } => panic!("a second Hello"),
+                };
+            }
+        });
+        self.link = Some(Linked {
+            sender,
+            events,
+            counts,
+            answers,
+            reader,
+        });
+    }
+
+    /// Dies: the socket closes, and the path is free for the next one.
+    pub fn die(&mut self) {
+        self.link.take().expect("alive").reader.abort();
+        std::fs::remove_file(&self.path).unwrap();
+    }
+
+    /// Comes back: listens anew at the same path and waits for the proxy.
+    pub async fn come_back(&mut self) {
+        let socket = UnixListener::bind(&self.path).unwrap();
+        self.accept(socket).await;
+    }
+
+    /// Sends the plan as a generation; gives the proxy's answer.
+    pub async fn publish(&mut self, number: u64) -> Result<u64, String> {
+        let lists = Lists::compile(&self.plan.lists).to_bytes();
+        let memory = sealed::create("lists", &lists).unwrap();
+        let mut descriptors: Vec<Descriptor> = Vec::new();
+        for listener in &self.listeners {
+            let address = listener.local_addr().unwrap();
+            descriptors.push(Descriptor::Listener {
+                service: "sts".into(),
+                address,
+            });
+        }
+        descriptors.push(Descriptor::Lists {
+            length: lists.len() as u64,
+        });
+        let generation = Generation {
+            number,
+            descriptors,
+            services: self.plan.services(),
+            proxy_protocol_from: self.plan.proxy_protocol_from.clone(),
+            appliance: APPLIANCE.into(),
+        };
+        let mut attached: Vec<_> = self.listeners.iter().map(AsFd::as_fd).collect();
+        attached.push(memory.as_fd());
+        let link = self.link.as_mut().expect("alive");
+        let message = ToProxy::Generation(Box::new(generation));
+        link.sender.send(&message, &attached).await.unwrap();
+        patiently(link.answers.recv()).await.expect("an answer")
+    }
+
+    /// Tells the proxy to drain.
+    pub async fn drain(&mut self, grace: Duration) {
+        let link = self.link.as_mut().expect("alive");
+        link.sender
+            .send(&ToProxy::Drain { grace }, &[])
+            .await
+            .unwrap();
+    }
+
+    /// The next event; there must be one.
+    pub async fn event(&mut self) -> Event {
+        let link = self.link.as_mut().expect("alive");
+        patiently(link.events.recv()).await.expect("an event")
+    }
+
+    /// Waits for a heartbeat whose counts are as `wanted` says.
+    pub async fn counts(&mut self, wanted: impl Fn(&Counts) -> bool) -> Counts {
+        let link = self.link.as_mut().expect("alive");
+        loop {
+            let counts = patiently(link.counts.recv()).await.expect("a heartbeat");
+            if wanted(&counts) {
+                return counts;
+            }
+        }
+    }
+
+    /// Asserts that no event waits. Only after something that comes behind them.
+    pub fn no_more_events(&mut self) {
+        let event = self.link.as_mut().expect("alive").events.try_recv();
+        assert!(event.is_err(), "{event:?}");
+    }
+}
+
+/// Fails the test when something does not happen.
+pub async fn patiently<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("it happens in time")
+}

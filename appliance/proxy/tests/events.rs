@@ -1,0 +1,52 @@
+//! The queue of audit events, when nobody drains it.
+
+use std::sync::Arc;
+
+use weir_link::EventKind;
+use weir_proxy::counts::Counters;
+use weir_proxy::events::{Events, event, reference_id};
+
+#[tokio::test]
+async fn a_full_queue_loses_the_newest_counts_them_and_never_waits() {
+    let counters = Arc::new(Counters::default());
+    let (events, mut waiting) = Events::new(Arc::clone(&counters), 3);
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        let id = reference_id();
+        ids.push(id.clone());
+        events.send(event(
+            id,
+            EventKind::Request,
+            1,
+            "192.0.2.1:4711".parse().unwrap(),
+        ));
+    }
+    assert_eq!(counters.read().events_lost, 2);
+    for id in &ids[..3] {
+        assert_eq!(&waiting.recv().await.unwrap().id, id);
+    }
+    events.send(event(
+        reference_id(),
+        EventKind::Request,
+        1,
+        "192.0.2.1:4711".parse().unwrap(),
+    ));
+    assert!(waiting.recv().await.is_some());
+    assert_eq!(counters.read().events_lost, 2);
+}
+
+#[test]
+fn times_are_utc_with_milliseconds() {
+    let event = event(
+        reference_id(),
+        EventKind::Request,
+        1,
+        "[2001:db8::1]:1".parse().unwrap(),
+    );
+    let (date, time) = event.time.split_once('T').unwrap();
+    assert_eq!(
+        (date.len(), time.len()),
+        ("2026-11-21".len(), "08:00:00.000Z".len())
+    );
+    assert!(time.ends_with('Z'));
+}

@@ -1,0 +1,100 @@
+//! `POST /v1/explain`: what both planes would do.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use weir_abi::{Class, Verdict};
+
+/// What is asked: a source, and optionally a request that it sends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// Address that the connection comes from.
+    pub source: IpAddr,
+    /// Port of the service; its first one when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Name of the service; else it is found by `host` or `url`, else it is the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Host name of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Method; `GET` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Path with query, or a whole URL. Without it only the kernel's part is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Header fields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+    /// Body, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explain {
+    /// Generation that answered.
+    pub generation: u64,
+    /// What the loaded kernel program answered to a crafted packet.
+    pub kernel: KernelPart,
+    /// What the proxy's policy decides; absent when the packet never reaches the proxy, or when no
+    /// request was described.
+    pub proxy: Option<ProxyPart>,
+    /// Why `proxy` is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// The kernel plane's part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelPart {
+    /// Class of the source.
+    pub class: Class,
+    /// List that gave it.
+    pub list: Option<String>,
+    /// Entry that matched.
+    pub prefix: Option<IpNet>,
+    /// What is done with the packet.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: String,
+    /// Service whose address it went to.
+    pub service: Option<String>,
+    /// Destination of the crafted packet.
+    pub destination: Option<std::net::SocketAddr>,
+    /// Hook that decided, such as `tcx`.
+    pub hook: String,
+}
+
+/// The proxy plane's part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyPart {
+    /// What was recognised, by name, in the words of the audit log.
+    pub facts: serde_json::Map<String, serde_json::Value>,
+    /// Every rule that was tried, in order; the last one decided.
+    pub tried: Vec<Tried>,
+    /// pass, redirect, block or step-up; refuse for what never reaches policy.
+    pub decision: String,
+    /// The rule that decided, `SET/NAME`.
+    pub rule: String,
+    /// Reason in words.
+    pub reason: Option<String>,
+    /// Status that the client would get from Weir; absent where the upstream answers.
+    pub status: Option<u16>,
+}
+
+/// A rule that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// `SET/NAME`.
+    pub rule: String,
+    /// Whether it decided.
+    pub matched: bool,
+    /// Which condition did not hold, or what did.
+    pub why: String,
+}

@@ -1,0 +1,69 @@
+//! Lists over the control socket.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use weir_abi::Class;
+
+/// A list in a few words: `GET /v1/lists` answers an array of these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListSummary {
+    /// Name from the configuration.
+    pub name: String,
+    /// Class that it gives.
+    pub class: Class,
+    /// `all`, or `web`: exempts browsers only.
+    pub scope: String,
+    /// Number of prefixes after duplicates were merged.
+    pub entries: usize,
+    /// Where its entries stand: the path of its file, or `configuration`.
+    pub source: String,
+    /// Whether `weir lists add` can change it.
+    pub editable: bool,
+    /// When the entries that are in force were read.
+    pub loaded: String,
+    /// Seconds since then.
+    pub age_seconds: u64,
+    /// Why a newer state of the file is not in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// A list with its entries: `GET /v1/lists/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListDetail {
+    /// The list.
+    #[serde(flatten)]
+    pub summary: ListSummary,
+    /// The prefixes in force.
+    pub prefixes: Vec<IpNet>,
+}
+
+/// Body of `POST /v1/lists/{name}/entries`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddEntry {
+    /// A prefix or an address.
+    pub prefix: String,
+    /// Written behind the entry; one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// What the lists in force say of an address: `GET /v1/lists/test?source=IP`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListTest {
+    /// The address; IPv4-mapped IPv6 is folded to IPv4.
+    pub source: IpAddr,
+    /// Class that is in force for it.
+    pub class: Class,
+    /// `all` or `web`.
+    pub scope: String,
+    /// List that gave the class; absent for `unmanaged`.
+    pub list: Option<String>,
+    /// The entry that matched.
+    pub prefix: Option<IpNet>,
+    /// Generation that was asked.
+    pub generation: u64,
+}

@@ -1,0 +1,83 @@
+//! weir: the command line of Weir.
+//!
+//! In: arguments, and the answers of weir-control on its control socket. Out: text for people, or the
+//! same as JSON with `--json`, and an exit status that scripts can rely on: 0 done, 1 refused or
+//! invalid, 2 wrong usage, 3 weir-control cannot be reached. It decides nothing itself and needs no
+//! privileges of its own; `init` and `check` work without the daemon.
+
+mod client;
+mod failed;
+mod render;
+mod verbs;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use client::Client;
+use failed::Failed;
+
+/// Operates the Weir appliance.
+#[derive(Debug, Parser)]
+#[command(
+    name = "weir",
+    version,
+    after_help = "Exit status: 0 done, 1 refused or invalid, 2 wrong usage, 3 weir-control cannot be reached.\n\nExample:\n  weir status"
+)]
+struct Arguments {
+    /// Socket of weir-control.
+    #[arg(long, global = true, value_name = "PATH", default_value = "/run/weir/control.sock")]
+    socket: PathBuf,
+    /// Answer in JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Init(verbs::init::Init),
+    Check(verbs::check::Check),
+    Status(verbs::status::Status),
+    Explain(verbs::explain::Explain),
+    Lists(verbs::lists::Lists),
+    Reload(verbs::reload::Reload),
+    Events(verbs::events::Events),
+    Completions(verbs::completions::Completions),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("weir: no event loop can be made: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let json = arguments.json;
+    match runtime.block_on(run(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => failed.tell(json),
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failed> {
+    let client = Client::new(arguments.socket);
+    let mut out = render::Out::new(arguments.json);
+    match arguments.verb {
+        Verb::Init(verb) => verb.run(&mut out),
+        Verb::Check(verb) => verb.run(&mut out),
+        Verb::Status(verb) => verb.run(&client, &mut out).await,
+        Verb::Explain(verb) => verb.run(&client, &mut out).await,
+        Verb::Lists(verb) => verb.run(&client, &mut out).await,
+        Verb::Reload(verb) => verb.run(&client, &mut out).await,
+        Verb::Events(verb) => verb.run(&client, &mut out).await,
+        Verb::Completions(verb) => verb.run(&mut out),
+    }?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! `weir lists`: shows, changes and tests the lists in force.
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use clap::{Args, Subcommand};
+use weir_api::{AddEntry, Changed, ListDetail, ListSummary, ListTest};
+
+use super::reload::changed;
+use crate::client::{Client, encode};
+use crate::failed::Failed;
+use crate::render::{Colour, Out, age, clean, columns};
+
+/// Shows, changes and tests the lists in force.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  weir lists add hq-egress 203.0.113.0/24 --comment 'new line, Basel'")]
+pub struct Lists {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Shows all lists, or the entries of one.
+    #[command(after_help = "Example:\n  weir lists show hq-egress")]
+    Show {
+        /// Name of a list.
+        name: Option<String>,
+    },
+    /// Adds an entry to a list that stands in a file, and puts it in force.
+    #[command(after_help = "Example:\n  weir lists add hq-egress 203.0.113.0/24 --comment 'new line, Basel'")]
+    Add {
+        /// Name of the list.
+        name: String,
+        /// A prefix or an address.
+        prefix: String,
+        /// Written behind the entry.
+        #[arg(long)]
+        comment: Option<String>,
+    },
+    /// Removes an entry from a list that stands in a file, and puts that in force.
+    #[command(after_help = "Example:\n  weir lists remove hq-egress 203.0.113.0/24")]
+    Remove {
+        /// Name of the list.
+        name: String,
+        /// The entry: a prefix or an address.
+        prefix: String,
+    },
+    /// Says which class an address has, and by which list and entry.
+    #[command(after_help = "Example:\n  weir lists test 203.0.113.9")]
+    Test {
+        /// The address.
+        address: IpAddr,
+    },
+}
+
+impl Lists {
+    pub async fn run(self, client: &Client, out: &mut Out) -> Result<(), Failed> {
+        match self.verb {
+            None | Some(Verb::Show { name: None }) => {
+                let answer = client.get::<Vec<ListSummary>>("/v1/lists").await?;
+                if out.json {
+                    return Ok(out.answer(&answer.text)?);
+                }
+                overview(out, &answer.value)
+            }
+            Some(Verb::Show { name: Some(name) }) => {
+                let path = format!("/v1/lists/{}", encode(&name));
+                let answer = client.get::<ListDetail>(&path).await?;
+                if out.json {
+                    return Ok(out.answer(&answer.text)?);
+                }
+                overview(out, std::slice::from_ref(&answer.value.summary))?;
+                for prefix in &answer.value.prefixes {
+                    writeln!(out, "  {prefix}")?;
+                }
+                Ok(())
+            }
+            Some(Verb::Add { name, prefix, comment }) => {
+                let path = format!("/v1/lists/{}/entries", encode(&name));
+                let answer = client.post::<Changed>(&path, &AddEntry { prefix, comment }).await?;
+                if out.json {
+                    return Ok(out.answer(&answer.text)?);
+                }
+                changed(out, &answer.value)
+            }
+            Some(Verb::Remove { name, prefix }) => {
+                let path =
+                    format!("/v1/lists/{}/entries?prefix={}", encode(&name), encode(&prefix));
+                let answer = client.delete::<Changed>(&path).await?;
+                if out.json {
+                    return Ok(out.answer(&answer.text)?);
+                }
+                changed(out, &answer.value)
+            }
+            Some(Verb::Test { address }) => {
+                let path = format!("/v1/lists/test?source={}", encode(&address.to_string()));
+                let answer = client.get::<ListTest>(&path).await?;
+                if out.json {
+                    return Ok(out.answer(&answer.text)?);
+                }
+                writeln!(out, "{}", verdict(&answer.value))?;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Rows of the lists, as `weir status` shows them too.
+pub fn rows(out: &Out, lists: &[ListSummary]) -> Vec<String> {
+    let head = ["LIST", "CLASS", "ENTRIES", "READ", "SOURCE"];
+    let mut rows = vec![head.map(|name| out.paint(Colour::Head, name)).to_vec()];
+    rows.extend(lists.iter().map(|list| {
+        let scope = if list.scope == "all" { String::new() } else { format!(" ({})", list.scope) };
+        vec![
+            clean(&list.name),
+            format!("{}{scope}", list.class.name()),
+            format!("{:>7}", list.entries),
+            format!("{} ago", age(list.age_seconds)),
+            clean(&list.source),
+        ]
+    }));
+    columns(&rows)
+}
+
+fn overview(out: &mut Out, lists: &[ListSummary]) -> Result<(), Failed> {
+    if lists.is_empty() {
+        writeln!(out, "no lists: every source is unmanaged")?;
+        return Ok(());
+    }
+    for row in rows(out, lists) {
+        writeln!(out, "{row}")?;
+    }
+    for list in lists {
+        if let Some(refused) = &list.refused {
+            let words = out.paint(Colour::Bad, "its file on disk is not in force");
+            writeln!(out, "{}: {words}:", clean(&list.name))?;
+            for line in refused.lines() {
+                writeln!(out, "  {}", clean(line))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn verdict(test: &ListTest) -> String {
+    let ListTest { source, class, .. } = test;
+    match (&test.list, &test.prefix) {
+        (Some(list), Some(prefix)) => {
+            let scope = if test.scope == "all" { "" } else { ", for browsers only" };
+            format!("{source} is {}: list {}, entry {prefix}{scope}", class.name(), clean(list))
+        }
+        _ => format!("{source} is {}: on no list", class.name()),
+    }
+}

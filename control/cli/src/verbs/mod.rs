@@ -1,0 +1,10 @@
+//! One module for each verb.
+
+pub mod check;
+pub mod completions;
+pub mod events;
+pub mod explain;
+pub mod init;
+pub mod lists;
+pub mod reload;
+pub mod status;

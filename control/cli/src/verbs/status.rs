@@ -1,0 +1,201 @@
+//! `weir status`: the state of the appliance on one screen.
+
+use std::io::Write;
+
+use clap::Args;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use weir_abi::{Class, Verdict};
+use weir_api::{Outcome, ProxyState, ServiceStatus, Status as State};
+
+use super::lists;
+use crate::client::Client;
+use crate::failed::Failed;
+use crate::render::{Colour, Out, age, clean, columns, count, moment, wrap};
+
+/// Columns of a terminal that is not asked for its size: everything fits into it.
+const WIDTH: usize = 80;
+
+/// Shows what is in force, whether both planes work, and what to look at.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  weir status")]
+pub struct Status {}
+
+impl Status {
+    pub async fn run(self, client: &Client, out: &mut Out) -> Result<(), Failed> {
+        let answer = client.get::<State>("/v1/status").await?;
+        if out.json {
+            return Ok(out.answer(&answer.text)?);
+        }
+        let state = answer.value;
+        tell_warnings(out, &state)?;
+        tell_planes(out, &state)?;
+        tell_services(out, &state.services)?;
+        if !state.lists.is_empty() {
+            writeln!(out)?;
+            for row in lists::rows(out, &state.lists) {
+                writeln!(out, "{row}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tell_warnings(out: &mut Out, state: &State) -> Result<(), Failed> {
+    let mark = out.paint(Colour::Bad, "!");
+    for warning in &state.warnings {
+        for (number, line) in wrap(&clean(warning), WIDTH - 2).iter().enumerate() {
+            let mark = if number == 0 { &mark } else { " " };
+            writeln!(out, "{mark} {line}")?;
+        }
+    }
+    if !state.warnings.is_empty() {
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn tell_planes(out: &mut Out, state: &State) -> Result<(), Failed> {
+    let mut rows = Vec::new();
+    let mut row = |name: &str, text: String| rows.push(vec![out.paint(Colour::Head, name), text]);
+    row(
+        "weir",
+        format!(
+            "{}, generation {}, up {} (version {})",
+            clean(&state.appliance),
+            state.generation,
+            since(&state.started),
+            clean(&state.version)
+        ),
+    );
+    row("config", clean(&state.config.path));
+    let digest = state.config.digest.get(..12).unwrap_or(&state.config.digest);
+    row("", format!("read {} UTC, sha256 {}...", moment(&state.config.loaded), clean(digest)));
+    let last = &state.last_reload;
+    let outcome = match last.outcome {
+        Outcome::Done => out.paint(Colour::Good, "done"),
+        Outcome::Refused => out.paint(Colour::Bad, "refused"),
+    };
+    let (action, who) = (clean(&last.action), clean(&last.who));
+    row("change", format!("{} UTC, {action} by {who}: {outcome}", moment(&last.time)));
+    let proxy = &state.proxy;
+    let word = match proxy.state {
+        ProxyState::Alive => out.paint(Colour::Good, "alive"),
+        ProxyState::Silent => out.paint(Colour::Bad, "silent"),
+        ProxyState::Gone => out.paint(Colour::Bad, "gone"),
+    };
+    let mut line = word;
+    if let Some(pid) = proxy.pid {
+        line.push_str(&format!(", pid {pid}"));
+    }
+    match proxy.generation {
+        Some(generation) => line.push_str(&format!(", works with generation {generation}")),
+        None if proxy.pid.is_some() => line.push_str(", works with no generation yet"),
+        None => {}
+    }
+    if proxy.fail_mode {
+        let loud = out.paint(Colour::Bad, "ITS CLASSES ARE REJECTED");
+        line.push_str(&format!(", {loud}"));
+    }
+    row("proxy", line);
+    if proxy.pid.is_some() {
+        let counts = &proxy.counts;
+        row(
+            "",
+            format!(
+                "{} open of {} connections, {} requests, {} tunnelled,",
+                count(counts.open),
+                count(counts.accepted),
+                count(counts.requests),
+                count(counts.tunnelled),
+            ),
+        );
+        row(
+            "",
+            format!(
+                "{} refused, {} failed handshakes",
+                count(counts.refused),
+                count(counts.handshakes_failed)
+            ),
+        );
+    }
+    for (number, hook) in state.kernel.hooks.iter().enumerate() {
+        let name = if number == 0 { "kernel" } else { "" };
+        let program = hook.program.map(|id| format!(", program {id}")).unwrap_or_default();
+        row(
+            name,
+            format!(
+                "{} {}: {}{program}",
+                clean(&hook.side),
+                clean(&hook.interface),
+                clean(&hook.hook)
+            ),
+        );
+        for line in wrap(&clean(&hook.why), WIDTH - 12) {
+            row("", format!("  {line}"));
+        }
+    }
+    if state.kernel.hooks.is_empty() {
+        row("kernel", "attached to no interface".to_owned());
+    }
+    for row in columns(&rows) {
+        writeln!(out, "{row}")?;
+    }
+    Ok(())
+}
+
+fn tell_services(out: &mut Out, services: &[ServiceStatus]) -> Result<(), Failed> {
+    const CLASSES: [Class; Class::COUNT] =
+        [Class::Managed, Class::Bypass, Class::Relay, Class::Unmanaged, Class::Blocked];
+    let mut head = vec![out.paint(Colour::Head, "SERVICE")];
+    head.extend(CLASSES.map(|class| out.paint(Colour::Head, &class.name().to_uppercase())));
+    let mut rows = vec![head];
+    for service in services {
+        let mut row = vec![clean(&service.name)];
+        row.extend(CLASSES.map(|class| {
+            let verdict = service.verdicts.iter().find(|(of, _)| *of == class);
+            verdict.map_or_else(|| "-".to_owned(), |(_, verdict)| {
+                out.paint(verdict_colour(*verdict), verdict.name())
+            })
+        }));
+        rows.push(row);
+    }
+    writeln!(out)?;
+    let mut lines = columns(&rows).into_iter();
+    if let Some(head) = lines.next() {
+        writeln!(out, "{head}")?;
+    }
+    for (line, service) in lines.zip(services) {
+        writeln!(out, "{line}")?;
+        let addresses: Vec<_> = service.addresses.iter().map(ToString::to_string).collect();
+        let ports: Vec<_> = service.ports.iter().map(ToString::to_string).collect();
+        let addresses = format!("{} port {}", addresses.join(" "), ports.join(" "));
+        for line in wrap(&addresses, WIDTH - 2) {
+            writeln!(out, "  {}", out.paint(Colour::Faint, &line))?;
+        }
+        let packets: Vec<_> = service
+            .packets
+            .iter()
+            .map(|packets| format!("{} {}", packets.verdict.name(), count(packets.packets)))
+            .collect();
+        let packets = if packets.is_empty() { "none yet".to_owned() } else { packets.join(", ") };
+        writeln!(out, "  packets: {packets}")?;
+    }
+    Ok(())
+}
+
+fn verdict_colour(verdict: Verdict) -> Colour {
+    match verdict {
+        Verdict::Forward | Verdict::Pass => Colour::Good,
+        Verdict::Proxy => Colour::Careful,
+        Verdict::Drop | Verdict::Reject => Colour::Bad,
+    }
+}
+
+fn since(time: &str) -> String {
+    let seconds = OffsetDateTime::parse(time, &Rfc3339)
+        .map(|then| (OffsetDateTime::now_utc() - then).whole_seconds())
+        .ok()
+        .and_then(|seconds| u64::try_from(seconds).ok());
+    age(seconds.unwrap_or(0))
+}

@@ -1,0 +1,471 @@
+//! What must hold between the parts of a configuration.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use weir_abi::Class;
+use weir_link::UpstreamKind;
+use weir_policy::{
+    OutlookSetting, Policy, PolicySpec, RuleError, RuleSetName, Template, WindowsLogonSetting,
+};
+
+use crate::certificate::{self, Named};
+use crate::config::Managed;
+use crate::diagnostic::Diagnostic;
+use crate::read::{Draft, DraftService, DraftUpstream, PRESETS};
+use crate::reader::{At, Context, Span};
+use crate::schema;
+
+/// Checks everything that the reading of single values could not.
+pub(crate) fn check(context: &Context<'_>, draft: &Draft, now: SystemTime) {
+    unique_names(context, draft);
+    shared_between_services(context, draft);
+    for service in &draft.services {
+        managed_flows(context, service);
+        forgeable(context, service);
+        reverse_proxy(context, draft, service);
+        profile(context, service);
+        files(context, service, now);
+    }
+    list_names(context, draft);
+    list_files(context, draft);
+    policies(context, draft);
+}
+
+fn unique_names(context: &Context<'_>, draft: &Draft) {
+    let each_once = |what: &str, names: Vec<Option<&At<String>>>| {
+        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+        for name in names.into_iter().flatten() {
+            let line = context.place(&name.span).line;
+            if let Some(first) = seen.get(name.value.as_str()) {
+                context.error(
+                    &name.span,
+                    format!(
+                        "there is a {what} `{}` already, on line {first}",
+                        name.value
+                    ),
+                    format!("each {what} has a name of its own"),
+                );
+            } else {
+                seen.insert(&name.value, line);
+            }
+        }
+    };
+    each_once(
+        "service",
+        draft
+            .services
+            .iter()
+            .map(|service| service.name.as_ref())
+            .collect(),
+    );
+    each_once(
+        "list",
+        draft.lists.iter().map(|list| list.name.as_ref()).collect(),
+    );
+    each_once(
+        "rule",
+        draft.rules.iter().map(|rule| rule.name.as_ref()).collect(),
+    );
+}
+
+/// Packets are told apart by address and port, connections by host name.
+fn shared_between_services(context: &Context<'_>, draft: &Draft) {
+    let mut hosts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut addresses = BTreeMap::new();
+    for service in &draft.services {
+        for host in service.hosts.iter().chain(&service.tunnel) {
+            let line = context.place(&host.span).line;
+            if let Some(first) = hosts.insert(&host.value, line) {
+                context.error(
+                    &host.span,
+                    format!("host `{}` is named already, on line {first}", host.value),
+                    "a host belongs to one service, either in `hosts` or in `tunnel`",
+                );
+            }
+        }
+        for address in &service.addresses {
+            let line = context.place(&address.span).line;
+            for port in &service.ports {
+                if let Some(first) = addresses.insert((address.value, port.value), line) {
+                    context.error(
+                        &address.span,
+                        format!(
+                            "address {} with port {} is taken already, on line {first}",
+                            address.value, port.value
+                        ),
+                        "packets are told apart by address and port: give each service its own, or \
+                         put the hosts of both into one service",
+                    );
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn managed_flows(context: &Context<'_>, service: &DraftService) {
+    let Some(managed) = &service.managed else {
+        return;
+    };
+    let kind = service
+        .upstream
+        .as_ref()
+        .and_then(|upstream| upstream.kind.as_ref());
+    let accepted = service
+        .accept_intranet
+        .as_ref()
+        .is_some_and(|accept| accept.value);
+    let forward_to_adfs = managed.value == Managed::Forward
+        && kind.is_some_and(|kind| kind.value == UpstreamKind::Adfs);
+    if forward_to_adfs && !accepted {
+        context.error(
+            &managed.span,
+            "`managed = \"forward\"` leads to AD FS itself, without a proxy between",
+            "AD FS takes a request without `X-MS-Proxy` for intranet traffic: no extranet lockout, \
+             Windows authentication offered. Write `managed = \"proxy\"`, put a Web Application Proxy \
+             behind Weir (`kind = \"wap\"`), or accept it with `accept_intranet = true`",
+        );
+    }
+    if let Some(accept) = &service.accept_intranet
+        && accept.value
+        && !forward_to_adfs
+        && kind.is_some()
+    {
+        context.warning(
+            &accept.span,
+            "`accept_intranet` changes nothing here",
+            "it is for `managed = \"forward\"` with an upstream of kind `adfs`; remove it",
+        );
+    }
+}
+
+/// What anyone can claim to be.
+fn forgeable(context: &Context<'_>, service: &DraftService) {
+    const HELP: &str = "anyone who knows a password can send that User-Agent from any program; \
+                        `\"relay-only\"` believes Outlook only when Exchange Online relays it";
+    match &service.outlook {
+        Some(outlook) if outlook.value == OutlookSetting::Pass => {
+            context.warning(
+                &outlook.span,
+                "Outlook is let through by its User-Agent alone",
+                HELP,
+            );
+        }
+        None if service.rules.value == RuleSetName::Office365 => context.warning(
+            &service.rules.span,
+            "`office365` lets Outlook through by its User-Agent alone",
+            format!("{HELP}; `rules = \"office365-strict\"` has that already"),
+        ),
+        _ => {}
+    }
+    if let Some(logon) = &service.windows_logon
+        && logon.value == WindowsLogonSetting::Pass
+    {
+        context.warning(
+            &logon.span,
+            "requests that look like Windows logon are let through",
+            "any program can send the same request; keep it only while devices must sign in before \
+             their tunnel is up",
+        );
+    }
+}
+
+fn reverse_proxy(context: &Context<'_>, draft: &Draft, service: &DraftService) {
+    let Some(target) = &service.reverse_proxy else {
+        context.note(
+            &service.span,
+            "this service has no `reverse_proxy`: browsers on unmanaged sources are blocked",
+            "name it to send them there instead: `reverse_proxy = \"https://proxy.example{query}\"`",
+        );
+        return;
+    };
+    if let Err(message) = Template::parse(&target.value) {
+        context.error(&target.span, message, target_fix(&target.value));
+        return;
+    }
+    if !target.value.contains('{') {
+        context.warning(
+            &target.span,
+            "the sign-in cannot go on behind the reverse proxy: the target has no `{query}`",
+            format!("write `{}{{query}}`", target.value.trim_end_matches('/')),
+        );
+    }
+    let exempt = draft.lists.iter().any(|list| {
+        let class = list.class.as_ref().map(|class| class.value);
+        class.is_none_or(|class| matches!(class, Class::Managed | Class::Bypass))
+    });
+    if !exempt {
+        context.warning(
+            &target.span,
+            "the reverse proxy's own sign-ins would be sent back to it",
+            "they come from its egress addresses: put these on a list of class `bypass` (or `managed`)",
+        );
+    }
+}
+
+/// What to write in place of a redirect target that cannot be used.
+fn target_fix(target: &str) -> String {
+    let fixed = match target.split_once("://") {
+        Some(("https", rest)) => {
+            format!("https://{}", rest.split_once('@').map_or(rest, |(_, r)| r))
+        }
+        Some((_, rest)) => format!("https://{rest}"),
+        None => format!("https://{}", target.trim_start_matches('/')),
+    };
+    // Nothing stands behind the slot for path and query.
+    let end = fixed
+        .find("{query}")
+        .map_or(fixed.len(), |at| at + "{query}".len());
+    for fixed in [fixed.as_str(), &fixed[..end]] {
+        if fixed != target && Template::parse(fixed).is_ok() {
+            return format!("write `{fixed}`");
+        }
+    }
+    "write a target such as `https://sts-corp-example.proxy.example{query}`".to_owned()
+}
+
+fn profile(context: &Context<'_>, service: &DraftService) {
+    if let Some(profile) = &service.profile
+        && !PRESETS.contains(&profile.value.as_str())
+    {
+        let message = format!("unknown value `{}` for `profile`", profile.value);
+        context.error(
+            &profile.span,
+            message,
+            schema::unknown_word(&profile.value, PRESETS),
+        );
+    }
+}
+
+fn files(context: &Context<'_>, service: &DraftService, now: SystemTime) {
+    let mut found: Vec<Diagnostic> = Vec::new();
+    let mut pairs = Vec::new();
+    for (certificate, key) in &service.certificates {
+        let places = (context.place(&certificate.span), context.place(&key.span));
+        let certificate = Named {
+            path: &certificate.value,
+            place: &places.0,
+        };
+        let key = Named {
+            path: &key.value,
+            place: &places.1,
+        };
+        if let Some(pair) = certificate::read_pair(certificate, key, &mut found) {
+            found.extend(pair.dates(certificate, now));
+            pairs.push(pair);
+        }
+    }
+    if let Some(ca) = service
+        .upstream
+        .as_ref()
+        .and_then(|upstream| upstream.ca.as_ref())
+    {
+        let place = context.place(&ca.span);
+        certificate::read_authorities(
+            Named {
+                path: &ca.value,
+                place: &place,
+            },
+            &mut found,
+        );
+    }
+    for diagnostic in found {
+        context.push(diagnostic);
+    }
+    // With a pair missing, who knows what it would have covered.
+    if pairs.len() < service.certificates.len() || pairs.is_empty() {
+        return;
+    }
+    for host in &service.hosts {
+        if !pairs.iter().any(|pair| pair.covers(&host.value)) {
+            let names: Vec<&str> = pairs
+                .iter()
+                .flat_map(|pair| &pair.names)
+                .map(String::as_str)
+                .collect();
+            let help = match names.as_slice() {
+                [] => "it names no host at all (clients ignore the common name)".to_owned(),
+                names => format!("it is for {}", schema::quoted(names)),
+            };
+            let message = format!(
+                "the certificate is not for `{}`: clients refuse it",
+                host.value
+            );
+            context.error(&host.span, message, help);
+        }
+    }
+}
+
+fn list_names(context: &Context<'_>, draft: &Draft) {
+    let known: Vec<&str> = draft
+        .lists
+        .iter()
+        .filter_map(|list| list.name.as_ref())
+        .map(|name| name.value.as_str())
+        .collect();
+    for name in draft
+        .rules
+        .iter()
+        .flat_map(|rule| rule.fields.values_of("list"))
+    {
+        if !known.contains(&name.value.as_str()) {
+            let help = if known.is_empty() {
+                "this file has no `[[list]]`".to_owned()
+            } else {
+                schema::unknown_word(&name.value, &known)
+            };
+            context.error(
+                &name.span,
+                format!("there is no list `{}`", name.value),
+                help,
+            );
+        }
+    }
+}
+
+fn list_files(context: &Context<'_>, draft: &Draft) {
+    let mut seen = BTreeMap::new();
+    for file in draft.lists.iter().filter_map(|list| list.file()) {
+        let line = context.place(&file.span).line;
+        if let Some(first) = seen.insert(&file.value, line) {
+            context.warning(
+                &file.span,
+                format!("line {first} reads the same file"),
+                "its prefixes would be on both lists; give each list a file of its own",
+            );
+        }
+    }
+}
+
+/// The rules, as the proxy will compile them; once for each service, since services differ.
+fn policies(context: &Context<'_>, draft: &Draft) {
+    let specs: Vec<_> = draft.rules.iter().map(|rule| rule.spec.clone()).collect();
+    // Errors name rules by their index, so with a rule left out they would name another.
+    let rules: Vec<_> = specs.iter().flatten().cloned().collect();
+    let complete: Vec<usize> = (0..specs.len())
+        .filter(|index| specs[*index].is_some())
+        .collect();
+    for service in &draft.services {
+        let (Some(name), Some(profile)) = (&service.name, &service.profile) else {
+            continue;
+        };
+        if !PRESETS.contains(&profile.value.as_str()) {
+            continue;
+        }
+        let reverse_proxy = service
+            .reverse_proxy
+            .as_ref()
+            .map(|target| target.value.clone());
+        let spec = PolicySpec {
+            service: name.value.clone(),
+            profile: profile.value.clone(),
+            rule_set: service.rules.value,
+            outlook: service.outlook.as_ref().map(|outlook| outlook.value),
+            windows_logon: service
+                .windows_logon
+                .as_ref()
+                .map_or_else(Default::default, |l| l.value),
+            reverse_proxy: reverse_proxy.filter(|target| Template::parse(target).is_ok()),
+            rules: rules.clone(),
+            switched_off: service
+                .switched_off
+                .iter()
+                .map(|name| name.value.clone())
+                .collect(),
+            applications: draft.applications.clone(),
+        };
+        let place = |error: &RuleError| match error.rule.and_then(|index| complete.get(index)) {
+            Some(index) => {
+                let rule = &draft.rules[*index];
+                rule.fields
+                    .span(&error.field, &error.message)
+                    .unwrap_or_else(|| rule.span.clone())
+            }
+            None => service.field_span(&error.field, &error.message),
+        };
+        match Policy::compile(&spec) {
+            // Until the errors are gone, warnings may come from them.
+            Ok(_) if context.has_errors() => {}
+            Ok(policy) => {
+                for warning in policy.warnings() {
+                    let span: Span = place(warning);
+                    if warning.rule.is_some() || !context.has_said_at(&span) {
+                        let (message, help) = words(warning);
+                        context.warning(&span, message, help);
+                    }
+                }
+            }
+            Err(errors) => {
+                for error in &errors {
+                    let span: Span = place(error);
+                    if !context.has_error_at(&span) {
+                        let (message, help) = words(error);
+                        context.error(&span, message, help);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is wrong, and what to do about it.
+fn words(error: &RuleError) -> (String, String) {
+    // A semicolon between parentheses does not end the sentence.
+    let end = error
+        .message
+        .match_indices("; ")
+        .map(|(at, _)| at)
+        .find(|at| {
+            let before = &error.message[..*at];
+            before.matches('(').count() == before.matches(')').count()
+        });
+    let (message, help) = end.map_or((error.message.as_str(), ""), |at| {
+        (&error.message[..at], &error.message[at + 2..])
+    });
+    let help = match &error.suggestion {
+        Some(word) if !error.message.contains(&format!("`{word}`")) => {
+            format!("did you mean `{word}`? {help}")
+                .trim_end()
+                .to_owned()
+        }
+        _ => help.to_owned(),
+    };
+    (message.to_owned(), help)
+}
+
+fn span_of<T>(setting: Option<&At<T>>) -> Option<Span> {
+    setting.map(|setting| setting.span.clone())
+}
+
+impl DraftService {
+    /// Where a field of the policy stands.
+    fn field_span(&self, field: &str, message: &str) -> Span {
+        let span = match field.split('.').next().unwrap_or(field) {
+            "profile" => span_of(self.profile.as_ref()),
+            "reverse_proxy" => span_of(self.reverse_proxy.as_ref()),
+            "switched_off" => {
+                let named = |item: &&At<String>| message.contains(&format!("`{}`", item.value));
+                let item = self
+                    .switched_off
+                    .iter()
+                    .find(named)
+                    .or(self.switched_off.first());
+                item.map(|item| item.span.clone())
+            }
+            // Without a setting of its own, the rule set's default holds.
+            "outlook" => span_of(self.outlook.as_ref()).or(Some(self.rules.span.clone())),
+            "windows_logon" => span_of(self.windows_logon.as_ref()),
+            "rule_set" | "rules" => Some(self.rules.span.clone()),
+            _ => None,
+        };
+        span.unwrap_or_else(|| self.span.clone())
+    }
+}
+
+impl DraftUpstream {
+    /// Whether everything that it needs could be read.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.kind.is_some() && !self.servers.is_empty()
+    }
+}

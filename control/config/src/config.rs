@@ -1,0 +1,226 @@
+//! The configuration as typed values.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use weir_abi::{Class, Verdict};
+use weir_link::UpstreamKind;
+use weir_policy::{
+    ApplicationSpec, OutlookSetting, PolicySpec, RuleSetName, RuleSpec, WindowsLogonSetting,
+};
+use weir_tables::Scope;
+
+use crate::diagnostic::Report;
+use crate::source::Place;
+
+/// A configuration that can be put in force.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The typed configuration.
+    pub config: Config,
+    /// Warnings and notes; never an error.
+    pub warnings: Report,
+    /// SHA-256 of the file's bytes, in lower-case hexadecimal.
+    pub digest: String,
+}
+
+/// The whole configuration; all paths are absolute or relative to the working directory, no longer
+/// to the file.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// `[appliance]`
+    pub appliance: Appliance,
+    /// `[kernel]`
+    pub kernel: Kernel,
+    /// `[[service]]`, in the order of the file; a service's number in the kernel is its index.
+    pub services: Vec<Service>,
+    /// `[[list]]`, in the order of the file.
+    pub lists: Vec<ListSource>,
+    /// `[[rule]]`, in the order of the file.
+    pub rules: Vec<RuleSpec>,
+    /// `[application.NAME]`
+    pub applications: BTreeMap<String, ApplicationSpec>,
+    /// Where things stand in the file, for messages about the files that they name.
+    pub(crate) places: Places,
+}
+
+/// Places in the configuration file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places {
+    /// For each service, in order.
+    pub(crate) services: Vec<ServicePlaces>,
+    /// For each list, in order.
+    pub(crate) lists: Vec<Place>,
+}
+
+/// Where a service names its files.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ServicePlaces {
+    /// For each certificate: its file, and its key's file.
+    pub(crate) certificates: Vec<(Place, Place)>,
+    pub(crate) ca: Option<Place>,
+}
+
+/// `[appliance]`: this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appliance {
+    /// Sent upstream as `X-MS-Proxy`.
+    pub name: String,
+    /// Directory of `control.sock` and `proxy.sock`.
+    pub run: PathBuf,
+    /// Directory of the audit log and the generations.
+    pub state: PathBuf,
+    /// Group that may use `control.sock`; root alone when absent.
+    pub control_group: Option<String>,
+    /// Owner of `proxy.sock`: a user name or a uid.
+    pub proxy_user: String,
+    /// Load balancers whose PROXY protocol v2 header is believed.
+    pub proxy_protocol_from: Vec<IpNet>,
+}
+
+/// `[kernel]`: programs and interfaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// The eBPF object.
+    pub object: PathBuf,
+    /// Directory in bpffs for pins.
+    pub pin: PathBuf,
+    /// Interfaces towards the Internet.
+    pub outside: Vec<String>,
+    /// Interfaces towards the federation servers.
+    pub inside: Vec<String>,
+    /// Packet mark that brings packets to the proxy.
+    pub mark: u32,
+    /// Routing table for that mark.
+    pub table: u32,
+}
+
+/// `[[service]]`: a federation service that Weir fronts.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Unique name.
+    pub name: String,
+    /// Host names, lower case, at least one.
+    pub hosts: Vec<String>,
+    /// Addresses, at least one.
+    pub addresses: Vec<IpAddr>,
+    /// TCP ports, at least one.
+    pub ports: Vec<u16>,
+    /// How requests are recognised.
+    pub profile: String,
+    /// Built-in rule set.
+    pub rules: RuleSetName,
+    /// Where managed flows go.
+    pub managed: Managed,
+    /// The administrator accepts that the sign-in server takes forwarded flows for intranet traffic.
+    pub accept_intranet: bool,
+    /// Certificates and their keys.
+    pub certificates: Vec<CertificateFiles>,
+    /// Where unmanaged browsers are sent.
+    pub reverse_proxy: Option<String>,
+    /// Host names that are spliced by SNI.
+    pub tunnel: Vec<String>,
+    /// Row "Outlook" of the default policy.
+    pub outlook: Option<OutlookSetting>,
+    /// Row "Windows logon" of the default policy.
+    pub windows_logon: WindowsLogonSetting,
+    /// Offer HTTP/1.1 only.
+    pub http1_only: bool,
+    /// Rules that are skipped, by full name.
+    pub switched_off: Vec<String>,
+    /// The servers behind it.
+    pub upstream: Upstream,
+}
+
+/// Where managed flows go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Managed {
+    /// Forwarded in the kernel, undecrypted.
+    Forward,
+    /// Through the proxy, decrypted and audited.
+    Proxy,
+}
+
+/// A certificate chain and its key, as files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM, leaf first.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+}
+
+/// `[service.upstream]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// What stands there.
+    pub kind: UpstreamKind,
+    /// Addresses, tried in order; at least one.
+    pub servers: Vec<SocketAddr>,
+    /// Server name in the TLS handshake.
+    pub server_name: String,
+    /// PEM of the authorities it must chain to; the system's when absent.
+    pub ca: Option<PathBuf>,
+}
+
+/// `[[list]]`: where a list's prefixes stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListSource {
+    /// Unique name.
+    pub name: String,
+    /// Class of the sources on it.
+    pub class: Class,
+    /// Whom it exempts.
+    pub scope: Scope,
+    /// Its prefixes.
+    pub contents: Contents,
+}
+
+/// Where a list's prefixes stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// In the configuration file itself; `line` is where, for messages.
+    Inline {
+        /// Without host bits, IPv4-mapped ones folded.
+        prefixes: Vec<IpNet>,
+        /// Line of the configuration file, from 1.
+        line: usize,
+    },
+    /// In a file of its own, which can be edited at run time.
+    File(PathBuf),
+}
+
+impl Config {
+    /// Policy of one service: its settings, the administrator's rules and applications.
+    pub fn policy(&self, service: &Service) -> PolicySpec {
+        PolicySpec {
+            service: service.name.clone(),
+            profile: service.profile.clone(),
+            rule_set: service.rules,
+            outlook: service.outlook,
+            windows_logon: service.windows_logon,
+            reverse_proxy: service.reverse_proxy.clone(),
+            rules: self.rules.clone(),
+            switched_off: service.switched_off.clone(),
+            applications: self.applications.clone(),
+        }
+    }
+}
+
+impl Service {
+    /// What the kernel does with packets for this service, indexed by the source's class.
+    pub fn verdicts(&self) -> [Verdict; Class::COUNT] {
+        Class::ALL.map(|class| match class {
+            Class::Managed => match self.managed {
+                Managed::Forward => Verdict::Forward,
+                Managed::Proxy => Verdict::Proxy,
+            },
+            Class::Bypass | Class::Unmanaged | Class::Relay => Verdict::Proxy,
+            Class::Blocked => Verdict::Drop,
+        })
+    }
+}

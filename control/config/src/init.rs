@@ -1,0 +1,171 @@
+//! The first configuration, written from a few answers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use toml::Value;
+use weir_link::UpstreamKind;
+
+use crate::config::Managed;
+
+/// What `weir init` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answers {
+    /// Name of this appliance.
+    pub appliance: String,
+    /// Interface towards the Internet.
+    pub outside: String,
+    /// Interface towards the federation servers.
+    pub inside: String,
+    /// Host name of the federation service, such as `sts.corp.example`.
+    pub host: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// How its requests are recognised, such as `adfs`.
+    pub profile: String,
+    /// What stands behind.
+    pub upstream: UpstreamKind,
+    /// Addresses of the servers; the service's own addresses at port 443 when empty.
+    pub servers: Vec<SocketAddr>,
+    /// Where managed flows go; `None` leaves the line for the administrator to decide.
+    pub managed: Option<Managed>,
+    /// Egress prefixes of managed devices.
+    pub managed_prefixes: Vec<IpNet>,
+    /// Reverse proxy that unmanaged browsers are sent to.
+    pub reverse_proxy: Option<String>,
+    /// Certificate chain, PEM.
+    pub certificate: String,
+    /// Private key, PEM.
+    pub key: String,
+}
+
+/// The commented configuration file. [`crate::load`] accepts it once its files are there, except where
+/// a decision is left open: [`Answers::managed`] is `None`, or `forward` to AD FS itself, which the
+/// administrator has to accept in the file.
+#[expect(clippy::too_many_lines, reason = "most of them are the file itself")]
+pub fn first_configuration(answers: &Answers) -> String {
+    let name = answers.host.split('.').next().unwrap_or("sts");
+    let servers: Vec<SocketAddr> = if answers.servers.is_empty() {
+        answers
+            .addresses
+            .iter()
+            .map(|address| SocketAddr::new(*address, 443))
+            .collect()
+    } else {
+        answers.servers.clone()
+    };
+    let forwards_to_adfs =
+        answers.managed == Some(Managed::Forward) && answers.upstream == UpstreamKind::Adfs;
+    let managed = match answers.managed {
+        Some(Managed::Forward) => "managed = \"forward\"",
+        Some(Managed::Proxy) => "managed = \"proxy\"",
+        None => "# managed = \"forward\" or \"proxy\": decide, then remove the `#`",
+    };
+    let accept = if forwards_to_adfs {
+        "\n# AD FS takes forwarded sign-ins for intranet traffic: no extranet lockout, Windows\n\
+         # authentication offered. Only if that is accepted, remove the `#`.\n\
+         # accept_intranet = true"
+    } else {
+        ""
+    };
+    let kind = match answers.upstream {
+        UpstreamKind::Wap => "wap",
+        UpstreamKind::Adfs => "adfs",
+        UpstreamKind::Plain => "plain",
+    };
+    let reverse_proxy = match &answers.reverse_proxy {
+        Some(target) => format!("reverse_proxy = {}", quote(target)),
+        None => "# reverse_proxy = \"https://sts-corp-example.proxy.example{query}\"".to_owned(),
+    };
+    format!(
+        r#"# Weir's configuration. `weir check` says what is wrong with it, and puts nothing in force.
+# `weir reload` puts it in force; on an error everything stays as it is.
+
+[appliance]
+# The sign-in server sees this name as X-MS-Proxy, the audit log holds it.
+name = {appliance}
+# run = "/run/weir"            # control.sock and proxy.sock
+# state = "/var/lib/weir"      # audit log
+# control_group = "weir"       # may use the `weir` command, besides root
+# proxy_user = "weir-proxy"    # the unprivileged user that weir-proxy runs as
+
+[kernel]
+# Interfaces towards the Internet, and towards the sign-in servers.
+outside = [{outside}]
+inside = [{inside}]
+
+# The sign-in service that Weir stands in front of.
+[[service]]
+name = {name}
+hosts = [{host}]
+addresses = [{addresses}]
+ports = [443]
+# How its requests are recognised.
+profile = {profile}
+# The default policy. `office365-strict` believes nothing that anyone can forge; `office365` also lets
+# Outlook through by its User-Agent.
+rules = "office365-strict"
+# Where sign-ins of managed devices go:
+#   forward  in the kernel, undecrypted: fastest; needs a Web Application Proxy behind Weir
+#   proxy    decrypted: every sign-in is judged and audited
+{managed}{accept}
+certificate = {certificate}
+key = {key}
+# Where browsers on unmanaged sources are sent; without it they are blocked. `{{query}}` takes the path
+# and the query of the request. List the reverse proxy's egress as `bypass` below.
+{reverse_proxy}
+# Hosts that are passed on undecrypted (certificate sign-in), for managed and bypass sources only.
+# tunnel = ["certauth.{bare_host}"]
+
+[service.upstream]
+# wap: a Web Application Proxy; adfs: AD FS itself; plain: another product.
+kind = {kind}
+servers = [{servers}]
+# server_name = {host}
+# ca = "ca.pem"                # authorities of its certificate; the system's when absent
+
+# Lists say what a source is: managed, bypass, blocked or relay; all others are unmanaged.
+# A local `blocked` beats everything, else the longest prefix wins.
+[[list]]
+name = "managed-egress"
+class = "managed"
+prefixes = [{prefixes}]
+
+# A list with a file can be changed while Weir runs: `weir lists add partners 198.51.100.7`.
+# [[list]]
+# name = "partners"
+# class = "bypass"
+# file = "lists/partners.list"
+
+# Rules stand in front of the default policy; the first that matches decides.
+# [[rule]]
+# name = "contractors"
+# when = {{ user = "@contractors.example", client = "native" }}
+# then = {{ decision = "block", reason = "Contractors sign in with a browser." }}
+"#,
+        appliance = quote(&answers.appliance),
+        outside = quote(&answers.outside),
+        inside = quote(&answers.inside),
+        name = quote(name),
+        host = quote(&answers.host),
+        bare_host = answers.host,
+        addresses = join(answers.addresses.iter().map(ToString::to_string)),
+        profile = quote(&answers.profile),
+        certificate = quote(&answers.certificate),
+        key = quote(&answers.key),
+        kind = quote(kind),
+        servers = join(servers.iter().map(ToString::to_string)),
+        prefixes = join(answers.managed_prefixes.iter().map(ToString::to_string)),
+    )
+}
+
+fn quote(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+fn join(items: impl Iterator<Item = String>) -> String {
+    items
+        .map(|item| quote(&item))
+        .collect::<Vec<_>>()
+        .join(", ")
+}

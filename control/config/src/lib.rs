@@ -1,0 +1,28 @@
+//! The configuration file: read, checked, and turned into what the rest of Weir works with.
+//!
+//! In: one TOML file, and the certificates, keys and list files that it names. Out: [`Config`], in
+//! which every value is typed and every path resolved, and a [`Report`] of everything that is wrong
+//! or doubtful with it, each with file, line, column and what to write instead. All problems of a file
+//! are reported at once.
+//!
+//! This crate reads files and, in [`load`], the clock (certificates expire). It never changes
+//! anything, never opens the network, and never puts key material into a message.
+
+mod certificate;
+mod check;
+mod config;
+mod diagnostic;
+pub mod init;
+mod load;
+mod read;
+mod reader;
+mod schema;
+mod source;
+mod syntax;
+
+pub use config::{
+    Appliance, CertificateFiles, Config, Contents, Kernel, ListSource, Loaded, Managed, Service,
+    Upstream,
+};
+pub use diagnostic::{Diagnostic, Report, Severity};
+pub use load::{load, load_at, load_lists};

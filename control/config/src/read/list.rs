@@ -1,0 +1,103 @@
+//! `[[list]]`
+
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use weir_abi::Class;
+use weir_tables::Scope;
+
+use super::values;
+use crate::reader::{At, Context, Span, Table};
+
+/// A list as far as it could be read.
+pub(crate) struct DraftList {
+    pub(crate) name: Option<At<String>>,
+    pub(crate) class: Option<At<Class>>,
+    pub(crate) scope: Scope,
+    pub(crate) contents: Option<DraftContents>,
+    pub(crate) span: Span,
+}
+
+/// Where its prefixes stand.
+pub(crate) enum DraftContents {
+    Inline { prefixes: Vec<IpNet>, span: Span },
+    File(At<PathBuf>),
+}
+
+impl DraftList {
+    pub(crate) fn file(&self) -> Option<&At<PathBuf>> {
+        match &self.contents {
+            Some(DraftContents::File(file)) => Some(file),
+            _ => None,
+        }
+    }
+}
+
+const CLASSES: &[(&str, Class)] = &[
+    ("managed", Class::Managed),
+    ("bypass", Class::Bypass),
+    ("blocked", Class::Blocked),
+    ("relay", Class::Relay),
+];
+
+const SCOPES: &[(&str, Scope)] = &[("all", Scope::All), ("web", Scope::Web)];
+
+pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> DraftList {
+    let class = table.word("class", CLASSES);
+    if !table.has("class") {
+        let help = "say what its sources are: `class = \"managed\"`, `\"bypass\"`, `\"blocked\"` or \
+                    `\"relay\"`";
+        table.missing("class", help);
+    }
+    let scope = table.word("scope", SCOPES);
+    if let (Some(scope), Some(class)) = (&scope, &class)
+        && scope.value == Scope::Web
+        && class.value != Class::Bypass
+    {
+        context.error(
+            &scope.span,
+            format!("a {} list cannot be for browsers only", class.value.name()),
+            "`scope = \"web\"` exempts browsers on `bypass` lists; remove it",
+        );
+    }
+    let file = table.string("file");
+    let prefixes = table.strings("prefixes");
+    let contents = match (file, prefixes) {
+        (Some(file), None) => Some(DraftContents::File(At {
+            value: base.join(&file.value),
+            span: file.span,
+        })),
+        (None, Some(items)) => Some(DraftContents::Inline {
+            prefixes: items
+                .iter()
+                .filter_map(|item| values::prefix(context, item))
+                .collect(),
+            span: table.key_span("prefixes"),
+        }),
+        (Some(_), Some(_)) => {
+            let help =
+                "keep one of them; only a list with a `file` can be edited by `weir lists add`";
+            context.error(
+                &table.key_span("file"),
+                "this list has both `prefixes` and a `file`",
+                help,
+            );
+            None
+        }
+        (None, None) => {
+            if !table.has("file") && !table.has("prefixes") {
+                let help = "write `prefixes = [\"203.0.113.0/24\"]`, or `file = \"lists/NAME.list\"` \
+                            for a list that can be edited while Weir runs";
+                table.missing("prefixes", help);
+            }
+            None
+        }
+    };
+    DraftList {
+        name: values::name(context, table, "hq-egress"),
+        class,
+        scope: scope.map_or(Scope::All, |scope| scope.value),
+        contents,
+        span: table.span.clone(),
+    }
+}

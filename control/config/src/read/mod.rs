@@ -1,0 +1,268 @@
+//! From a TOML document to drafts: typed values that still know where they stand.
+//!
+//! Reading never stops at a mistake. What could not be read is left out of the draft, and the checks
+//! that follow work with what is there.
+
+mod list;
+mod rule;
+mod service;
+mod values;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use toml::de::DeTable;
+use weir_policy::ApplicationSpec;
+
+use crate::config::{Appliance, Kernel};
+use crate::reader::{At, Context, Span, Table};
+use crate::schema;
+
+pub(crate) use list::{DraftContents, DraftList};
+pub(crate) use rule::DraftRule;
+pub(crate) use service::{DraftService, DraftUpstream};
+pub(crate) use values::PRESETS;
+
+/// The document as far as it could be read.
+pub(crate) struct Draft {
+    pub(crate) appliance: Option<Appliance>,
+    pub(crate) kernel: Option<Kernel>,
+    pub(crate) services: Vec<DraftService>,
+    pub(crate) lists: Vec<DraftList>,
+    pub(crate) rules: Vec<DraftRule>,
+    pub(crate) applications: BTreeMap<String, ApplicationSpec>,
+}
+
+/// Reads the document; `base` is the directory that relative paths start from.
+pub(crate) fn read<'c>(context: &'c Context<'c>, document: &'c DeTable<'c>, base: &Path) -> Draft {
+    let root = Table::new(context, document, &schema::ROOT, 0..0);
+    let appliance = root.table("appliance", &schema::APPLIANCE);
+    let kernel = root.table("kernel", &schema::KERNEL);
+    for (key, title, help) in [
+        (
+            "appliance",
+            "`[appliance]`",
+            "write these lines:\n[appliance]\nname = \"weir-1\"",
+        ),
+        (
+            "kernel",
+            "`[kernel]`",
+            "write these lines, with the interfaces towards the Internet and towards the sign-in \
+             servers:\n[kernel]\noutside = [\"eth0\"]\ninside = [\"eth1\"]",
+        ),
+        (
+            "service",
+            "`[[service]]`",
+            "write a `[[service]]` for each sign-in service that Weir stands in front of; \
+             `weir init` writes a first one",
+        ),
+    ] {
+        if !root.has(key) && !root.is_misspelt(key) {
+            context.error_of_file(format!("this file has no {title}"), help);
+        }
+    }
+    // One that could not be read is known by name still: rules that use it are right.
+    let mut applications: BTreeMap<String, ApplicationSpec> = root
+        .names("application")
+        .map(|name| (name, ApplicationSpec::default()))
+        .collect();
+    for (name, table) in root.named_tables("application", &schema::APPLICATION) {
+        applications.insert(name.value.clone(), read_application(context, &name, &table));
+    }
+    Draft {
+        appliance: appliance.and_then(|table| read_appliance(context, &table, base)),
+        kernel: kernel.map(|table| read_kernel(context, &table, base)),
+        services: root
+            .tables("service", &schema::SERVICE)
+            .iter()
+            .map(|table| service::read(context, table, base))
+            .collect(),
+        lists: root
+            .tables("list", &schema::LIST)
+            .iter()
+            .map(|table| list::read(context, table, base))
+            .collect(),
+        rules: root
+            .tables("rule", &schema::RULE)
+            .iter()
+            .map(|table| rule::read(context, table))
+            .collect(),
+        applications,
+    }
+}
+
+fn read_appliance(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Option<Appliance> {
+    let name = table.string("name");
+    if name.is_none() && !table.has("name") {
+        table.missing(
+            "name",
+            "sign-in servers see it as `X-MS-Proxy`: write `name = \"weir-1\"`",
+        );
+    }
+    let name = name.filter(|name| {
+        let visible = !name.value.is_empty() && name.value.bytes().all(|b| b.is_ascii_graphic());
+        if !visible {
+            let help = "it travels in a header: letters, digits, `-` and `.` will do";
+            context.error(&name.span, "this is no name for an appliance", help);
+        }
+        visible
+    });
+    Some(Appliance {
+        name: name?.value,
+        run: path_or(table, "run", "/run/weir", base),
+        state: path_or(table, "state", "/var/lib/weir", base),
+        control_group: table.string("control_group").map(|group| group.value),
+        proxy_user: table
+            .string("proxy_user")
+            .map_or_else(|| "weir-proxy".to_owned(), |user| user.value),
+        proxy_protocol_from: prefixes(context, table, "proxy_protocol_from"),
+    })
+}
+
+fn read_kernel(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Kernel {
+    let outside = interfaces(context, table, "outside", "towards the Internet", "eth0");
+    let inside = interfaces(
+        context,
+        table,
+        "inside",
+        "towards the sign-in servers",
+        "eth1",
+    );
+    for interface in &inside {
+        if outside.iter().any(|other| other.value == interface.value) {
+            context.error(
+                &interface.span,
+                format!("interface `{}` is both outside and inside", interface.value),
+                "Weir stands between two networks: name the interface of each side",
+            );
+        }
+    }
+    let table_number = table.integer("table", 1..=i64::from(u32::MAX));
+    if let Some(number) = &table_number
+        && (253..=255).contains(&number.value)
+    {
+        context.error(
+            &number.span,
+            format!("routing table {} belongs to the system", number.value),
+            "choose one that nothing else uses, such as 5745",
+        );
+    }
+    let mark = table.integer("mark", 1..=i64::from(u32::MAX));
+    let number = |read: Option<At<i64>>, default| {
+        read.and_then(|read| u32::try_from(read.value).ok())
+            .unwrap_or(default)
+    };
+    let names = |interfaces: Vec<At<String>>| -> Vec<String> {
+        interfaces
+            .into_iter()
+            .map(|interface| interface.value)
+            .collect()
+    };
+    Kernel {
+        object: path_or(table, "object", "/usr/lib/weir/weir-ebpf.o", base),
+        pin: path_or(table, "pin", "/sys/fs/bpf/weir", base),
+        outside: names(outside),
+        inside: names(inside),
+        mark: number(mark, 0x5745),
+        table: number(table_number, 5745),
+    }
+}
+
+fn interfaces(
+    context: &Context<'_>,
+    table: &Table<'_>,
+    key: &str,
+    side: &str,
+    example: &str,
+) -> Vec<At<String>> {
+    if !table.has(key) {
+        let help = format!("name the interfaces {side}: write `{key} = [\"{example}\"]`");
+        table.missing(key, help);
+        return Vec::new();
+    }
+    let Some(names) = table.strings(key) else {
+        return Vec::new();
+    };
+    if names.is_empty() {
+        let help = format!("name the interfaces {side}, such as `{key} = [\"{example}\"]`");
+        context.error(
+            &table.value_span(key),
+            format!("`{key}` names no interface"),
+            help,
+        );
+    }
+    names
+        .into_iter()
+        .filter(|name| {
+            // IFNAMSIZ is 16 with the closing zero; the kernel refuses `/`, `:` and spaces.
+            let possible = (1..16).contains(&name.value.len())
+                && !name
+                    .value
+                    .contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
+            if !possible {
+                let help = "`ip link` shows the names of this machine's interfaces";
+                let message = format!("`{}` cannot be the name of an interface", name.value);
+                context.error(&name.span, message, help);
+            }
+            possible
+        })
+        .collect()
+}
+
+fn read_application(
+    context: &Context<'_>,
+    name: &At<String>,
+    table: &Table<'_>,
+) -> ApplicationSpec {
+    let strings = |key| -> Vec<String> {
+        table
+            .strings(key)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|item| item.value)
+            .collect()
+    };
+    let spec = ApplicationSpec {
+        relying_parties: strings("relying_parties"),
+        hosts: values::hosts(context, table, "hosts")
+            .into_iter()
+            .map(|host| host.value)
+            .collect(),
+    };
+    if !table.has("relying_parties") && !table.has("hosts") {
+        context.warning(
+            &name.span,
+            format!("application `{}` names nothing", name.value),
+            "write `relying_parties = [...]` or `hosts = [...]`, else no rule that uses it matches",
+        );
+    }
+    spec
+}
+
+fn prefixes(context: &Context<'_>, table: &Table<'_>, key: &str) -> Vec<IpNet> {
+    let items = table.strings(key).unwrap_or_default();
+    items
+        .iter()
+        .filter_map(|item| values::prefix(context, item))
+        .collect()
+}
+
+fn path_or(table: &Table<'_>, key: &str, default: &str, base: &Path) -> PathBuf {
+    table
+        .string(key)
+        .map_or_else(|| PathBuf::from(default), |path| base.join(path.value))
+}
+
+/// Part of a string's span: `at` counts bytes of the value. The quotes count only where the string
+/// has no escapes; else the whole string is meant.
+pub(crate) fn inside(context: &Context<'_>, item: &At<String>, at: &Span) -> Span {
+    let written = &context.source.text[item.span.clone()];
+    let quotes = (written.len() == item.value.len() + 2).then_some(1);
+    match quotes {
+        Some(quote) if at.end <= item.value.len() => {
+            item.span.start + quote + at.start..item.span.start + quote + at.end
+        }
+        _ => item.span.clone(),
+    }
+}

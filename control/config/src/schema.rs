@@ -1,0 +1,200 @@
+//! The keys that a configuration may have, and which known word an unknown one was meant to be.
+
+/// A kind of table.
+pub(crate) struct Section {
+    /// How messages name it.
+    pub(crate) title: &'static str,
+    pub(crate) keys: &'static [&'static str],
+}
+
+pub(crate) static ROOT: Section = Section {
+    title: "this file",
+    keys: &[
+        "appliance",
+        "kernel",
+        "service",
+        "list",
+        "rule",
+        "application",
+    ],
+};
+
+pub(crate) static APPLIANCE: Section = Section {
+    title: "`[appliance]`",
+    keys: &[
+        "name",
+        "run",
+        "state",
+        "control_group",
+        "proxy_user",
+        "proxy_protocol_from",
+    ],
+};
+
+pub(crate) static KERNEL: Section = Section {
+    title: "`[kernel]`",
+    keys: &["object", "pin", "outside", "inside", "mark", "table"],
+};
+
+pub(crate) static SERVICE: Section = Section {
+    title: "`[[service]]`",
+    keys: &[
+        "name",
+        "hosts",
+        "addresses",
+        "ports",
+        "profile",
+        "rules",
+        "managed",
+        "accept_intranet",
+        "certificate",
+        "key",
+        "reverse_proxy",
+        "tunnel",
+        "outlook",
+        "windows_logon",
+        "http1_only",
+        "switched_off",
+        "upstream",
+    ],
+};
+
+pub(crate) static UPSTREAM: Section = Section {
+    title: "`[service.upstream]`",
+    keys: &["kind", "servers", "server_name", "ca"],
+};
+
+pub(crate) static LIST: Section = Section {
+    title: "`[[list]]`",
+    keys: &["name", "class", "scope", "prefixes", "file"],
+};
+
+pub(crate) static RULE: Section = Section {
+    title: "`[[rule]]`",
+    keys: &["name", "when", "then"],
+};
+
+pub(crate) static WHEN: Section = Section {
+    title: "`when`",
+    keys: &[
+        "class",
+        "list",
+        "source",
+        "flow",
+        "client",
+        "host",
+        "relying_party",
+        "application",
+        "user",
+        "not",
+    ],
+};
+
+pub(crate) static THEN: Section = Section {
+    title: "`then`",
+    keys: &["decision", "reason", "target"],
+};
+
+pub(crate) static APPLICATION: Section = Section {
+    title: "`[application.NAME]`",
+    keys: &["relying_parties", "hosts"],
+};
+
+/// Words of other products, and what they are called here.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("address", "addresses"),
+    ("backend", "upstream"),
+    ("cert", "certificate"),
+    ("certs", "certificate"),
+    ("cidrs", "prefixes"),
+    ("hostname", "hosts"),
+    ("hostnames", "hosts"),
+    ("interface", "outside"),
+    ("ip", "addresses"),
+    ("ips", "addresses"),
+    ("networks", "prefixes"),
+    ("port", "ports"),
+    ("private_key", "key"),
+    ("ranges", "prefixes"),
+    ("redirect", "reverse_proxy"),
+    ("ruleset", "rules"),
+    ("server", "servers"),
+    ("sni", "server_name"),
+    ("subnets", "prefixes"),
+];
+
+/// The key of this section that an unknown one was probably meant to be.
+pub(crate) fn meant_key(section: &Section, key: &str) -> Option<&'static str> {
+    let plain = key.to_ascii_lowercase().replace('-', "_");
+    let synonym = SYNONYMS
+        .iter()
+        .find(|(other, _)| *other == plain)
+        .map(|(_, word)| *word);
+    synonym
+        .filter(|word| section.keys.contains(word))
+        .or_else(|| closest(&plain, section.keys))
+}
+
+/// What to write in place of a key that this section does not have.
+pub(crate) fn unknown_key(section: &Section, key: &str) -> String {
+    if let Some(word) = meant_key(section, key) {
+        return format!("did you mean `{word}`?");
+    }
+    let plain = key.to_ascii_lowercase().replace('-', "_");
+    let elsewhere: Vec<&str> = [
+        &APPLIANCE, &KERNEL, &SERVICE, &UPSTREAM, &LIST, &RULE, &WHEN, &THEN,
+    ]
+    .into_iter()
+    .filter(|other| other.keys.contains(&plain.as_str()))
+    .map(|other| other.title)
+    .collect();
+    if elsewhere.is_empty() {
+        format!("known keys are {}", quoted(section.keys))
+    } else {
+        format!("`{plain}` belongs in {}", elsewhere.join(" or "))
+    }
+}
+
+/// What to write in place of a word that is not known.
+pub(crate) fn unknown_word(word: &str, known: &[&str]) -> String {
+    let all = quoted(known);
+    match closest(&word.to_ascii_lowercase().replace('_', "-"), known)
+        .or_else(|| closest(word, known))
+    {
+        Some(meant) if known.len() > 1 => format!("did you mean `{meant}`? Known are {all}"),
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("known are {all}"),
+    }
+}
+
+/// The known word that this one was probably meant to be.
+pub(crate) fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))
+        .filter(|(distance, candidate)| {
+            let length = word.chars().count().max(candidate.chars().count());
+            *distance <= (length / 3).max(1)
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+        .or_else(|| {
+            // A word that was cut short.
+            let mut longer = known
+                .iter()
+                .filter(|k| word.len() >= 4 && k.starts_with(word));
+            longer.next().filter(|_| longer.next().is_none()).copied()
+        })
+}
+
+/// `a`, `b` and `c`.
+pub(crate) fn quoted(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => format!("`{one}`"),
+        [some @ .., last] => {
+            let some: Vec<String> = some.iter().map(|word| format!("`{word}`")).collect();
+            format!("{} and `{last}`", some.join(", "))
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! What the operator reads after a mistake, word for word. Each mistake is the full example with
+//! something changed; what is said about it stands in `tests/files/said/NAME.txt`. Run with
+//! `UPDATE=1` to write these files anew, and read them.
+
+mod common;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use common::{FULL, Site, with};
+
+#[test]
+fn mistakes_in_the_text() {
+    check(&[
+        ("unquoted", with("name = \"weir-1\"", "name = weir-1")),
+        (
+            "several-syntax-errors",
+            with("name = \"weir-1\"", "name = \"weir-1").replace("mark = 0x5745", "mark = 0x57Z5"),
+        ),
+        (
+            "unclosed-header",
+            with("[kernel]", "[kernel").replace("http1_only = true", "http1_only = yes"),
+        ),
+        (
+            "key-twice",
+            with("http1_only = true", "http1_only = true\nhttp1_only = false"),
+        ),
+        ("wrong-comment", with("[kernel]", "; interfaces\n[kernel]")),
+        ("yaml-habit", with("http1_only = true", "http1_only: true")),
+        (
+            "curly-quotes",
+            with("name = \"weir-1\"", "name = \u{201c}weir-1\u{201d}"),
+        ),
+        ("nothing", String::new()),
+    ]);
+}
+
+#[test]
+fn mistakes_in_keys_and_types() {
+    check(&[
+        (
+            "misspelt-key",
+            with(
+                "addresses = [\"192.0.2.20\"]",
+                "adresses = [\"192.0.2.20\"]",
+            ),
+        ),
+        (
+            "key-of-another-product",
+            with("key = \"key.pem\"", "private_key = \"key.pem\""),
+        ),
+        (
+            "key-in-the-wrong-table",
+            with("mark = 0x5745", "managed = \"forward\""),
+        ),
+        ("unheard-of-key", with("mark = 0x5745", "colour = \"blue\"")),
+        (
+            "misspelt-value",
+            with("managed = \"proxy\"", "managed = \"forwrd\""),
+        ),
+        ("misspelt-table", with("[kernel]", "[kernell]")),
+        (
+            "single-brackets",
+            with("[application.payroll]", "[[application.payroll]]"),
+        ),
+        (
+            "string-for-a-list",
+            with("addresses = [\"192.0.2.20\"]", "addresses = \"192.0.2.20\"")
+                .replace("ports = [443, 49443]", "ports = 443"),
+        ),
+        (
+            "wrong-types",
+            with("name = \"weir-1\"", "name = 1")
+                .replace("mark = 0x5745", "mark = \"22341\"")
+                .replace("http1_only = true", "http1_only = \"true\"")
+                .replace("ports = [443, 49443]", "ports = [443, 70000]"),
+        ),
+    ]);
+}
+
+#[test]
+fn mistakes_in_services() {
+    check(&[
+        ("no-managed", with("managed = \"proxy\"\n", "")),
+        (
+            "forward-to-adfs",
+            with("managed = \"proxy\"", "managed = \"forward\""),
+        ),
+        (
+            "needless-accept",
+            with("http1_only = true", "accept_intranet = true"),
+        ),
+        (
+            "hosts",
+            with(
+                "hosts = [\"adfs.corp.example\"]",
+                "hosts = [\"https://adfs.corp.example/\", \"*.corp.example\", \"192.0.2.1\"]",
+            ),
+        ),
+        (
+            "addresses",
+            with(
+                "addresses = [\"192.0.2.20\"]",
+                "addresses = [\"192.0.2.20/32\", \"192.0.2.20:443\", \"0.0.0.0\", \"adfs.corp.example\"]",
+            ),
+        ),
+        (
+            "servers",
+            with(
+                "servers = [\"192.0.2.10:443\", \"[2001:db8:10::10]:443\"]",
+                "servers = [\"192.0.2.10\", \"sts.corp.example:443\"]",
+            ),
+        ),
+        (
+            "shared",
+            with(
+                "addresses = [\"192.0.2.20\"]",
+                "addresses = [\"192.0.2.10\"]",
+            )
+            .replace(
+                "hosts = [\"adfs.corp.example\"]",
+                "hosts = [\"sts.corp.example\"]",
+            )
+            .replace("name = \"adfs\"", "name = \"sts\""),
+        ),
+        (
+            "forgeable",
+            with("outlook = \"relay-only\"", "outlook = \"pass\"")
+                .replace("windows_logon = \"block\"", "windows_logon = \"pass\""),
+        ),
+        (
+            "forgeable-rule-set",
+            with("rules = \"office365-strict\"", "rules = \"office365\"")
+                .replace("outlook = \"relay-only\"\n", ""),
+        ),
+        (
+            "plain-http-target",
+            with(
+                "https://adfs-corp-example.proxy.example{query}",
+                "http://adfs-corp-example.proxy.example{query}",
+            ),
+        ),
+        (
+            "two-slots",
+            with(
+                "https://adfs-corp-example.proxy.example{query}",
+                "https://adfs-corp-example.proxy.example/{query}/{query}",
+            ),
+        ),
+        (
+            "no-slot",
+            with(
+                "https://adfs-corp-example.proxy.example{query}",
+                "https://adfs-corp-example.proxy.example/",
+            ),
+        ),
+        (
+            "no-reverse-proxy",
+            with(
+                "reverse_proxy = \"https://adfs-corp-example.proxy.example{query}\"\n",
+                "",
+            ),
+        ),
+        (
+            "egress-not-listed",
+            with("class = \"managed\"", "class = \"blocked\"")
+                .replace("class = \"bypass\"\nscope = \"web\"", "class = \"relay\""),
+        ),
+        (
+            "no-such-profile",
+            with("profile = \"adfs\"\nrules", "profile = \"adsf\"\nrules"),
+        ),
+    ]);
+}
+
+#[test]
+fn mistakes_in_lists_and_rules() {
+    check(&[
+        (
+            "prefixes",
+            with(
+                "\"203.0.113.0/24\", \"::ffff:198.51.100.9\"",
+                "\"203.0.113.0/255.255.255.0\", \"203.0.113.9/24\", \"10.0.0.0 / 8\", \"0.0.0.0/0\"",
+            ),
+        ),
+        (
+            "prefixes-and-file",
+            with("scope = \"web\"", "scope = \"web\"\nprefixes = []"),
+        ),
+        ("no-prefixes", with("prefixes = []\n", "")),
+        (
+            "scope-for-managed",
+            with(
+                "class = \"managed\"",
+                "class = \"managed\"\nscope = \"web\"",
+            ),
+        ),
+        ("list-twice", with("name = \"embargo\"", "name = \"casb\"")),
+        (
+            "names-in-rules",
+            with("flow = \"active\"", "flow = \"activ\"")
+                .replace("\"hq-egress\", \"casb\"]", "\"hq-egres\", \"casb\"]")
+                .replace("application = \"payroll\"", "application = \"payrol\"")
+                .replace("decision = \"block\"", "decision = \"blokc\""),
+        ),
+        (
+            "rule-twice",
+            with("name = \"payroll\"", "name = \"contractors\""),
+        ),
+        (
+            "rule-without-then",
+            with(
+                "then = { decision = \"block\", reason = \"Contractors sign in with a browser.\" }\n",
+                "",
+            ),
+        ),
+        (
+            "misspelt-condition",
+            with("when = { flow", "when = { flows"),
+        ),
+        (
+            "switched-off",
+            with(
+                "switched_off = []",
+                "switched_off = [\"office365-strict/browser-unmanagd\"]",
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn mistakes_with_files() {
+    check(&[
+        (
+            "no-such-certificate",
+            with("certificate = \"chain.pem\"", "certificate = \"chian.pem\""),
+        ),
+        (
+            "exchanged",
+            with(
+                "certificate = [\"chain.pem\"]\nkey = [\"key.pem\"]",
+                "certificate = [\"key.pem\"]\nkey = [\"chain.pem\"]",
+            ),
+        ),
+        (
+            "certificate-of-another-host",
+            with(
+                "hosts = [\"adfs.corp.example\"]",
+                "hosts = [\"adfs.corp.example\", \"adfs.other.example\"]",
+            ),
+        ),
+        (
+            "two-certificates-one-key",
+            with(
+                "certificate = [\"chain.pem\"]",
+                "certificate = [\"chain.pem\", \"ca.pem\"]",
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn the_full_example_has_no_mistake() {
+    assert_eq!(Site::new().said(FULL), "");
+}
+
+#[test]
+fn a_report_can_be_read_by_programs() {
+    let site = Site::new();
+    let report = site
+        .load(&with("managed = \"proxy\"", "managed = \"forwrd\""))
+        .expect_err("an error");
+    let diagnostic = &report.diagnostics[0];
+    assert_eq!((diagnostic.line, diagnostic.column), (44, 11));
+    assert_eq!(
+        diagnostic.file,
+        site.path("weir.toml").display().to_string()
+    );
+    assert_eq!(report.summary(), "1 error");
+}
+
+fn check(cases: &[(&str, String)]) {
+    let site = Site::new();
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/files/said");
+    let update = std::env::var_os("UPDATE").is_some();
+    let mut wrong = String::new();
+    for (name, text) in cases {
+        let file = directory.join(format!("{name}.txt"));
+        let said = site.said(text);
+        if update {
+            std::fs::write(&file, &said).expect("a file");
+        }
+        let expected = std::fs::read_to_string(&file).unwrap_or_default();
+        if said != expected || said.is_empty() {
+            writeln!(wrong, "==== {name}: expected\n{expected}==== said\n{said}")
+                .expect("a string takes every write");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}

@@ -1,0 +1,290 @@
+//! The audit store: every decision of the proxy plane and every administrative act, one JSON object
+//! a line, numbered without a gap.
+//!
+//! In: [`RecordBody`]s. Out: `audit.jsonl` in the state directory (mode 0640, rotated by size), and a
+//! bounded ring in memory that the control socket answers from. A line that cannot be written to the
+//! disk stays in the ring and is counted; it is never silently lost. Secrets do not come here:
+//! weir-proxy leaves them out of its events.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ipnet::IpNet;
+use tokio::sync::watch;
+use weir_api::{Record, RecordBody};
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Size at which the file is rotated, in bytes.
+    pub file_bytes: u64,
+    /// Rotated files that are kept beside the current one.
+    pub files: usize,
+    /// Lines in memory.
+    pub lines: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { file_bytes: 64 << 20, files: 8, lines: 10_000 }
+    }
+}
+
+/// The audit store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the audit log {}: {source}; `state` in [appliance] must be a directory that weir-control may write", path.display())]
+pub struct OpenError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// A numbered line.
+#[derive(Debug)]
+pub struct Line {
+    /// The record.
+    pub record: Record,
+    /// Its JSON, without the newline.
+    pub json: String,
+}
+
+/// The audit store.
+#[derive(Debug)]
+pub struct Audit {
+    store: Mutex<Store>,
+    newest: watch::Sender<u64>,
+}
+
+impl Audit {
+    /// Opens the log at `path`, or makes it; numbers go on where its last line ended, and its newest
+    /// lines are read back into memory.
+    pub fn open(path: &Path, limits: Limits) -> Result<Self, OpenError> {
+        let store = Store::open(path.to_owned(), limits)
+            .map_err(|source| OpenError { path: path.to_owned(), source })?;
+        let newest = watch::Sender::new(store.next - 1);
+        Ok(Self { store: Mutex::new(store), newest })
+    }
+
+    /// Appends a record and gives its number.
+    pub fn append(&self, body: RecordBody) -> u64 {
+        let seq = self.store().append(body);
+        self.newest.send_replace(seq);
+        seq
+    }
+
+    /// The oldest `limit` lines in memory that come after number `after` and match; and the number
+    /// up to which was looked.
+    pub fn after(&self, after: u64, limit: usize, filter: &Filter) -> (Vec<Arc<Line>>, u64) {
+        let store = self.store();
+        let mut lines = Vec::new();
+        let mut seen = after;
+        let fresh = store.ring.partition_point(|line| line.record.seq <= after);
+        for line in store.ring.iter().skip(fresh) {
+            if lines.len() == limit {
+                break;
+            }
+            seen = line.record.seq;
+            if filter.matches(&line.record.body) {
+                lines.push(Arc::clone(line));
+            }
+        }
+        (lines, seen)
+    }
+
+    /// The newest `limit` lines in memory that match, oldest first; and the newest number.
+    pub fn last(&self, limit: usize, filter: &Filter) -> (Vec<Arc<Line>>, u64) {
+        let store = self.store();
+        let mut lines: Vec<_> = store
+            .ring
+            .iter()
+            .rev()
+            .filter(|line| filter.matches(&line.record.body))
+            .take(limit)
+            .map(Arc::clone)
+            .collect();
+        lines.reverse();
+        (lines, store.next - 1)
+    }
+
+    /// Tells of each new number.
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// Lines that could not be written to the file, and the last reason.
+    pub fn trouble(&self) -> Option<(u64, String)> {
+        let store = self.store();
+        store.trouble.as_ref().map(|why| (store.unwritten, why.clone()))
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        // Every change of the store leaves it whole, so a panic elsewhere cannot have broken it.
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which lines are wanted; each condition that is set must hold. Administrative acts match only when
+/// nothing is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The peer or the effective source lies in it.
+    pub source: Option<IpNet>,
+    /// The stated user, ignoring case; `@domain` for all of a domain.
+    pub user: Option<String>,
+    /// The rule that decided: `SET/NAME`, or `SET/` for all of a set.
+    pub rule: Option<String>,
+    /// The reference id.
+    pub id: Option<String>,
+}
+
+impl Filter {
+    fn matches(&self, body: &RecordBody) -> bool {
+        let RecordBody::Event(event) = body else {
+            return *self == Self::default();
+        };
+        let from = |net: &IpNet| {
+            let holds = |address: IpAddr| net.contains(&address.to_canonical());
+            holds(event.peer.ip()) || event.effective_source.is_some_and(holds)
+        };
+        let of = |wanted: &String| {
+            let user = event.stated_user.as_deref().unwrap_or_default().to_ascii_lowercase();
+            let wanted = wanted.to_ascii_lowercase();
+            if wanted.starts_with('@') { user.ends_with(&wanted) } else { user == wanted }
+        };
+        let by = |rule: &String| {
+            if rule.ends_with('/') { event.rule.starts_with(rule) } else { event.rule == *rule }
+        };
+        self.source.as_ref().is_none_or(from)
+            && self.user.as_ref().is_none_or(of)
+            && self.rule.as_ref().is_none_or(by)
+            && self.id.as_ref().is_none_or(|id| event.id == *id)
+    }
+}
+
+#[derive(Debug)]
+struct Store {
+    path: PathBuf,
+    limits: Limits,
+    file: File,
+    size: u64,
+    next: u64,
+    ring: VecDeque<Arc<Line>>,
+    unwritten: u64,
+    trouble: Option<String>,
+}
+
+impl Store {
+    fn open(path: PathBuf, limits: Limits) -> io::Result<Self> {
+        let mut file = create(&path)?;
+        let mut ring = read_back(&mut file, limits.lines)?;
+        if ring.is_empty() {
+            // Rotated just before the end: the numbers go on from the file before.
+            if let Ok(mut before) = File::open(rotated(&path, 1)) {
+                ring = read_back(&mut before, limits.lines)?;
+            }
+        }
+        let next = ring.back().map_or(1, |line| line.record.seq + 1);
+        let size = end_last_line(&mut file)?;
+        Ok(Self { path, limits, file, size, next, ring, unwritten: 0, trouble: None })
+    }
+
+    fn append(&mut self, body: RecordBody) -> u64 {
+        let seq = self.next;
+        self.next += 1;
+        let record = Record { seq, body };
+        let mut json =
+            serde_json::to_string(&record).expect("a record has string keys and no failing parts");
+        json.push('\n');
+        if let Err(error) = self.write(json.as_bytes()) {
+            self.unwritten += 1;
+            let path = self.path.display();
+            tracing::error!(%path, seq, %error, "a line of the audit log could not be written");
+            self.trouble = Some(error.to_string());
+        }
+        json.pop();
+        if self.ring.len() == self.limits.lines {
+            self.ring.pop_front();
+        }
+        self.ring.push_back(Arc::new(Line { record, json }));
+        seq
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.size > 0 && self.size + line.len() as u64 > self.limits.file_bytes {
+            self.rotate()?;
+        }
+        self.file.write_all(line)?;
+        self.size += line.len() as u64;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        for number in (1..self.limits.files).rev() {
+            let from = rotated(&self.path, number);
+            if from.exists() {
+                std::fs::rename(from, rotated(&self.path, number + 1))?;
+            }
+        }
+        if self.limits.files > 0 {
+            std::fs::rename(&self.path, rotated(&self.path, 1))?;
+        } else {
+            std::fs::remove_file(&self.path)?;
+        }
+        self.file = create(&self.path)?;
+        self.size = 0;
+        Ok(())
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)
+}
+
+fn rotated(path: &Path, number: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// The newest lines of a log, at most `limit`, from its last few megabytes.
+fn read_back(file: &mut File, limit: usize) -> io::Result<VecDeque<Arc<Line>>> {
+    const TAIL: u64 = 4 << 20;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    let mut tail = Vec::new();
+    file.take(TAIL).read_to_end(&mut tail)?;
+    let mut ring: VecDeque<_> = tail
+        .split(|byte| *byte == b'\n')
+        .rev()
+        .filter_map(|line| {
+            // A line that a crash or the start of the tail has cut is no record.
+            let record = serde_json::from_slice(line).ok()?;
+            Some(Arc::new(Line { record, json: String::from_utf8(line.to_vec()).ok()? }))
+        })
+        .take(limit)
+        .collect();
+    ring.make_contiguous().reverse();
+    Ok(ring)
+}
+
+/// Ends a line that a crash has cut; gives the size of the file.
+fn end_last_line(file: &mut File) -> io::Result<u64> {
+    let length = file.metadata()?.len();
+    if length == 0 {
+        return Ok(0);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    if last == *b"\n" {
+        return Ok(length);
+    }
+    file.write_all(b"\n")?;
+    Ok(length + 1)
+}

@@ -1,0 +1,187 @@
+//! Why a change, a question or the start failed, and what the operator does about it.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use weir_config::Report;
+
+use crate::{audit, listeners, plane};
+
+/// Why a change, a question or the start failed. The generation in force stays as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration or a list has errors.
+    #[error("{}", .0.to_string().trim_end())]
+    Config(Report),
+    /// The kernel plane refuses.
+    #[error("the kernel plane refuses: {0}")]
+    Kernel(#[from] weir_dataplane::Error),
+    /// The kernel plane cannot be opened or closed.
+    #[error(transparent)]
+    Plane(#[from] plane::OpenError),
+    /// The kernel plane's thread is gone.
+    #[error(transparent)]
+    Ended(#[from] plane::Ended),
+    /// A service's address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] listeners::ListenError),
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] audit::OpenError),
+    /// The proxy cannot use the generation.
+    #[error("the proxy refuses generation {generation}: {why}")]
+    ProxyRefused {
+        /// The generation that it refuses.
+        generation: u64,
+        /// Its reason.
+        why: String,
+    },
+    /// The proxy does not answer.
+    #[error("the proxy (pid {pid}) did not acknowledge generation {generation} within five seconds")]
+    ProxyLate {
+        /// The generation that was offered.
+        generation: u64,
+        /// Process id of the proxy.
+        pid: u32,
+    },
+    /// Sealed memory cannot be made.
+    #[error(transparent)]
+    Sealed(#[from] weir_link::sealed::Error),
+    /// No such list.
+    #[error("there is no list `{name}`")]
+    NoList {
+        /// Name that was asked for.
+        name: String,
+        /// Names that exist.
+        known: Vec<String>,
+    },
+    /// The list stands in the configuration file itself.
+    #[error("list `{name}` stands in {}, line {line}, and is not edited from here", file.display())]
+    InlineList {
+        /// Name of the list.
+        name: String,
+        /// The configuration file.
+        file: PathBuf,
+        /// Line of the list.
+        line: usize,
+    },
+    /// Not a prefix.
+    #[error("{0}")]
+    Prefix(#[from] weir_tables::PrefixError),
+    /// A comment that would not stay on its line.
+    #[error("a comment is one line of printable text")]
+    Comment,
+    /// The prefix is not on the list.
+    #[error("{prefix} is not an entry of list `{list}`")]
+    NoEntry {
+        /// Name of the list.
+        list: String,
+        /// The prefix.
+        prefix: String,
+        /// The entry that covers it, if one does.
+        covered_by: Option<String>,
+    },
+    /// A list file that held entries is empty.
+    #[error("list file {} is empty now, and list `{list}` had {entries} entries", file.display())]
+    Emptied {
+        /// Name of the list.
+        list: String,
+        /// Its file.
+        file: PathBuf,
+        /// Entries in force.
+        entries: usize,
+    },
+    /// No such service.
+    #[error("there is no service {wanted}")]
+    NoService {
+        /// What was asked for.
+        wanted: String,
+        /// Names that exist.
+        known: Vec<String>,
+    },
+    /// No service address of the family.
+    #[error("service `{service}` has no address of the family of {source_address}")]
+    NoAddress {
+        /// Name of the service.
+        service: String,
+        /// Source that was asked for.
+        source_address: IpAddr,
+    },
+    /// A request on the control socket cannot be understood.
+    #[error("{0}")]
+    Request(String),
+    /// A file or socket cannot be used.
+    #[error("cannot {what} {}: {source}", path.display())]
+    File {
+        /// Such as `read`, `write`, `listen on`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No such user or group on this machine.
+    #[error("there is no {kind} `{name}` on this machine")]
+    NoAccount {
+        /// `user` or `group`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The process lacks privileges.
+    #[error("weir-control needs root, or the capabilities {missing}; start it with sudo or as a system service")]
+    Unprivileged {
+        /// Names of the capabilities.
+        missing: String,
+    },
+}
+
+impl Error {
+    /// What to do about it, where the message does not say.
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::Config(_) => {
+                "nothing was changed; correct the lines above and run `weir reload`".into()
+            }
+            Self::ProxyRefused { .. } => {
+                "nothing was changed; correct the configuration and run `weir reload`".into()
+            }
+            Self::ProxyLate { .. } => {
+                "nothing was changed; look at the log of weir-proxy, restart it if it hangs".into()
+            }
+            Self::NoList { known, .. } => match known.as_slice() {
+                [] => "the configuration has no [[list]]".into(),
+                known => format!("lists: {}", known.join(", ")),
+            },
+            Self::InlineList { file, .. } => format!(
+                "edit `prefixes` in {} and run `weir reload`, or give the list a `file = \"...\"`",
+                file.display()
+            ),
+            Self::NoEntry { covered_by: Some(wider), .. } => {
+                format!("{wider} covers it; remove that entry and add what is to stay")
+            }
+            Self::NoEntry { list, .. } => format!("`weir lists show {list}` shows its entries"),
+            Self::Emptied { .. } => {
+                "to empty the list on purpose, leave a comment line (`# empty`) in the file".into()
+            }
+            Self::NoService { known, .. } => format!("services: {}", known.join(", ")),
+            Self::NoAccount { kind: "user", .. } => {
+                "create it, or correct `proxy_user` in [appliance]".into()
+            }
+            Self::NoAccount { .. } => {
+                "create it, or correct `control_group` in [appliance]".into()
+            }
+            _ => return None,
+        })
+    }
+
+    /// Wraps the answer of the file system.
+    pub(crate) fn file(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { what, path, source }
+    }
+}

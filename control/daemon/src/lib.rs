@@ -1,0 +1,30 @@
+//! weir-control: the brain of Weir, as a library, so that tests can run it without privileges.
+//!
+//! In: one configuration file and its lists, events from the proxy, requests on the control socket,
+//! signals. Out: generations, published to the kernel plane ([`plane`]) and to the proxy plane
+//! ([`proxy_link`]) under one number, and the audit log ([`audit`]). [`brain`] owns the state and is
+//! the only one that changes it; [`api`] answers the control socket.
+//!
+//! It must never let an error change what is in force: everything of a new generation is loaded and
+//! checked before the first plane hears of it, and when a plane refuses, both go back. When it ends,
+//! both planes go on with their last generation.
+
+pub mod api;
+pub mod audit;
+pub mod brain;
+mod clock;
+mod error;
+pub mod explain;
+pub mod generation;
+pub mod listeners;
+pub mod notify;
+pub mod plane;
+pub mod proxy_link;
+pub mod sockets;
+pub mod status;
+mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod watch;
+
+pub use error::Error;

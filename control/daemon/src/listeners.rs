@@ -1,0 +1,134 @@
+//! The listening sockets of the services: made once, kept as long as a service has the address, and
+//! handed to every proxy that comes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::plane::Plane;
+
+/// Connections that the kernel completes before the proxy accepts them. The kernel bounds it by
+/// `net.core.somaxconn` (4096 since Linux 5.4).
+const BACKLOG: i32 = 65_535;
+
+/// A service's address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}; {help}")]
+pub struct ListenError {
+    /// The address.
+    pub address: SocketAddr,
+    /// Why.
+    pub source: io::Error,
+    help: &'static str,
+}
+
+impl ListenError {
+    fn new(address: SocketAddr, source: io::Error) -> Self {
+        let help = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another process listens there: find it with `ss -ltnp`, and stop it"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "transparent sockets need CAP_NET_ADMIN: run weir-control as root"
+            }
+            _ => "check `addresses` and `ports` of the service",
+        };
+        Self { address, source, help }
+    }
+}
+
+/// Sockets by the address they are bound to.
+#[derive(Clone, Debug, Default)]
+pub struct Listeners {
+    sockets: BTreeMap<SocketAddr, Arc<OwnedFd>>,
+}
+
+impl Listeners {
+    /// The sockets for exactly these addresses: those that exist are kept, others are made. `self`
+    /// stays as it is, so that a change which fails later loses nothing.
+    pub async fn with(
+        &self,
+        addresses: &[SocketAddr],
+        plane: &Plane,
+    ) -> Result<Self, crate::Error> {
+        let mut sockets = BTreeMap::new();
+        for address in addresses.iter().copied() {
+            let socket = match self.sockets.get(&address) {
+                Some(kept) => Arc::clone(kept),
+                None => Arc::new(
+                    plane
+                        .run(move |plane| plane.listen(address))
+                        .await?
+                        .map_err(|source| ListenError::new(address, source))?,
+                ),
+            };
+            sockets.insert(address, socket);
+        }
+        Ok(Self { sockets })
+    }
+
+    /// The socket bound to this address.
+    pub fn get(&self, address: SocketAddr) -> Option<Arc<OwnedFd>> {
+        self.sockets.get(&address).map(Arc::clone)
+    }
+
+    /// Takes over a socket that listens already.
+    pub fn adopt(&mut self, address: SocketAddr, socket: OwnedFd) {
+        self.sockets.insert(address, Arc::new(socket));
+    }
+
+    /// Number of sockets.
+    pub fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+}
+
+/// A listening socket for an address that need not be local (`IP_TRANSPARENT`, ip(7)). The address
+/// and the option stay with the socket when it is handed to a process without privileges.
+pub fn transparent(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    match address {
+        SocketAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
+        SocketAddr::V6(_) => set_ip_transparent_v6(&socket)?,
+    }
+    listen(&socket, address)?;
+    Ok(socket.into())
+}
+
+/// Binds and listens as every listener of Weir does.
+pub fn listen(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if let SocketAddr::V6(v6) = address {
+        debug_assert_ne!(*v6.ip(), Ipv6Addr::UNSPECIFIED, "a service has its own address");
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)
+}
+
+/// `IPV6_TRANSPARENT`, ipv6(7), for which neither socket2 nor nix has a name.
+fn set_ip_transparent_v6(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open, and the value is a readable int of the length that is given.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_IPV6,
+            libc::IPV6_TRANSPARENT,
+            (&raw const on).cast(),
+            size_of_val(&on).try_into().expect("an int has a small size"),
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

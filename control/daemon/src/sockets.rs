@@ -1,0 +1,56 @@
+//! The two unix sockets in the run directory, and who may use them.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::Path;
+
+use nix::unistd::{Gid, Group, Uid, User};
+use tokio::net::UnixListener;
+
+use crate::Error;
+
+/// Makes a directory that everybody may enter and only its owner may change.
+pub fn directory(path: &Path, mode: u32) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(mode).create(path).map_err(Error::file("create", path))
+}
+
+/// Listens on a unix socket with this mode, owner and group; one that is left over is replaced.
+pub fn listen(
+    path: &Path,
+    mode: u32,
+    owner: Option<Uid>,
+    group: Option<Gid>,
+) -> Result<UnixListener, Error> {
+    // Bound under another name and then renamed, so that nobody can connect before the mode is set,
+    // and a path that exists always accepts.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = Path::new(&beside);
+    let _ = fs::remove_file(beside);
+    let failed = |error| Error::file("listen on", path)(error);
+    let socket = UnixListener::bind(beside).map_err(failed)?;
+    if owner.is_some() || group.is_some() {
+        chown(beside, owner.map(Uid::as_raw), group.map(Gid::as_raw)).map_err(failed)?;
+    }
+    fs::set_permissions(beside, Permissions::from_mode(mode)).map_err(failed)?;
+    fs::rename(beside, path).map_err(failed)?;
+    Ok(socket)
+}
+
+/// The uid of a user by name or number.
+pub fn user(name: &str) -> Result<Uid, Error> {
+    if let Ok(number) = name.parse() {
+        return Ok(Uid::from_raw(number));
+    }
+    let found = User::from_name(name).ok().flatten();
+    found.map(|user| user.uid).ok_or(Error::NoAccount { kind: "user", name: name.to_owned() })
+}
+
+/// The gid of a group by name or number.
+pub fn group(name: &str) -> Result<Gid, Error> {
+    if let Ok(number) = name.parse() {
+        return Ok(Gid::from_raw(number));
+    }
+    let found = Group::from_name(name).ok().flatten();
+    found.map(|group| group.gid).ok_or(Error::NoAccount { kind: "group", name: name.to_owned() })
+}

@@ -1,0 +1,161 @@
+//! A kernel plane in memory.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use socket2::{Domain, Socket, Type};
+use tokio::sync::watch;
+use weir_abi::{Class, Reason, Verdict};
+use weir_dataplane::{
+    Counter, Error, Probe, ProbeOutcome, Published, ServiceSpec, Status,
+};
+use weir_tables::{EXT, KernelTables};
+
+use crate::listeners;
+use crate::plane::KernelPlane;
+
+/// What the kernel plane holds.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The services.
+    pub services: Vec<ServiceSpec>,
+    /// The tables.
+    pub tables: Option<Arc<KernelTables>>,
+    /// How often tables were published.
+    pub published: u64,
+    /// What the next publication answers instead of switching.
+    pub refuse: Option<String>,
+    /// What is counted.
+    pub counters: Vec<Counter>,
+}
+
+/// A kernel plane in memory, shared with the test.
+#[derive(Clone, Debug, Default)]
+pub struct FakeKernel {
+    state: watch::Sender<State>,
+}
+
+impl FakeKernel {
+    /// Changes what it holds.
+    pub fn change(&self, change: impl FnOnce(&mut State)) {
+        self.state.send_modify(change);
+    }
+
+    /// What it does with a class of the first service.
+    pub fn verdict(&self, class: Class) -> Verdict {
+        let state = self.state.borrow();
+        state.services.first().map_or(Verdict::Pass, |service| service.verdicts[class as usize])
+    }
+
+    /// Class of a source by the published tables.
+    pub fn class(&self, source: IpAddr) -> Class {
+        class(&self.state.borrow(), source)
+    }
+
+    /// How often tables were published.
+    pub fn published(&self) -> u64 {
+        self.state.borrow().published
+    }
+
+    /// Waits until it does this with a class of the first service.
+    pub async fn until_verdict(&self, of: Class, verdict: Verdict) {
+        let holds = |state: &State| {
+            state.services.first().is_some_and(|service| service.verdicts[of as usize] == verdict)
+        };
+        self.state.subscribe().wait_for(holds).await.expect("the sender is held here");
+    }
+
+    /// Waits until a source has this class.
+    pub async fn until_class(&self, source: IpAddr, wanted: Class) {
+        let holds = |state: &State| class(state, source) == wanted;
+        self.state.subscribe().wait_for(holds).await.expect("the sender is held here");
+    }
+}
+
+impl KernelPlane for FakeKernel {
+    /// Whatever the address, the socket is bound to the loopback, at a port of the kernel's choice.
+    fn listen(&mut self, address: SocketAddr) -> io::Result<OwnedFd> {
+        let _ = address;
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        listeners::listen(&socket, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        Ok(socket.into())
+    }
+
+    fn set_services(&mut self, services: &[ServiceSpec]) -> Result<(), Error> {
+        self.change(|state| state.services = services.to_vec());
+        Ok(())
+    }
+
+    fn publish(&mut self, tables: &KernelTables) -> Result<Published, Error> {
+        let mut refused = None;
+        self.change(|state| {
+            refused = state.refuse.take();
+            if refused.is_none() {
+                state.tables = Some(Arc::new(tables.clone()));
+                state.published += 1;
+            }
+        });
+        match refused {
+            Some(detail) => Err(Error::Tables { detail }),
+            None => Ok(Published::default()),
+        }
+    }
+
+    fn counters(&self) -> Result<Vec<Counter>, Error> {
+        Ok(self.state.borrow().counters.clone())
+    }
+
+    fn probe(&self, packet: &Probe) -> Result<ProbeOutcome, Error> {
+        let state = self.state.borrow();
+        let class = class(&state, packet.source);
+        let owns = |service: &&ServiceSpec| {
+            service.addresses.contains(&packet.destination) && service.ports.contains(&packet.port)
+        };
+        let service = state.services.iter().find(owns);
+        Ok(ProbeOutcome {
+            service: service.map(|service| service.id),
+            class,
+            verdict: service
+                .map_or(Verdict::Pass, |service| service.verdicts[class as usize]),
+            reason: Reason::Class,
+            hook: "tcx",
+            interface: "outside0".to_owned(),
+        })
+    }
+
+    fn status(&self) -> Status {
+        Status::default()
+    }
+
+    fn detach(self: Box<Self>) -> Result<(), Error> {
+        self.change(|state| state.services.clear());
+        Ok(())
+    }
+}
+
+fn class(state: &State, source: IpAddr) -> Class {
+    let Some(tables) = &state.tables else { return Class::Unmanaged };
+    match source {
+        IpAddr::V4(address) => {
+            let bits = address.to_bits();
+            let block = tables.v4_blocks[(bits >> 8) as usize];
+            let exact = tables.v4_exact.iter().find(|(exact, _)| *exact == bits);
+            match exact {
+                Some((_, class)) if block & EXT != 0 => Class::from_u8(*class),
+                _ => Class::from_u8(block & !EXT),
+            }
+        }
+        IpAddr::V6(address) => {
+            let covers = |(length, network, _): &&(u8, [u8; 16], u8)| {
+                let shift = 128 - u32::from(*length);
+                let mask = u128::MAX.checked_shl(shift).unwrap_or(0);
+                address.to_bits() & mask == u128::from_be_bytes(*network) & mask
+            };
+            let longest =
+                tables.v6.iter().filter(covers).max_by_key(|(length, _, _)| *length);
+            longest.map_or(Class::Unmanaged, |(_, _, class)| Class::from_u8(*class))
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! A whole appliance without privileges: the real brain, control socket and proxy socket, a kernel
+//! plane in memory, and a proxy that is played over the real link.
+
+mod kernel;
+mod proxy;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+
+use crate::audit::{Audit, Limits};
+use crate::brain::{Brain, Parts};
+use crate::listeners::Listeners;
+use crate::notify::Notify;
+use crate::plane::Plane;
+use crate::proxy_link::ProxyLink;
+use crate::{Error, api, sockets};
+
+pub use kernel::FakeKernel;
+pub use proxy::{FakeProxy, Received};
+
+/// The list file of [`CONFIG`], as it is at the start.
+pub const LIST: &str = "# egress of the head office\n203.0.113.0/24\n2001:db8:aa::/48  # v6\n";
+
+/// The configuration, apart from where its directories are.
+pub const CONFIG: &str = r#"
+[appliance]
+name = "weir-test"
+run = "run"
+state = "state"
+proxy_user = "PROXY_USER"
+[kernel]
+object = "weir-ebpf.o"
+pin = "pin"
+outside = ["outside0"]
+inside = ["inside0"]
+mark = 0x5745
+table = 5745
+[[service]]
+name = "sts"
+hosts = ["sts.corp.example"]
+addresses = ["192.0.2.10", "2001:db8:10::10"]
+ports = [443]
+profile = "adfs"
+rules = "office365-strict"
+managed = "forward"
+certificate = "chain.pem"
+key = "key.pem"
+reverse_proxy = "https://sts-corp-example.proxy.example{query}"
+[service.upstream]
+kind = "wap"
+servers = ["192.0.2.10:443"]
+server_name = "sts.corp.example"
+[[list]]
+name = "hq-egress"
+class = "managed"
+file = "hq.list"
+[[list]]
+name = "bad-people"
+class = "blocked"
+prefixes = ["198.51.100.66/32"]
+[[list]]
+name = "casb"
+class = "bypass"
+prefixes = ["198.51.100.128/25"]
+"#;
+
+/// How an appliance is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The user that may play the proxy; the test's own when `None`.
+    pub proxy_uid: Option<u32>,
+    /// See [`crate::brain::Parts::fail_mode_after`].
+    pub fail_mode_after: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { proxy_uid: None, fail_mode_after: Duration::from_secs(3600) }
+    }
+}
+
+/// A running appliance; its directory goes with it.
+#[derive(Debug)]
+pub struct Appliance {
+    directory: TempDir,
+    /// The brain.
+    pub brain: Arc<Brain>,
+    /// The kernel plane in memory.
+    pub kernel: FakeKernel,
+}
+
+impl Appliance {
+    /// Starts an appliance with [`CONFIG`] and [`LIST`].
+    pub async fn start() -> Self {
+        Self::start_with(Settings::default()).await
+    }
+
+    /// Starts an appliance with [`CONFIG`] and [`LIST`].
+    pub async fn start_with(settings: Settings) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let uid = nix::unistd::Uid::effective().as_raw();
+        write_certificate(directory.path());
+        write(directory.path(), "hq.list", LIST);
+        let config = CONFIG.replace("PROXY_USER", &uid.to_string());
+        write(directory.path(), "weir.toml", &config);
+        let kernel = FakeKernel::default();
+        let brain = start(directory.path(), &kernel, settings).await.expect("CONFIG is valid");
+        Self { directory, brain, kernel }
+    }
+
+    /// A file of the appliance.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes a file of the appliance.
+    pub fn write(&self, name: &str, text: &str) {
+        write(self.directory.path(), name, text);
+    }
+
+    /// Reads a file of the appliance.
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).expect("the file can be read")
+    }
+
+    /// The control socket.
+    pub fn control_socket(&self) -> PathBuf {
+        self.path("run/control.sock")
+    }
+
+    /// The proxy's socket.
+    pub fn proxy_socket(&self) -> PathBuf {
+        self.path("run/proxy.sock")
+    }
+
+    /// Connects a proxy that accepts every generation, and waits until it works with the one in force.
+    pub async fn proxy(&self) -> FakeProxy {
+        let mut proxy = FakeProxy::connect(&self.proxy_socket()).await;
+        proxy.next().await.expect("a proxy gets the generation in force");
+        self.proxy_works().await;
+        proxy
+    }
+
+    /// Waits until a proxy works with the generation in force.
+    pub async fn proxy_works(&self) {
+        let number = self.brain.running().number;
+        let mut peers = self.brain.peers();
+        let works = peers
+            .wait_for(|peers| peers.current().is_some_and(|peer| peer.acknowledged >= Some(number)));
+        works.await.expect("the link lives as long as the appliance");
+    }
+
+    /// Asks the control socket, and gives the status and the JSON.
+    pub async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let response = self.send(method, path, body).await;
+        let status = response.status();
+        let bytes = response.into_body().collect().await.expect("a whole answer").to_bytes();
+        (status, serde_json::from_slice(&bytes).expect("JSON"))
+    }
+
+    /// Asks the control socket with GET.
+    pub async fn get(&self, path: &str) -> Value {
+        let (status, value) = self.ask(Method::GET, path, None).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {value}");
+        value
+    }
+
+    /// Asks for a stream of lines.
+    pub async fn lines(&self, path: &str) -> Lines {
+        let response = self.send(Method::GET, path, None).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        Lines { body: response.into_body(), rest: Vec::new() }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> http::Response<Incoming> {
+        let stream = UnixStream::connect(self.control_socket()).await.expect("it listens");
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
+        tokio::spawn(connection);
+        let body = body.map(|value| value.to_string()).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(http::header::HOST, "weir")
+            .body(Full::new(Bytes::from(body)))
+            .expect("the path is a path");
+        sender.send_request(request).await.expect("an answer")
+    }
+}
+
+/// A stream of JSON lines.
+#[derive(Debug)]
+pub struct Lines {
+    body: Incoming,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line; `None` when the stream has ended.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).expect("each line is JSON"));
+            }
+            let frame = self.body.frame().await?.expect("the stream does not break off");
+            if let Ok(data) = frame.into_data() {
+                self.rest.extend_from_slice(&data);
+            }
+        }
+    }
+
+    /// All lines until the stream ends.
+    pub async fn all(mut self) -> Vec<Value> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.next().await {
+            lines.push(line);
+        }
+        lines
+    }
+}
+
+/// Starts a brain with its sockets in a directory that holds a configuration.
+async fn start(
+    directory: &Path,
+    kernel: &FakeKernel,
+    settings: Settings,
+) -> Result<Arc<Brain>, Error> {
+    let uid = nix::unistd::Uid::effective().as_raw();
+    let (run, state) = (directory.join("run"), directory.join("state"));
+    sockets::directory(&run, 0o755)?;
+    sockets::directory(&state, 0o750)?;
+    let audit = Arc::new(Audit::open(&state.join("audit.jsonl"), Limits::default())?);
+    let link = ProxyLink::new(settings.proxy_uid.unwrap_or(uid), Arc::clone(&audit));
+    let proxy_socket = sockets::listen(&run.join("proxy.sock"), 0o600, None, None)?;
+    tokio::spawn(link.clone().serve(proxy_socket));
+    let plane = kernel.clone();
+    let parts = Parts {
+        config: directory.join("weir.toml"),
+        plane: Plane::start(move || Ok(Box::new(plane))).await?,
+        link,
+        audit,
+        notify: Notify::to(None),
+        fail_mode_after: settings.fail_mode_after,
+    };
+    let brain = Brain::start(parts, Listeners::default()).await?;
+    let control_socket = sockets::listen(&run.join("control.sock"), 0o660, None, None)?;
+    tokio::spawn(api::serve(Arc::clone(&brain), control_socket));
+    tokio::spawn(Arc::clone(&brain).guard());
+    Ok(brain)
+}
+
+/// Writes a self-signed certificate for the service of [`CONFIG`]: `chain.pem` and `key.pem`.
+pub fn write_certificate(directory: &Path) {
+    let made = rcgen::generate_simple_self_signed(["sts.corp.example".to_owned()])
+        .expect("a certificate can be made");
+    write(directory, "chain.pem", &made.cert.pem());
+    write(directory, "key.pem", &made.signing_key.serialize_pem());
+}
+
+fn write(directory: &Path, name: &str, text: &str) {
+    std::fs::write(directory.join(name), text).expect("the directory can be written");
+}

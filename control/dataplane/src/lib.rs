@@ -1,0 +1,285 @@
+//! The kernel plane as user space sees it: loads the programs, attaches them, pins everything,
+//! writes services and tables into the maps, and reads the counters back.
+//!
+//! In: an object file, interfaces, services with their verdicts, compiled tables. Out: counters,
+//! verdicts of the loaded programs for crafted packets, and a status. It never decides a class or a
+//! verdict itself, never changes a sysctl or a firewall rule, and never detaches unless told:
+//! dropping a [`Dataplane`] leaves everything pinned and running.
+//!
+//! All calls block, and must be made on one thread in the network namespace that owns the interfaces.
+
+mod error;
+mod pins;
+mod probe;
+mod programs;
+mod publish;
+mod route;
+mod services;
+mod surroundings;
+mod sys;
+mod types;
+
+use std::io;
+use std::path::Path;
+
+use aya::Ebpf;
+use aya::programs::tc::SchedClassifier;
+pub use error::Error;
+pub use probe::{Answer, Judged};
+pub use types::{
+    Counter, Direction, InterfaceStatus, MapStatus, Options, Probe, ProbeOutcome, Published,
+    ServiceSpec, Status,
+};
+use weir_abi::{ABI_VERSION, Config, counter_at};
+use weir_tables::KernelTables;
+
+use crate::pins::{Maps, Pins};
+use crate::publish::Writer;
+
+/// The kernel plane of this network namespace.
+#[derive(Debug)]
+pub struct Dataplane {
+    options: Options,
+    pins: Pins,
+    maps: Maps,
+    writer: Writer,
+    ebpf: Ebpf,
+    magic: [u32; 2],
+    adopted: bool,
+    interfaces: Vec<InterfaceStatus>,
+    cpus: usize,
+    warnings: Vec<String>,
+}
+
+impl Dataplane {
+    /// Loads the programs or adopts what is pinned, attaches them to the interfaces, and brings the
+    /// marked packets to local sockets.
+    ///
+    /// Maps that are pinned are adopted when their ABI version and every layout match, with all that is
+    /// in them; the program under a pinned link is swapped for the one in the object file without a gap.
+    pub fn open(options: &Options) -> Result<Self, Error> {
+        programs::probe_kernel()?;
+        let pins = Pins::prepare(&options.pin_dir)?;
+        let adopted = pins.maps().exists();
+        let (mut ebpf, maps, magic) = if adopted {
+            adopt(options, &pins)?
+        } else {
+            make(options, &pins)?
+        };
+        let writer = Writer::new(&maps)?;
+        let mut warnings = surroundings::warnings(options);
+        for family in route::FAMILIES {
+            match route::add(family, options.mark, options.table) {
+                // The family is switched off on this machine.
+                Err(error)
+                    if matches!(
+                        error.raw_os_error(),
+                        Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP | libc::EACCES)
+                    ) =>
+                {
+                    warnings.push(format!(
+                        "no IPv{} here: its marked packets do not reach the proxy ({error})",
+                        if family == route::FAMILIES[0] { 4 } else { 6 }
+                    ));
+                }
+                Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => {
+                    return Err(Error::LoopbackDown);
+                }
+                Err(error) => {
+                    return Err(Error::kernel(
+                        "cannot add rule and route for the mark",
+                        error,
+                    ));
+                }
+                Ok(()) => {}
+            }
+        }
+        programs::pin(&mut ebpf, &pins)?;
+        let interfaces = programs::attach(&mut ebpf, options, &pins)?;
+        let cpus = aya::util::nr_cpus()
+            .map_err(|(what, error)| Error::kernel(format!("cannot read {what}"), error))?;
+        Ok(Self {
+            options: options.clone(),
+            pins,
+            maps,
+            writer,
+            ebpf,
+            magic,
+            adopted,
+            interfaces,
+            cpus,
+            warnings,
+        })
+    }
+
+    /// Replaces all services. An address and port may belong to one service only. Each address changes
+    /// at once; the addresses change one after the other.
+    pub fn set_services(&mut self, services: &[ServiceSpec]) -> Result<(), Error> {
+        let entries = services::compile(services)?;
+        let failed = |e| Error::kernel("cannot write the services", e);
+        let present = self.maps.addresses.keys().map_err(failed)?;
+        // Room first: the map may be full.
+        for gone in present.iter().filter(|key| !entries.contains_key(*key)) {
+            self.maps.addresses.remove(gone).map_err(failed)?;
+        }
+        for (key, address) in &entries {
+            self.maps.addresses.set(key, address).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the tables beside those in use, then switches every packet to them at once.
+    pub fn publish(&mut self, tables: &KernelTables) -> Result<Published, Error> {
+        self.writer.publish(&self.maps, tables)
+    }
+
+    /// Every counter that is not zero, summed over the CPUs.
+    pub fn counters(&self) -> Result<Vec<Counter>, Error> {
+        let mut counters = Vec::new();
+        let visit = |index, slots: &[weir_abi::Count]| {
+            let (packets, bytes) = slots.iter().fold((0, 0), |(packets, bytes), slot| {
+                (packets + slot.packets, bytes + slot.bytes)
+            });
+            if packets == 0 {
+                return;
+            }
+            if let Some((service, class, verdict, reason)) = counter_at(index) {
+                counters.push(Counter {
+                    service,
+                    class,
+                    verdict,
+                    reason,
+                    packets,
+                    bytes,
+                });
+            }
+        };
+        self.maps
+            .counters
+            .each_per_cpu(self.cpus, visit)
+            .map_err(|e| Error::kernel("cannot read the counters", e))?;
+        Ok(counters)
+    }
+
+    /// Asks the loaded program for its verdict on a crafted packet. Nothing is counted or sent.
+    pub fn probe(&self, packet: &Probe) -> Result<ProbeOutcome, Error> {
+        let frame = probe::syn(packet)?;
+        let interface = self.first(Direction::Outside)?;
+        let answer = self.ask(interface, &frame)?;
+        Ok(probe::outcome(&answer, interface))
+    }
+
+    /// Hands any frame to the loaded program of a side, as if it had arrived on the side's first
+    /// interface, and tells what the program did. Nothing is counted or sent.
+    pub fn test_run(&self, direction: Direction, frame: &[u8]) -> Result<Answer, Error> {
+        self.ask(self.first(direction)?, frame)
+    }
+
+    /// What is attached where and why, and what on this machine may hinder it.
+    pub fn status(&self) -> Status {
+        Status {
+            abi: ABI_VERSION,
+            adopted: self.adopted,
+            slot: self.writer.active(),
+            mark: self.options.mark,
+            table: self.options.table,
+            interfaces: self.interfaces.clone(),
+            maps: self.maps.status(),
+            warnings: self.warnings.clone(),
+        }
+    }
+
+    /// Takes the programs off the interfaces and removes pins, rule and route.
+    pub fn detach(self) -> Result<(), Error> {
+        // Without the programs no packet is marked, so they go first.
+        self.pins
+            .remove()
+            .map_err(|e| Error::kernel("cannot remove the pins", e))?;
+        remove_routes(self.options.mark, self.options.table)
+    }
+
+    fn first(&self, direction: Direction) -> Result<&InterfaceStatus, Error> {
+        self.interfaces
+            .iter()
+            .find(|interface| interface.direction == direction)
+            .ok_or(Error::Probe("no interface of this side has a program"))
+    }
+
+    fn ask(&self, interface: &InterfaceStatus, frame: &[u8]) -> Result<Answer, Error> {
+        let program: &SchedClassifier = self
+            .ebpf
+            .program(programs::program_name(interface.direction))
+            .and_then(|program| program.try_into().ok())
+            .expect("loaded with both programs");
+        probe::run(program, interface, self.magic, frame)
+    }
+}
+
+/// New maps, complete before they get their name.
+fn make(options: &Options, pins: &Pins) -> Result<(Ebpf, Maps, [u32; 2]), Error> {
+    let unfinished = pins.unfinished_maps();
+    let failed = |e: io::Error| Error::kernel("cannot pin the maps", e);
+    pins::remove_flat(&unfinished).map_err(failed)?;
+    std::fs::create_dir(&unfinished).map_err(failed)?;
+    let ebpf = programs::load(options, &unfinished)?;
+    let maps = Maps::open(&unfinished)?;
+    let magic = sys::random().map_err(|e| Error::kernel("cannot get random bits", e))?;
+    let config = Config {
+        abi: ABI_VERSION,
+        active: 0,
+        mark: options.mark,
+        table: options.table,
+        probe: magic,
+    };
+    write_config(&maps, &config)?;
+    std::fs::rename(&unfinished, pins.maps()).map_err(failed)?;
+    Ok((ebpf, maps, magic))
+}
+
+/// The pinned maps, with all that is in them, under the programs of this version.
+fn adopt(options: &Options, pins: &Pins) -> Result<(Ebpf, Maps, [u32; 2]), Error> {
+    let maps = Maps::adopt(&pins.maps())?;
+    let config = maps
+        .config
+        .get(&0)
+        .map_err(|e| Error::kernel("cannot read the configuration map", e))?
+        .expect("an array has all its entries");
+    let ebpf = programs::load(options, &pins.maps())?;
+    if (config.mark, config.table) != (options.mark, options.table) {
+        remove_routes(config.mark, config.table)?;
+        write_config(
+            &maps,
+            &Config {
+                mark: options.mark,
+                table: options.table,
+                ..config
+            },
+        )?;
+    }
+    Ok((ebpf, maps, config.probe))
+}
+
+fn write_config(maps: &Maps, config: &Config) -> Result<(), Error> {
+    maps.config
+        .set(&0, config)
+        .map_err(|e| Error::kernel("cannot write the configuration map", e))
+}
+
+fn remove_routes(mark: u32, table: u32) -> Result<(), Error> {
+    for family in route::FAMILIES {
+        route::remove(family, mark, table)
+            .map_err(|e| Error::kernel("cannot remove rule and route for the mark", e))?;
+    }
+    Ok(())
+}
+
+/// Takes off whatever an earlier process left in a pin directory, without loading anything: for
+/// `--detach`, and for pins of another version.
+pub fn detach_pinned(pin_dir: &Path, mark: u32, table: u32) -> Result<(), Error> {
+    if pin_dir.exists() {
+        Pins::prepare(pin_dir)?
+            .remove()
+            .map_err(|e| Error::kernel("cannot remove the pins", e))?;
+    }
+    remove_routes(mark, table)
+}

@@ -1,0 +1,272 @@
+//! The pin directory: what lies in it, and whether it fits this version.
+//!
+//! ```text
+//! PIN_DIR/maps/NAME                   the maps
+//! PIN_DIR/programs/NAME               the programs
+//! PIN_DIR/links/SIDE-INTERFACE        the links that hold the programs on the interfaces
+//! ```
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use weir_abi::{
+    ABI_VERSION, Address, COUNTERS, Config, Count, GENERATIONS, MAX_ADDRESSES, V4_BLOCKS,
+    V6Lengths, maps,
+};
+
+use crate::error::Error;
+use crate::sys::{self, ARRAY, ARRAY_OF_MAPS, HASH, Info, MMAPABLE, Map, PERCPU_ARRAY};
+use crate::types::{Direction, MapStatus};
+
+/// Where systemd, iproute2 and bpftool expect the bpffs.
+const USUAL: &str = "/sys/fs/bpf";
+
+/// The names of all maps.
+pub(crate) const MAPS: [&str; 7] = [
+    maps::CONFIG,
+    maps::ADDRESSES,
+    maps::V4_BLOCKS,
+    maps::V4_EXACT,
+    maps::V6_LENGTHS,
+    maps::V6_PREFIXES,
+    maps::COUNTERS,
+];
+
+/// The pin directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Pins {
+    root: PathBuf,
+}
+
+impl Pins {
+    /// Makes the directory, and mounts a bpffs when there is none.
+    pub(crate) fn prepare(root: &Path) -> Result<Self, Error> {
+        let denied = |source: io::Error| {
+            Error::kernel(
+                format!("cannot make the pin directory {}", root.display()),
+                source,
+            )
+        };
+        let mount = if root.starts_with(USUAL) {
+            Path::new(USUAL)
+        } else {
+            root
+        };
+        // In /sys, directories cannot be made by hand; elsewhere they can.
+        if !mount.exists() {
+            fs::create_dir_all(mount).map_err(denied)?;
+        }
+        if !sys::is_bpffs(mount).map_err(denied)? {
+            sys::mount_bpffs(mount).map_err(|error| match error.raw_os_error() {
+                Some(libc::EPERM) => Error::NotPermitted {
+                    what: "mounting a bpffs",
+                    capability: "CAP_SYS_ADMIN",
+                },
+                Some(libc::ENODEV) => Error::Unsupported {
+                    what: "bpffs",
+                    needs: "CONFIG_BPF_SYSCALL",
+                },
+                _ => denied(error),
+            })?;
+        }
+        let pins = Self {
+            root: root.to_owned(),
+        };
+        for directory in [
+            pins.root.clone(),
+            pins.root.join("programs"),
+            pins.root.join("links"),
+        ] {
+            fs::create_dir_all(&directory).map_err(denied)?;
+        }
+        Ok(pins)
+    }
+
+    /// Where the maps are pinned.
+    pub(crate) fn maps(&self) -> PathBuf {
+        self.root.join("maps")
+    }
+
+    /// Where maps are pinned until all of them are complete.
+    pub(crate) fn unfinished_maps(&self) -> PathBuf {
+        self.root.join("maps-new")
+    }
+
+    /// Where a program is pinned.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.root.join("programs").join(name)
+    }
+
+    /// Where the link to an interface is pinned.
+    pub(crate) fn link(&self, direction: Direction, interface: &str) -> PathBuf {
+        // bpffs refuses dots in names; `/` and spaces cannot be in an interface's name.
+        let name = interface.replace('%', "%25").replace('.', "%2e");
+        self.root
+            .join("links")
+            .join(format!("{}-{name}", direction.name()))
+    }
+
+    /// Every pinned link.
+    pub(crate) fn links(&self) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(self.root.join("links"))?
+            .map(|entry| Ok(entry?.path()))
+            .collect()
+    }
+
+    /// Removes everything, also what was left half made. The directory itself goes when nothing else is
+    /// in it and nothing is mounted on it.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        for part in ["links", "programs", "maps", "maps-new"] {
+            remove_flat(&self.root.join(part))?;
+        }
+        let _ = fs::remove_dir(&self.root);
+        Ok(())
+    }
+}
+
+/// Removes a directory of pins; one that is not there is no error.
+pub(crate) fn remove_flat(directory: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        fs::remove_file(entry?.path())?;
+    }
+    fs::remove_dir(directory)
+}
+
+/// All maps, open.
+#[derive(Debug)]
+pub(crate) struct Maps {
+    pub(crate) config: Map<u32, Config>,
+    pub(crate) addresses: Map<[u8; 16], Address>,
+    pub(crate) v4_blocks: Map<u32, Block>,
+    pub(crate) v4_exact: Map<u32, u32>,
+    pub(crate) v6_lengths: Map<u32, V6Lengths>,
+    pub(crate) v6_prefixes: Map<u32, u32>,
+    pub(crate) counters: Map<u32, Count>,
+}
+
+/// 256 classes.
+pub(crate) type Block = [u8; 256];
+
+impl Maps {
+    /// Opens the maps that another process made, if it had this version of the layouts.
+    pub(crate) fn adopt(directory: &Path) -> Result<Self, Error> {
+        // The version first: every version has it at the beginning of this map, of whatever size.
+        let path = directory.join(maps::CONFIG);
+        if let Some(abi) = sys::first_word(&path)
+            && abi != ABI_VERSION
+        {
+            return Err(Error::Incompatible {
+                path,
+                detail: format!("layout {abi}, this version has layout {ABI_VERSION}"),
+            });
+        }
+        Self::open(directory)
+    }
+
+    /// Opens the maps in a directory, and checks types and sizes of all of them.
+    pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            config: open(directory, maps::CONFIG, ARRAY, 1, MMAPABLE)?,
+            addresses: open(directory, maps::ADDRESSES, HASH, MAX_ADDRESSES, 0)?,
+            v4_blocks: open(
+                directory,
+                maps::V4_BLOCKS,
+                ARRAY,
+                GENERATIONS * V4_BLOCKS,
+                MMAPABLE,
+            )?,
+            v4_exact: open(directory, maps::V4_EXACT, ARRAY_OF_MAPS, GENERATIONS, 0)?,
+            v6_lengths: open(directory, maps::V6_LENGTHS, ARRAY, GENERATIONS, MMAPABLE)?,
+            v6_prefixes: open(directory, maps::V6_PREFIXES, ARRAY_OF_MAPS, GENERATIONS, 0)?,
+            counters: open(directory, maps::COUNTERS, PERCPU_ARRAY, COUNTERS, 0)?,
+        })
+    }
+
+    /// What the kernel says of each map.
+    pub(crate) fn status(&self) -> Vec<MapStatus> {
+        [
+            (maps::CONFIG, self.config.info(), self.config.memory()),
+            (
+                maps::ADDRESSES,
+                self.addresses.info(),
+                self.addresses.memory(),
+            ),
+            (
+                maps::V4_BLOCKS,
+                self.v4_blocks.info(),
+                self.v4_blocks.memory(),
+            ),
+            (maps::V4_EXACT, self.v4_exact.info(), self.v4_exact.memory()),
+            (
+                maps::V6_LENGTHS,
+                self.v6_lengths.info(),
+                self.v6_lengths.memory(),
+            ),
+            (
+                maps::V6_PREFIXES,
+                self.v6_prefixes.info(),
+                self.v6_prefixes.memory(),
+            ),
+            (maps::COUNTERS, self.counters.info(), self.counters.memory()),
+        ]
+        .into_iter()
+        .filter_map(|(name, info, memory)| {
+            let info = info.ok()?;
+            Some(MapStatus {
+                name,
+                id: info.id,
+                capacity: info.max_entries,
+                memory,
+            })
+        })
+        .collect()
+    }
+}
+
+fn open<K: sys::Plain, V: sys::Plain>(
+    directory: &Path,
+    name: &str,
+    kind: u32,
+    max_entries: u32,
+    flags: u32,
+) -> Result<Map<K, V>, Error> {
+    let path = directory.join(name);
+    let (map, info) = Map::open(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::NotFound => Error::Incompatible {
+            path: path.clone(),
+            detail: error.to_string(),
+        },
+        _ => Error::kernel(format!("cannot open {}", path.display()), error),
+    })?;
+    let wanted = Info {
+        kind,
+        max_entries,
+        flags,
+        ..info
+    };
+    if info != wanted {
+        return Err(Error::Incompatible {
+            path,
+            detail: format!(
+                "type {} with {} entries and flags {:#x}, this version has type {kind} with \
+                 {max_entries} entries and flags {flags:#x}",
+                info.kind, info.max_entries, info.flags
+            ),
+        });
+    }
+    Ok(map)
+}
+
+/// The interface that a link's pin is for, as far as its name tells.
+pub(crate) fn pin_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or(OsStr::new(""))
+        .to_string_lossy()
+        .into_owned()
+}

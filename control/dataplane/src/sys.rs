@@ -1,0 +1,504 @@
+//! The few bpf(2) calls that aya has no words for: batches, memory-mapped arrays, maps made at run
+//! time, pins, and what the kernel says of its objects.
+//!
+//! All unsafe code of this crate is here, and in `mount` below.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::marker::PhantomData;
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use weir_abi::{Address, Config, Count, V6Key, V6Lengths};
+
+/// Types of maps, as the kernel numbers them (`enum bpf_map_type`).
+pub(crate) const HASH: u32 = 1;
+pub(crate) const ARRAY: u32 = 2;
+pub(crate) const PERCPU_ARRAY: u32 = 6;
+pub(crate) const ARRAY_OF_MAPS: u32 = 12;
+/// The array can be mapped into memory (`BPF_F_MMAPABLE`, Linux 5.5).
+pub(crate) const MMAPABLE: u32 = 1 << 10;
+
+const MAP_CREATE: libc::c_long = 0;
+const MAP_LOOKUP_ELEM: libc::c_long = 1;
+const MAP_UPDATE_ELEM: libc::c_long = 2;
+const MAP_DELETE_ELEM: libc::c_long = 3;
+const MAP_GET_NEXT_KEY: libc::c_long = 4;
+const OBJ_GET: libc::c_long = 7;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const MAP_LOOKUP_BATCH: libc::c_long = 24;
+const MAP_UPDATE_BATCH: libc::c_long = 26;
+
+/// Entries that one batch reads.
+const READ_BATCH: usize = 1024;
+
+/// Values without padding for which every bit pattern is valid.
+///
+/// # Safety
+///
+/// The type must be plain old data: no padding, no pointers, no invalid bit patterns.
+pub(crate) unsafe trait Plain: Copy {}
+
+// SAFETY: integers and arrays of integers, and structures of those without padding, as the size
+// assertions of weir-abi show.
+unsafe impl Plain for u8 {}
+// SAFETY: see above.
+unsafe impl Plain for u32 {}
+// SAFETY: see above.
+unsafe impl Plain for [u8; 16] {}
+// SAFETY: see above.
+unsafe impl Plain for [u8; 256] {}
+// SAFETY: see above.
+unsafe impl Plain for Address {}
+// SAFETY: see above.
+unsafe impl Plain for Config {}
+// SAFETY: see above.
+unsafe impl Plain for Count {}
+// SAFETY: see above.
+unsafe impl Plain for V6Key {}
+// SAFETY: see above.
+unsafe impl Plain for V6Lengths {}
+
+/// What the kernel says of a map (`struct bpf_map_info`, its first members).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Info {
+    pub(crate) kind: u32,
+    pub(crate) id: u32,
+    pub(crate) key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+    pub(crate) flags: u32,
+}
+
+/// A map with keys `K` and values `V`.
+#[derive(Debug)]
+pub(crate) struct Map<K, V> {
+    fd: OwnedFd,
+    types: PhantomData<fn(K, V)>,
+}
+
+impl<K: Plain, V: Plain> Map<K, V> {
+    /// Opens a pinned map, and checks that keys and values have the sizes of `K` and `V`.
+    pub(crate) fn open(path: &Path) -> io::Result<(Self, Info)> {
+        let name = c_path(path)?;
+        let mut attr = Object {
+            name: name.as_ptr() as u64,
+            ..Object::default()
+        };
+        let fd = owned(bpf(OBJ_GET, &mut attr)?);
+        let map = Self {
+            fd,
+            types: PhantomData,
+        };
+        let info = map.info()?;
+        if info.key_size as usize != size_of::<K>() || info.value_size as usize != size_of::<V>() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "keys of {} and values of {} bytes",
+                    info.key_size, info.value_size
+                ),
+            ));
+        }
+        Ok((map, info))
+    }
+
+    /// Makes a hash that nobody else knows yet.
+    pub(crate) fn hash(max_entries: u32) -> io::Result<Self> {
+        let mut attr = Create {
+            kind: HASH,
+            key_size: size_u32::<K>(),
+            value_size: size_u32::<V>(),
+            max_entries,
+            flags: 0,
+        };
+        let fd = owned(bpf(MAP_CREATE, &mut attr)?);
+        Ok(Self {
+            fd,
+            types: PhantomData,
+        })
+    }
+
+    /// What the kernel says of the map.
+    pub(crate) fn info(&self) -> io::Result<Info> {
+        let mut info = Info::default();
+        let mut attr = ObjectInfo {
+            fd: self.raw(),
+            length: size_u32::<Info>(),
+            info: ptr::from_mut(&mut info) as u64,
+        };
+        bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
+        Ok(info)
+    }
+
+    /// Bytes that the kernel accounts for the map; zero when it does not tell.
+    pub(crate) fn memory(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", self.fd.as_raw_fd()));
+        text.ok()
+            .and_then(|text| {
+                let line = text
+                    .lines()
+                    .find_map(|line| line.strip_prefix("memlock:"))?;
+                line.trim().parse().ok()
+            })
+            .unwrap_or(0)
+    }
+
+    /// The value of a key.
+    pub(crate) fn get(&self, key: &K) -> io::Result<Option<V>> {
+        // SAFETY: every bit pattern of V is valid, zero too.
+        let mut value: V = unsafe { zeroed() };
+        let mut attr = self.element(key, ptr::from_mut(&mut value).cast_const().cast());
+        match bpf(MAP_LOOKUP_ELEM, &mut attr) {
+            Ok(_) => Ok(Some(value)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets the value of a key, new or not.
+    pub(crate) fn set(&self, key: &K, value: &V) -> io::Result<()> {
+        let mut attr = self.element(key, ptr::from_ref(value).cast());
+        bpf(MAP_UPDATE_ELEM, &mut attr).map(drop)
+    }
+
+    /// Removes a key; one that is not there is no error.
+    pub(crate) fn remove(&self, key: &K) -> io::Result<()> {
+        match bpf(MAP_DELETE_ELEM, &mut self.element(key, ptr::null())) {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every key. Complete only while nobody else writes.
+    pub(crate) fn keys(&self) -> io::Result<Vec<K>> {
+        let mut keys: Vec<K> = Vec::new();
+        loop {
+            // SAFETY: every bit pattern of K is valid, zero too.
+            let mut next: K = unsafe { zeroed() };
+            let mut attr = Element {
+                fd: self.raw(),
+                key: keys.last().map_or(0, |key| ptr::from_ref(key) as u64),
+                value: ptr::from_mut(&mut next) as u64,
+                ..Element::default()
+            };
+            match bpf(MAP_GET_NEXT_KEY, &mut attr) {
+                Ok(_) => keys.push(next),
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(keys),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sets many keys with few calls.
+    pub(crate) fn set_many(&self, keys: &[K], values: &[V]) -> io::Result<()> {
+        assert_eq!(keys.len(), values.len(), "a value for each key");
+        let mut done = 0;
+        while done < keys.len() {
+            let mut attr = Batch {
+                keys: keys[done..].as_ptr() as u64,
+                values: values[done..].as_ptr() as u64,
+                count: u32::try_from(keys.len() - done).unwrap_or(u32::MAX),
+                fd: self.raw(),
+                ..Batch::default()
+            };
+            let result = bpf(MAP_UPDATE_BATCH, &mut attr);
+            match result {
+                Ok(_) => done += attr.count as usize,
+                // A signal interrupted it; the count says how far it came.
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {
+                    done += attr.count as usize;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with the index and the slots of all CPUs, for each entry of a per-CPU array.
+    pub(crate) fn each_per_cpu(
+        &self,
+        cpus: usize,
+        mut visit: impl FnMut(u32, &[V]),
+    ) -> io::Result<()> {
+        // The kernel rounds each CPU's slot up to eight bytes; counters are a multiple of that.
+        assert_eq!(size_of::<V>() % 8, 0, "slots without a gap");
+        let mut keys = vec![0_u32; READ_BATCH];
+        // SAFETY: every bit pattern of V is valid, zero too.
+        let mut values = vec![unsafe { zeroed::<V>() }; READ_BATCH * cpus];
+        let mut position = 0_u32;
+        let mut first = true;
+        loop {
+            let mut next = 0_u32;
+            let mut attr = Batch {
+                in_batch: if first {
+                    0
+                } else {
+                    ptr::from_ref(&position) as u64
+                },
+                out_batch: ptr::from_mut(&mut next) as u64,
+                keys: keys.as_mut_ptr() as u64,
+                values: values.as_mut_ptr() as u64,
+                count: u32::try_from(READ_BATCH).expect("a small constant"),
+                fd: self.raw(),
+                ..Batch::default()
+            };
+            let end = match bpf(MAP_LOOKUP_BATCH, &mut attr) {
+                Ok(_) => false,
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+                Err(error) => return Err(error),
+            };
+            for (i, key) in keys.iter().take(attr.count as usize).enumerate() {
+                visit(*key, &values[i * cpus..(i + 1) * cpus]);
+            }
+            if end || attr.count == 0 {
+                return Ok(());
+            }
+            (position, first) = (next, false);
+        }
+    }
+
+    fn element(&self, key: &K, value: *const u8) -> Element {
+        Element {
+            fd: self.raw(),
+            key: ptr::from_ref(key) as u64,
+            value: value as u64,
+            flags: 0,
+            ..Element::default()
+        }
+    }
+
+    fn raw(&self) -> u32 {
+        u32::try_from(self.fd.as_raw_fd()).expect("an open descriptor is not negative")
+    }
+}
+
+impl Map<u32, u32> {
+    /// Puts a map into a slot of an array of maps, and waits until no program reads the map that was
+    /// there (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c).
+    pub(crate) fn set_inner<K: Plain, V: Plain>(
+        &self,
+        slot: u32,
+        inner: &Map<K, V>,
+    ) -> io::Result<()> {
+        self.set(&slot, &inner.raw())
+    }
+}
+
+/// The memory of an array, shared with the kernel.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread.
+unsafe impl Send for Mapped {}
+
+impl Mapped {
+    /// Maps `length` bytes of an array.
+    pub(crate) fn new<K, V>(map: &Map<K, V>, length: usize) -> io::Result<Self> {
+        // SAFETY: a new mapping, at an address that the kernel chooses.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                map.fd.as_raw_fd(),
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).expect("mmap gives no null mapping");
+        Ok(Self { start, length })
+    }
+
+    /// Writes bytes that no program reads at this moment.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(offset + bytes.len() <= self.length, "inside the mapping");
+        // SAFETY: inside the mapping, and not overlapping with memory of Rust.
+        unsafe {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr().add(offset), bytes.len());
+        }
+    }
+
+    /// One word that programs may read at any moment.
+    pub(crate) fn word(&self, offset: usize) -> &AtomicU32 {
+        assert!(
+            offset.is_multiple_of(4) && offset + 4 <= self.length,
+            "an aligned word inside"
+        );
+        // SAFETY: inside the mapping, aligned, and accessed as an atomic only.
+        unsafe { AtomicU32::from_ptr(self.start.as_ptr().add(offset).cast()) }
+    }
+
+    /// Stores the word after everything that was written before.
+    pub(crate) fn publish_word(&self, offset: usize, value: u32) {
+        self.word(offset).store(value, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `new` made.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+    }
+}
+
+/// The first word of the first value of a pinned array, whatever the size of its values.
+pub(crate) fn first_word(path: &Path) -> Option<u32> {
+    let name = c_path(path).ok()?;
+    let mut attr = Object {
+        name: name.as_ptr() as u64,
+        ..Object::default()
+    };
+    let map: Map<u32, u32> = Map {
+        fd: owned(bpf(OBJ_GET, &mut attr).ok()?),
+        types: PhantomData,
+    };
+    let info = map.info().ok()?;
+    if info.key_size != 4 || info.value_size < 4 {
+        return None;
+    }
+    let mut value = vec![0_u32; (info.value_size as usize).div_ceil(4)];
+    let mut attr = map.element(&0, value.as_mut_ptr().cast_const().cast());
+    bpf(MAP_LOOKUP_ELEM, &mut attr).ok()?;
+    value.first().copied()
+}
+
+/// Whether the path lies in a bpffs.
+pub(crate) fn is_bpffs(path: &Path) -> io::Result<bool> {
+    let path = c_path(path)?;
+    // SAFETY: all-zero is a valid value; the kernel fills it.
+    let mut stat: libc::statfs = unsafe { zeroed() };
+    // SAFETY: a terminated string and a structure of the right type.
+    if unsafe { libc::statfs(path.as_ptr(), &raw mut stat) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(stat.f_type == libc::BPF_FS_MAGIC)
+}
+
+/// Mounts a bpffs on the directory, as iproute2 and libbpf's tools do.
+pub(crate) fn mount_bpffs(path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: terminated strings.
+    let result = unsafe {
+        libc::mount(
+            c"bpf".as_ptr(),
+            path.as_ptr(),
+            c"bpf".as_ptr(),
+            libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC,
+            c"mode=0700".as_ptr().cast(),
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// The index of an interface in this network namespace.
+pub(crate) fn interface(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: a terminated string.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => None,
+        index => Some(index),
+    }
+}
+
+/// Random words from the kernel.
+pub(crate) fn random() -> io::Result<[u32; 2]> {
+    let mut words = [0_u32; 2];
+    // SAFETY: pointer and length describe `words`.
+    let read = unsafe { libc::getrandom(words.as_mut_ptr().cast(), size_of::<[u32; 2]>(), 0) };
+    if read == 8 {
+        Ok(words)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Create {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Element {
+    fd: u32,
+    reserved: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    fd: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Object {
+    name: u64,
+    fd: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+struct ObjectInfo {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long> {
+    // SAFETY: every structure here is a prefix of the kernel's `union bpf_attr` for its command, all
+    // pointers in it are valid for the call, and the kernel takes the members that follow as zero.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attr), size_of::<A>()) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+fn owned(fd: libc::c_long) -> OwnedFd {
+    let fd = i32::try_from(fd).expect("descriptors are small");
+    // SAFETY: the kernel has just given this descriptor to us alone.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+fn size_u32<T>() -> u32 {
+    u32::try_from(size_of::<T>()).expect("keys and values are small")
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from)
+}

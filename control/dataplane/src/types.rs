@@ -1,0 +1,168 @@
+//! What callers hand in and get back.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use weir_abi::{Class, Reason, Verdict};
+
+/// Where the kernel plane comes from and where it goes.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The object file with the programs.
+    pub object: PathBuf,
+    /// Directory for pins, in a bpffs; one is mounted when there is none.
+    pub pin_dir: PathBuf,
+    /// Interfaces towards the Internet.
+    pub outside: Vec<String>,
+    /// Interfaces towards the federation servers.
+    pub inside: Vec<String>,
+    /// Mark on packets for the proxy's listeners.
+    pub mark: u32,
+    /// Number of the routing table that brings marked packets to local sockets.
+    pub table: u32,
+}
+
+/// One service as the kernel knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSpec {
+    /// Below [`weir_abi::MAX_SERVICES`]; counters are kept by it.
+    pub id: u16,
+    /// For error messages.
+    pub name: String,
+    /// Addresses that the service owns.
+    pub addresses: Vec<IpAddr>,
+    /// TCP ports, at most [`weir_abi::MAX_PORTS`] for one address.
+    pub ports: Vec<u16>,
+    /// Verdict by class.
+    pub verdicts: [Verdict; Class::COUNT],
+}
+
+/// What was published.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Published {
+    /// Half of the maps that is in use now, 0 or 1.
+    pub slot: u32,
+    /// Entries in the exact IPv4 table.
+    pub v4_exact: usize,
+    /// IPv6 prefixes.
+    pub v6: usize,
+}
+
+/// One kernel counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Counter {
+    /// Id of the service; [`weir_abi::NO_SERVICE`] when none is concerned.
+    pub service: u16,
+    /// Class of the source (of the destination, for answers).
+    pub class: Class,
+    /// What was done.
+    pub verdict: Verdict,
+    /// And why.
+    pub reason: Reason,
+    /// Packets; several segments that the interface coalesced count once.
+    pub packets: u64,
+    /// Bytes, from the Ethernet header on.
+    pub bytes: u64,
+}
+
+/// A TCP SYN to be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Where it would come from.
+    pub source: IpAddr,
+    /// Where it would go, of the same family.
+    pub destination: IpAddr,
+    /// Its destination port.
+    pub port: u16,
+}
+
+/// The loaded program's answer to a [`Probe`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProbeOutcome {
+    /// Service that owns destination and port.
+    pub service: Option<u16>,
+    /// Class of the source.
+    pub class: Class,
+    /// What would be done.
+    pub verdict: Verdict,
+    /// And why.
+    pub reason: Reason,
+    /// Hook that decided: `tcx`.
+    pub hook: &'static str,
+    /// Interface whose program was asked.
+    pub interface: String,
+}
+
+/// Which side of Weir an interface is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Towards the Internet: packets to services enter here.
+    Outside,
+    /// Towards the federation servers: their answers enter here.
+    Inside,
+}
+
+impl Direction {
+    /// The word used in configuration, status and pins.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Outside => "outside",
+            Self::Inside => "inside",
+        }
+    }
+}
+
+/// The kernel plane at a glance.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Status {
+    /// Version of the layouts in the maps.
+    pub abi: u32,
+    /// Whether maps of an earlier process were taken over.
+    pub adopted: bool,
+    /// Half of the maps that packets are classified by.
+    pub slot: u32,
+    /// Mark on packets for the proxy.
+    pub mark: u32,
+    /// Routing table for marked packets.
+    pub table: u32,
+    /// Each interface with a program.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Each map.
+    pub maps: Vec<MapStatus>,
+    /// What on this machine may hinder the kernel plane, each with what to do about it.
+    pub warnings: Vec<String>,
+}
+
+/// One interface with a program.
+#[derive(Clone, Debug, Serialize)]
+pub struct InterfaceStatus {
+    /// Its name.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+    /// Its side.
+    pub direction: Direction,
+    /// The hook in use: `tcx`.
+    pub hook: &'static str,
+    /// Why this hook.
+    pub why: &'static str,
+    /// The kernel's id of the program that runs there.
+    pub program: u32,
+    /// Where the link is pinned.
+    pub pin: PathBuf,
+}
+
+/// One map.
+#[derive(Clone, Debug, Serialize)]
+pub struct MapStatus {
+    /// Its name.
+    pub name: &'static str,
+    /// The kernel's id.
+    pub id: u32,
+    /// Entries that fit.
+    pub capacity: u32,
+    /// Bytes that the kernel holds for it, as far as it tells.
+    pub memory: u64,
+}

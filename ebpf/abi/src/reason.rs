@@ -1,0 +1,77 @@
+//! Why a packet got its verdict.
+
+/// Why a packet got its verdict; part of every kernel counter.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+pub enum Reason {
+    /// The class of its source decided.
+    Class = 0,
+    /// An answer of the service; the class of its destination decided.
+    Answer = 1,
+    /// QUIC: UDP to port 443 of a service address.
+    #[cfg_attr(feature = "serde", serde(rename = "udp-443"))]
+    Udp443 = 2,
+    /// Headers cut short, contradictory, or hidden in tiny fragments.
+    Malformed = 3,
+    /// A TCP fragment: the class of its source decided, whatever its port.
+    Fragment = 4,
+    /// An ICMP error about a flow of the service: the class of the flow's client decided.
+    IcmpInner = 5,
+    /// Would have been forwarded, but its TTL or hop limit ran out: the stack answers.
+    Ttl = 6,
+    /// Would have been forwarded, but exceeds the MTU of the way on: the stack answers.
+    TooBig = 7,
+    /// Would have been forwarded, but the routing table knows no way on: left to the stack.
+    NoRoute = 8,
+    /// Would have been forwarded, but carries a VLAN tag: left to the VLAN interface.
+    Tagged = 9,
+    /// Neither TCP nor anything else that Weir judges (echo requests, other ports).
+    Other = 10,
+}
+
+impl Reason {
+    /// Number of reasons.
+    pub const COUNT: usize = 11;
+    /// Every reason, in the order of its number.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Class,
+        Self::Answer,
+        Self::Udp443,
+        Self::Malformed,
+        Self::Fragment,
+        Self::IcmpInner,
+        Self::Ttl,
+        Self::TooBig,
+        Self::NoRoute,
+        Self::Tagged,
+        Self::Other,
+    ];
+
+    /// The reason with this number; what is no reason is [`Reason::Other`].
+    pub const fn from_u8(number: u8) -> Self {
+        if (number as usize) < Self::COUNT {
+            Self::ALL[number as usize]
+        } else {
+            Self::Other
+        }
+    }
+
+    /// The word used in command line, log and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Class => "class",
+            Self::Answer => "answer",
+            Self::Udp443 => "udp-443",
+            Self::Malformed => "malformed",
+            Self::Fragment => "fragment",
+            Self::IcmpInner => "icmp-inner",
+            Self::Ttl => "ttl",
+            Self::TooBig => "too-big",
+            Self::NoRoute => "no-route",
+            Self::Tagged => "tagged",
+            Self::Other => "other",
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! Which service a packet belongs to, and what is to be done with it.
+
+use weir_abi::{Address, Class, MAX_PORTS, NO_SERVICE, Port, Reason, Verdict};
+
+use crate::class::{class_v4, class_v6};
+use crate::ip::{self, ICMP, ICMPV6, Malformed, TCP, Transport, UDP};
+use crate::parse::{self, IPV4, IPV6};
+use crate::{Family, Headers, Outcome, Packet, Side, Tables};
+
+/// The port that HTTP/3 would use.
+const QUIC: u16 = 443;
+/// A TCP header without options (RFC 9293 §3.1).
+const TCP_HEADER: u32 = 20;
+
+/// What is to be done with a packet that arrived on this side; nothing when it is to stay untouched
+/// and uncounted.
+#[inline(always)]
+pub fn classify<P: Packet + ?Sized>(
+    packet: &P,
+    side: Side,
+    tables: &impl Tables,
+) -> Option<Outcome> {
+    let link = parse::link(packet)?;
+    let base = match link.protocol {
+        IPV4 => ip::v4(packet, link.l3),
+        IPV6 => ip::v6(packet, link.l3),
+        _ => return None,
+    };
+    let Ok((mut headers, transport)) = base else {
+        return Some(unreadable(link.l3));
+    };
+    let found = match side {
+        Side::Outside => to_service(packet, &mut headers, transport, tables)?,
+        Side::Inside => from_service(packet, &mut headers, transport, tables)?,
+    };
+    // The one place where a class is looked up: the verifier walks the table once for each way here.
+    let class = match headers.family {
+        Family::V4 => class_v4(tables, u32::from_be_bytes(packet.read(found.client)?)),
+        Family::V6 => class_v6(tables, &packet.read(found.client)?),
+    };
+    let mut reason = found.reason;
+    let mut verdict = match (side, reason) {
+        (Side::Outside, Reason::Malformed | Reason::Udp443) => Verdict::Drop,
+        // Malformed answers are left to the stack: they open nothing.
+        (Side::Inside, Reason::Malformed) => Verdict::Pass,
+        (Side::Outside, _) => found.port.verdict(class),
+        // The way back of what the way in forwards. What the proxy answers does not come this way, so
+        // everything else is left alone, except that a refused client gets nothing.
+        (Side::Inside, _) => match found.port.verdict(class) {
+            Verdict::Forward => Verdict::Forward,
+            Verdict::Drop | Verdict::Reject => Verdict::Drop,
+            Verdict::Pass | Verdict::Proxy => return None,
+        },
+    };
+    if matches!(verdict, Verdict::Forward) {
+        // What a router answers is left to the router; what belongs to a VLAN interface, to its program.
+        if headers.ttl <= 1 {
+            (verdict, reason) = (Verdict::Pass, Reason::Ttl);
+        } else if link.tagged {
+            (verdict, reason) = (Verdict::Pass, Reason::Tagged);
+        }
+    }
+    Some(Outcome {
+        service: found.port.service,
+        class,
+        verdict,
+        reason,
+        headers,
+    })
+}
+
+/// Whose a packet is, before its class is known.
+struct Found {
+    /// The port of the service; the first of its address where the packet does not tell.
+    port: Port,
+    /// Offset of the address whose class decides.
+    client: u32,
+    /// Why, unless forwarding fails.
+    reason: Reason,
+}
+
+/// A packet from the Internet.
+#[inline(always)]
+fn to_service<P: Packet + ?Sized>(
+    packet: &P,
+    headers: &mut Headers,
+    transport: Transport,
+    tables: &impl Tables,
+) -> Option<Found> {
+    let address = tables.address(&address_at(packet, headers.family, headers.destination())?)?;
+    let client = headers.source();
+    let found = |port: Port, reason| {
+        Some(Found {
+            port,
+            client,
+            reason,
+        })
+    };
+    let first = address.ports[0];
+    let Ok(transport) = complete(packet, headers, transport) else {
+        return found(first, Reason::Malformed);
+    };
+    headers.protocol = transport.protocol;
+    match transport.protocol {
+        TCP => {
+            if let Some(fragment) = transport.fragment {
+                // A first fragment too small for the header hides the port, and a second one at eight
+                // bytes overwrites the flags (RFC 1858 §3, RFC 3128).
+                if fragment.offset == 1
+                    || (fragment.offset == 0 && payload(headers, transport) < TCP_HEADER)
+                {
+                    return found(first, Reason::Malformed);
+                }
+                return found(first, Reason::Fragment);
+            }
+            let Ok(ports) = ports(packet, headers, transport) else {
+                return found(first, Reason::Malformed);
+            };
+            let port = find(address, ports[1])?;
+            headers.ports = ports;
+            if tcp(packet, headers, transport) {
+                found(port, Reason::Class)
+            } else {
+                found(port, Reason::Malformed)
+            }
+        }
+        UDP => {
+            if let Some(fragment) = transport.fragment
+                && fragment.offset != 0
+            {
+                return None;
+            }
+            let Ok(ports) = ports(packet, headers, transport) else {
+                return found(first, Reason::Malformed);
+            };
+            if ports[1] != QUIC {
+                return None;
+            }
+            found(find(address, QUIC).unwrap_or(first), Reason::Udp443)
+        }
+        ICMP | ICMPV6 => {
+            let Ok(inner) = about(packet, headers, transport)? else {
+                return found(first, Reason::Malformed);
+            };
+            // The error is about a packet that the service sent to a client.
+            if !same(packet, headers.family, inner.source, headers.destination()) {
+                return None;
+            }
+            let port = match inner.ports {
+                Some(ports) => find(address, ports[0])?,
+                None => first,
+            };
+            Some(Found {
+                port,
+                client: inner.destination,
+                reason: Reason::IcmpInner,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// A packet from the side of the federation servers: an answer of a service, or an error about a
+/// client's packet to a service, whoever sends it.
+#[inline(always)]
+fn from_service<P: Packet + ?Sized>(
+    packet: &P,
+    headers: &mut Headers,
+    transport: Transport,
+    tables: &impl Tables,
+) -> Option<Found> {
+    let client = headers.destination();
+    let found = |port: Port, reason| {
+        Some(Found {
+            port,
+            client,
+            reason,
+        })
+    };
+    let address = tables.address(&address_at(packet, headers.family, headers.source())?);
+    if address.is_none() && !is_icmp(transport.protocol) {
+        return None;
+    }
+    let Ok(transport) = complete(packet, headers, transport) else {
+        return found(address?.ports[0], Reason::Malformed);
+    };
+    headers.protocol = transport.protocol;
+    if is_icmp(transport.protocol) {
+        let Ok(inner) = about(packet, headers, transport)? else {
+            return None;
+        };
+        if !same(packet, headers.family, inner.source, client) {
+            return None;
+        }
+        let address = tables.address(&address_at(packet, headers.family, inner.destination)?)?;
+        let port = match inner.ports {
+            Some(ports) => find(address, ports[1])?,
+            None => address.ports[0],
+        };
+        return found(port, Reason::IcmpInner);
+    }
+    if transport.protocol != TCP {
+        return None;
+    }
+    let address = address?;
+    if transport.fragment.is_some() {
+        return found(address.ports[0], Reason::Fragment);
+    }
+    let Ok(ports) = ports(packet, headers, transport) else {
+        return found(address.ports[0], Reason::Malformed);
+    };
+    let port = find(address, ports[0])?;
+    headers.ports = ports;
+    if tcp(packet, headers, transport) {
+        found(port, Reason::Answer)
+    } else {
+        found(port, Reason::Malformed)
+    }
+}
+
+/// The packet that an ICMP error is about.
+struct Inner {
+    /// Offset of its source address.
+    source: u32,
+    /// Offset of its destination address.
+    destination: u32,
+    /// Absent in later fragments.
+    ports: Option<[u16; 2]>,
+}
+
+/// The TCP packet that an ICMP error is about (RFC 792, RFC 4443 §2.4); nothing for everything that is
+/// no error, or about no TCP packet.
+#[inline(always)]
+fn about<P: Packet + ?Sized>(
+    packet: &P,
+    headers: &Headers,
+    transport: Transport,
+) -> Option<Result<Inner, Malformed>> {
+    if transport.fragment.is_some() {
+        return None;
+    }
+    let Some([kind]) = packet.read::<1>(transport.l4) else {
+        return Some(Err(Malformed));
+    };
+    let l3 = transport.l4 + 8;
+    let inner = match (headers.family, transport.protocol, kind) {
+        // Destination unreachable, time exceeded, parameter problem.
+        (Family::V4, ICMP, 3 | 11 | 12) => ip::v4(packet, l3),
+        // Destination unreachable, packet too big, time exceeded, parameter problem.
+        (Family::V6, ICMPV6, 1..=4) => ip::v6(packet, l3),
+        _ => return None,
+    };
+    let Ok((inner, at)) = inner else {
+        return Some(Err(Malformed));
+    };
+    let at = match headers.family {
+        Family::V4 => Ok(at),
+        Family::V6 => ip::extensions(packet, at),
+    };
+    let Ok(at) = at else {
+        return Some(Err(Malformed));
+    };
+    if at.protocol != TCP {
+        return None;
+    }
+    let later = matches!(at.fragment, Some(fragment) if fragment.offset != 0);
+    let ports = if later {
+        None
+    } else {
+        let Some(bytes) = packet.read::<4>(at.l4) else {
+            return Some(Err(Malformed));
+        };
+        Some(split(bytes))
+    };
+    Some(Ok(Inner {
+        source: inner.source(),
+        destination: inner.destination(),
+        ports,
+    }))
+}
+
+/// Checks that the packet is as long as it says, and finds the transport header.
+#[inline(always)]
+fn complete<P: Packet + ?Sized>(
+    packet: &P,
+    headers: &Headers,
+    transport: Transport,
+) -> Result<Transport, Malformed> {
+    let transport = match headers.family {
+        Family::V4 => transport,
+        Family::V6 => ip::extensions(packet, transport)?,
+    };
+    let end = headers.l3 + headers.length;
+    if end > packet.len() || transport.l4 > end {
+        return Err(Malformed);
+    }
+    Ok(transport)
+}
+
+/// Source and destination port of TCP or UDP.
+#[inline(always)]
+fn ports<P: Packet + ?Sized>(
+    packet: &P,
+    headers: &Headers,
+    transport: Transport,
+) -> Result<[u16; 2], Malformed> {
+    if payload(headers, transport) < 8 {
+        return Err(Malformed);
+    }
+    match packet.read::<4>(transport.l4) {
+        Some(bytes) => Ok(split(bytes)),
+        None => Err(Malformed),
+    }
+}
+
+/// Whether the TCP header is whole and lies in the packet; notes how much each segment repeats.
+#[inline(always)]
+fn tcp<P: Packet + ?Sized>(packet: &P, headers: &mut Headers, transport: Transport) -> bool {
+    let Some([offset]) = packet.read::<1>(transport.l4 + 12) else {
+        return false;
+    };
+    let header = u32::from(offset >> 4) * 4;
+    headers.repeated = transport.l4 - headers.l3 + header;
+    header >= TCP_HEADER && header <= payload(headers, transport)
+}
+
+/// Bytes behind the IP headers.
+#[inline(always)]
+fn payload(headers: &Headers, transport: Transport) -> u32 {
+    (headers.l3 + headers.length).saturating_sub(transport.l4)
+}
+
+#[inline(always)]
+fn is_icmp(protocol: u8) -> bool {
+    protocol == ICMP || protocol == ICMPV6
+}
+
+/// The port's entry at a service address.
+#[inline(always)]
+fn find(address: &Address, port: u16) -> Option<Port> {
+    if port == 0 {
+        return None;
+    }
+    for i in 0..MAX_PORTS {
+        if address.ports[i].port == port {
+            return Some(address.ports[i]);
+        }
+    }
+    None
+}
+
+/// A packet without a readable IP header: nobody's, left to the stack, which drops it.
+#[inline(always)]
+fn unreadable(l3: u32) -> Outcome {
+    Outcome {
+        service: NO_SERVICE,
+        class: Class::Unmanaged,
+        verdict: Verdict::Pass,
+        reason: Reason::Malformed,
+        headers: Headers {
+            family: Family::V4,
+            l3,
+            first: [0; 4],
+            ttl: 0,
+            protocol: 0,
+            length: 0,
+            repeated: 0,
+            ports: [0; 2],
+        },
+    }
+}
+
+/// Whether two addresses in the packet are the same.
+#[inline(always)]
+fn same<P: Packet + ?Sized>(packet: &P, family: Family, one: u32, other: u32) -> bool {
+    match family {
+        Family::V4 => packet.read::<4>(one) == packet.read::<4>(other),
+        Family::V6 => {
+            // Word by word: comparing arrays would become a call that the kernel does not have.
+            let mut same = true;
+            for i in 0..4 {
+                same &= packet.read::<4>(one + 4 * i).map(u32::from_ne_bytes)
+                    == packet.read::<4>(other + 4 * i).map(u32::from_ne_bytes);
+            }
+            same
+        }
+    }
+}
+
+#[inline(always)]
+fn address_at<P: Packet + ?Sized>(packet: &P, family: Family, at: u32) -> Option<[u8; 16]> {
+    ip::address(packet, family, at).ok()
+}
+
+#[inline(always)]
+fn split([a, b, c, d]: [u8; 4]) -> [u16; 2] {
+    [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
+}

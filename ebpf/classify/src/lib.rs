@@ -1,0 +1,145 @@
+//! From the bytes of a packet and the tables to a verdict.
+//!
+//! In: a [`Packet`], on which side of Weir it arrived, and the [`Tables`] of one generation. Out: an
+//! [`Outcome`], or nothing when the packet is none of Weir's business and must stay untouched. The
+//! same code runs in the kernel programs, in tests and in replay; it never allocates, panics, reads a
+//! clock or counts, and every loop in it is bounded, so that the kernel's verifier accepts it.
+
+#![no_std]
+#![expect(
+    clippy::inline_always,
+    reason = "calls cost, and hide bounds from the verifier"
+)]
+
+mod class;
+mod flow;
+mod ip;
+mod parse;
+
+pub use class::{class_v4, class_v6};
+pub use flow::classify;
+use weir_abi::{Address, Class, Reason, V6Key, V6Lengths, Verdict};
+
+/// The bytes of a packet, from its Ethernet header on.
+pub trait Packet {
+    /// Bytes in the packet.
+    fn len(&self) -> u32;
+
+    /// Whether the packet has no bytes.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `N` bytes from `offset` on; nothing when the packet is shorter.
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+
+    /// Whether a VLAN tag was taken off the packet and travels beside it.
+    fn tagged(&self) -> bool {
+        false
+    }
+}
+
+/// One generation of services and sources.
+pub trait Tables {
+    /// What is served at an address (IPv4 as IPv4-mapped IPv6).
+    fn address(&self, address: &[u8; 16]) -> Option<&Address>;
+
+    /// The byte for the /24 of an IPv4 address: a class, and perhaps [`weir_abi::EXACT`].
+    fn v4_block(&self, address: u32) -> u8;
+
+    /// The class of one IPv4 address in a /24 marked [`weir_abi::EXACT`].
+    fn v4_exact(&self, address: u32) -> Option<u8>;
+
+    /// Which IPv6 prefix lengths occur.
+    fn v6_lengths(&self) -> Option<&V6Lengths>;
+
+    /// The class of one IPv6 prefix.
+    fn v6_prefix(&self, key: &V6Key) -> Option<u8>;
+}
+
+/// On which side of Weir a packet arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// From the Internet: perhaps to a service.
+    Outside,
+    /// From the federation servers: perhaps an answer of a service.
+    Inside,
+}
+
+/// Family of the packet's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// What is to be done with a packet, and what a shell needs to do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Service concerned, or [`weir_abi::NO_SERVICE`].
+    pub service: u16,
+    /// Class of the client: the source outside, the destination inside.
+    pub class: Class,
+    /// What is to be done.
+    pub verdict: Verdict,
+    /// And why.
+    pub reason: Reason,
+    /// Headers of the packet.
+    pub headers: Headers,
+}
+
+/// The headers of a packet, as far as forwarding needs them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headers {
+    /// Family of the addresses.
+    pub family: Family,
+    /// Offset of the IP header.
+    pub l3: u32,
+    /// First four bytes of the IP header: version, traffic class, flow label.
+    pub first: [u8; 4],
+    /// Time to live or hop limit.
+    pub ttl: u8,
+    /// Transport protocol, after extension headers.
+    pub protocol: u8,
+    /// Length of the IP packet, from the IP header on, as it says itself.
+    pub length: u32,
+    /// Bytes from the IP header to the payload of TCP, where known: what each segment of a coalesced
+    /// packet repeats.
+    pub repeated: u32,
+    /// TCP source and destination port; zero for what has none.
+    pub ports: [u16; 2],
+}
+
+impl Headers {
+    /// Offset of the source address.
+    #[inline(always)]
+    pub const fn source(&self) -> u32 {
+        match self.family {
+            Family::V4 => self.l3 + 12,
+            Family::V6 => self.l3 + 8,
+        }
+    }
+
+    /// Offset of the destination address.
+    #[inline(always)]
+    pub const fn destination(&self) -> u32 {
+        match self.family {
+            Family::V4 => self.l3 + 16,
+            Family::V6 => self.l3 + 24,
+        }
+    }
+}
+
+/// A packet in memory.
+impl Packet for [u8] {
+    fn len(&self) -> u32 {
+        u32::try_from(<[u8]>::len(self)).unwrap_or(u32::MAX)
+    }
+
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let start = usize::try_from(offset).ok()?;
+        self.get(start..start.checked_add(N)?)?.try_into().ok()
+    }
+}

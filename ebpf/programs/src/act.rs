@@ -1,0 +1,218 @@
+//! Carries an outcome out, and counts it.
+
+use core::mem::{MaybeUninit, size_of};
+
+use aya_ebpf::bindings::{
+    __sk_buff, BPF_F_RECOMPUTE_CSUM, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NOT_FWDED,
+    BPF_FIB_LKUP_RET_SUCCESS, TC_ACT_OK, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_fib_lookup as Lookup,
+    bpf_redir_neigh as Neighbour,
+};
+use aya_ebpf::helpers::generated::{
+    bpf_fib_lookup, bpf_redirect_neigh, bpf_skb_load_bytes, bpf_skb_store_bytes,
+};
+use aya_ebpf::programs::TcContext;
+use weir_abi::{Config, Reason, Verdict, counter_index};
+use weir_classify::{Family, Headers, Outcome, Packet as _, Side};
+
+use crate::maps;
+use crate::packet::Skb;
+
+/// Not Weir's: whatever is attached next sees the packet.
+pub const NEXT: i32 = TC_ACT_UNSPEC;
+
+/// Leave the neighbour to `bpf_redirect_neigh`, which also resolves it. Since Linux 6.3
+/// (31de4105f00d), and ignored as an unknown flag is not: older kernels answer EINVAL, and the packet
+/// goes to the stack.
+const SKIP_NEIGHBOUR: u32 = 4;
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// Does what the outcome says; what cannot be forwarded goes to the stack, and is counted as that.
+#[inline(always)]
+pub fn carry_out(ctx: &TcContext, config: &Config, side: Side, mut outcome: Outcome) -> i32 {
+    let length = ctx.len();
+    let action = match outcome.verdict {
+        Verdict::Forward => match route(ctx, &outcome.headers) {
+            Ok(mut lookup) => forward(ctx, &outcome.headers, &mut lookup),
+            // The proxy's own connections: a server answers Weir, not a client.
+            Err(NoWay::Local) if matches!(side, Side::Inside) => return NEXT,
+            Err(no_way) => {
+                outcome.verdict = Verdict::Pass;
+                outcome.reason = match no_way {
+                    NoWay::TooBig => Reason::TooBig,
+                    NoWay::Local | NoWay::None => Reason::NoRoute,
+                };
+                TC_ACT_OK
+            }
+        },
+        Verdict::Proxy => {
+            ctx.set_mark(config.mark);
+            TC_ACT_OK
+        }
+        Verdict::Drop | Verdict::Reject => match side {
+            Side::Inside if matches!(route(ctx, &outcome.headers), Err(NoWay::Local)) => return NEXT,
+            _ => TC_ACT_SHOT,
+        },
+        Verdict::Pass => NEXT,
+    };
+    if !answer_probe(ctx, config, &outcome) {
+        let index =
+            counter_index(outcome.service, outcome.class, outcome.verdict, outcome.reason);
+        maps::count(index, length);
+    }
+    action
+}
+
+/// Why a packet cannot be forwarded.
+enum NoWay {
+    /// Its destination is this machine.
+    Local,
+    /// It exceeds the MTU of the way.
+    TooBig,
+    /// There is no route, or forwarding is switched off.
+    None,
+}
+
+/// Asks the routing table for the way on.
+#[inline(always)]
+fn route(ctx: &TcContext, headers: &Headers) -> Result<Lookup, NoWay> {
+    let skb = ctx.skb.skb;
+    // SAFETY: all-zero is a valid value of this structure of integers.
+    let mut lookup: Lookup = unsafe { MaybeUninit::zeroed().assume_init() };
+    let packet = Skb::new(ctx);
+    match headers.family {
+        Family::V4 => {
+            lookup.family = AF_INET;
+            lookup.__bindgen_anon_2.tos = headers.first[1];
+            lookup.__bindgen_anon_3.ipv4_src = v4(&packet, headers.source())?;
+            lookup.__bindgen_anon_4.ipv4_dst = v4(&packet, headers.destination())?;
+        }
+        Family::V6 => {
+            lookup.family = AF_INET6;
+            lookup.__bindgen_anon_2.flowinfo =
+                u32::from_ne_bytes(headers.first) & 0x0fff_ffff_u32.to_be();
+            lookup.__bindgen_anon_3.ipv6_src = v6(&packet, headers.source())?;
+            lookup.__bindgen_anon_4.ipv6_dst = v6(&packet, headers.destination())?;
+        }
+    }
+    lookup.l4_protocol = headers.protocol;
+    lookup.sport = headers.ports[0].to_be();
+    lookup.dport = headers.ports[1].to_be();
+    // SAFETY: the context is valid for the life of the program.
+    let (segment, interface) = unsafe { ((*skb).gso_size, (*skb).ifindex) };
+    // A coalesced packet leaves as segments; each of them has to fit.
+    let length = if segment == 0 { headers.length } else { headers.repeated + segment };
+    lookup.__bindgen_anon_1.tot_len = if length > 0xffff { 0xffff } else { length as u16 };
+    lookup.ifindex = interface;
+    // SAFETY: pointer and size describe `lookup`.
+    let result = unsafe {
+        bpf_fib_lookup(
+            skb.cast(),
+            &raw mut lookup,
+            size_of::<Lookup>() as i32,
+            SKIP_NEIGHBOUR,
+        )
+    };
+    match u32::try_from(result) {
+        Ok(BPF_FIB_LKUP_RET_SUCCESS) => Ok(lookup),
+        Ok(BPF_FIB_LKUP_RET_NOT_FWDED) => Err(NoWay::Local),
+        Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => Err(NoWay::TooBig),
+        _ => Err(NoWay::None),
+    }
+}
+
+/// An IPv4 address as it stands in the packet.
+#[inline(always)]
+fn v4(packet: &Skb<'_>, at: u32) -> Result<u32, NoWay> {
+    packet.read(at).map(u32::from_ne_bytes).ok_or(NoWay::None)
+}
+
+/// An IPv6 address as it stands in the packet.
+#[inline(always)]
+fn v6(packet: &Skb<'_>, at: u32) -> Result<[u32; 4], NoWay> {
+    let a: [u8; 16] = packet.read(at).ok_or(NoWay::None)?;
+    Ok([
+        u32::from_ne_bytes([a[0], a[1], a[2], a[3]]),
+        u32::from_ne_bytes([a[4], a[5], a[6], a[7]]),
+        u32::from_ne_bytes([a[8], a[9], a[10], a[11]]),
+        u32::from_ne_bytes([a[12], a[13], a[14], a[15]]),
+    ])
+}
+
+/// Takes one hop off and sends the packet out. What fails on the way is lost, as in any router.
+#[inline(always)]
+fn forward(ctx: &TcContext, headers: &Headers, lookup: &mut Lookup) -> i32 {
+    let skb = ctx.skb.skb;
+    if !take_hop(skb, headers) {
+        return TC_ACT_SHOT;
+    }
+    // SAFETY: all-zero is a valid value of this structure of integers.
+    let mut next: Neighbour = unsafe { MaybeUninit::zeroed().assume_init() };
+    next.nh_family = u32::from(lookup.family);
+    // SAFETY: the lookup left the address of the next hop, of the family it says, in the larger
+    // member of the union; both members begin at the same place.
+    next.__bindgen_anon_1.ipv6_nh = unsafe { lookup.__bindgen_anon_4.ipv6_dst };
+    // SAFETY: pointer and size describe `next`.
+    unsafe {
+        bpf_redirect_neigh(lookup.ifindex, &raw mut next, size_of::<Neighbour>() as i32, 0) as i32
+    }
+}
+
+/// Lowers TTL or hop limit by one, and mends the checksum of an IPv4 header (RFC 1624).
+#[inline(always)]
+fn take_hop(skb: *mut __sk_buff, headers: &Headers) -> bool {
+    match headers.family {
+        Family::V4 => {
+            // TTL, protocol, checksum.
+            let mut word = [0u8; 4];
+            // SAFETY: pointers and sizes describe `word`.
+            let loaded = unsafe {
+                bpf_skb_load_bytes(skb.cast(), headers.l3 + 8, word.as_mut_ptr().cast(), 4)
+            };
+            if loaded != 0 {
+                return false;
+            }
+            // Taking 0x0100 from the header adds it to the checksum.
+            let sum = u32::from(u16::from_be_bytes([word[2], word[3]])) + 0x0100;
+            let sum = (sum & 0xffff) + (sum >> 16);
+            word[0] = word[0].wrapping_sub(1);
+            word[2] = (sum >> 8) as u8;
+            word[3] = sum as u8;
+            // SAFETY: as above. The sum over the header stays zero, so the packet's does not change.
+            unsafe { bpf_skb_store_bytes(skb.cast(), headers.l3 + 8, word.as_ptr().cast(), 4, 0) == 0 }
+        }
+        Family::V6 => {
+            let limit = [headers.ttl.wrapping_sub(1)];
+            // SAFETY: pointer and size describe `limit`.
+            unsafe {
+                bpf_skb_store_bytes(
+                    skb.cast(),
+                    headers.l3 + 7,
+                    limit.as_ptr().cast(),
+                    1,
+                    u64::from(BPF_F_RECOMPUTE_CSUM),
+                ) == 0
+            }
+        }
+    }
+}
+
+/// Tells a probe what was decided; false for packets from the wire.
+///
+/// What is left in the control block by lower layers is theirs, and may even follow from packet bytes:
+/// hence the 64 random bits.
+#[inline(always)]
+fn answer_probe(ctx: &TcContext, config: &Config, outcome: &Outcome) -> bool {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is valid for the life of the program; its control block may be written.
+    unsafe {
+        if (*skb).cb[0] != config.probe[0] || (*skb).cb[1] != config.probe[1] {
+            return false;
+        }
+        (*skb).cb[2] = u32::from(outcome.service);
+        (*skb).cb[3] = outcome.class as u32;
+        (*skb).cb[4] = (outcome.verdict as u32) << 8 | outcome.reason as u32;
+    }
+    true
+}

@@ -1,0 +1,98 @@
+//! The maps, and one generation of them as [`Tables`].
+
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray};
+use aya_ebpf::macros::btf_map;
+use weir_abi::{
+    Address, COUNTERS as COUNTER_COUNT, Config, Count, MAX_ADDRESSES, V4_BLOCKS as BLOCKS, V6Key,
+    V6Lengths,
+};
+use weir_classify::Tables;
+
+const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+
+#[btf_map(name = "CONFIG")]
+static CONFIG: Array<Config, 1, MMAPABLE> = Array::new();
+
+#[btf_map(name = "ADDRESSES")]
+static ADDRESSES: HashMap<[u8; 16], Address, { MAX_ADDRESSES as usize }> = HashMap::new();
+
+#[btf_map(name = "V4_BLOCKS")]
+static V4_BLOCKS: Array<[u8; 256], { 2 * BLOCKS as usize }, MMAPABLE> = Array::new();
+
+#[btf_map(name = "V4_EXACT")]
+static V4_EXACT: ArrayOfMaps<HashMap<u32, u8, 1>, 2> = ArrayOfMaps::new();
+
+#[btf_map(name = "V6_LENGTHS")]
+static V6_LENGTHS: Array<V6Lengths, 2, MMAPABLE> = Array::new();
+
+#[btf_map(name = "V6_PREFIXES")]
+static V6_PREFIXES: ArrayOfMaps<HashMap<V6Key, u8, 1>, 2> = ArrayOfMaps::new();
+
+#[btf_map(name = "COUNTERS")]
+static COUNTERS: PerCpuArray<Count, { COUNTER_COUNT as usize }> = PerCpuArray::new();
+
+/// What user space set; absent only when the map has no entry, which cannot be.
+#[inline(always)]
+pub fn config() -> Option<&'static Config> {
+    CONFIG.get(0)
+}
+
+/// Adds a packet to a counter of this CPU.
+#[inline(always)]
+pub fn count(index: u32, bytes: u32) {
+    if let Some(count) = COUNTERS.get_ptr_mut(index) {
+        // SAFETY: the kernel gave a pointer to this CPU's own slot, and a program is not moved to
+        // another CPU while it runs.
+        unsafe {
+            (*count).packets += 1;
+            (*count).bytes += u64::from(bytes);
+        }
+    }
+}
+
+/// The generation that was active when the packet came in.
+pub struct Generation(u32);
+
+impl Generation {
+    /// Reads the active generation, once for the packet.
+    #[inline(always)]
+    pub fn new(config: &Config) -> Self {
+        // SAFETY: the word is valid for the life of the program; user space may store to it at any
+        // moment, so it is read exactly once.
+        Self(unsafe { core::ptr::read_volatile(&raw const config.active) } & 1)
+    }
+}
+
+impl Tables for Generation {
+    #[inline(always)]
+    fn address(&self, address: &[u8; 16]) -> Option<&Address> {
+        // SAFETY: entries are replaced by user space as a whole, and freed after a grace period.
+        unsafe { ADDRESSES.get(address) }
+    }
+
+    #[inline(always)]
+    fn v4_block(&self, address: u32) -> u8 {
+        match V4_BLOCKS.get((self.0 << 16) | (address >> 16)) {
+            Some(block) => block[((address >> 8) & 0xff) as usize],
+            None => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn v4_exact(&self, address: u32) -> Option<u8> {
+        // SAFETY: the table of the active generation is not written.
+        unsafe { V4_EXACT.get(self.0)?.get(address) }.copied()
+    }
+
+    #[inline(always)]
+    fn v6_lengths(&self) -> Option<&V6Lengths> {
+        V6_LENGTHS.get(self.0)
+    }
+
+    #[inline(always)]
+    fn v6_prefix(&self, key: &V6Key) -> Option<u8> {
+        // SAFETY: the table of the active generation is not written.
+        unsafe { V6_PREFIXES.get(self.0)?.get(key) }.copied()
+    }
+}

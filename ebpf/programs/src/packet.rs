@@ -1,0 +1,51 @@
+//! A packet in the kernel as [`Packet`].
+
+use core::ffi::c_void;
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
+use aya_ebpf::programs::TcContext;
+use weir_classify::Packet;
+
+/// A packet at tcx.
+pub struct Skb<'a> {
+    ctx: &'a TcContext,
+}
+
+impl<'a> Skb<'a> {
+    /// The packet that the program was called for.
+    #[inline(always)]
+    pub fn new(ctx: &'a TcContext) -> Self {
+        Self { ctx }
+    }
+}
+
+impl Packet for Skb<'_> {
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        self.ctx.len()
+    }
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+        // SAFETY: the helper writes N bytes or fails; it also reaches what lies outside the linear
+        // part of the packet, which direct access does not.
+        let result = unsafe {
+            bpf_skb_load_bytes(
+                self.ctx.skb.skb.cast::<c_void>(),
+                offset,
+                bytes.as_mut_ptr().cast(),
+                N as u32,
+            )
+        };
+        // SAFETY: written, as the helper says.
+        if result == 0 { Some(unsafe { bytes.assume_init() }) } else { None }
+    }
+
+    #[inline(always)]
+    fn tagged(&self) -> bool {
+        // SAFETY: the context is valid for the life of the program.
+        unsafe { (*self.ctx.skb.skb).vlan_present != 0 }
+    }
+}

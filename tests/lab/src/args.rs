@@ -1,0 +1,142 @@
+//! The command line of `weir-lab`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::lab::Options;
+use crate::netns::Part;
+use crate::sources::{Class, Family};
+
+/// A small Internet on this machine, with Weir in the middle.
+#[derive(Debug, Parser)]
+#[command(name = "weir-lab", version, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Raise the lab, to stay until `down`.
+    Up(Raise),
+    /// Take the lab down and leave nothing behind.
+    Down {
+        /// Name of the lab.
+        #[arg(long, default_value = "lab", value_parser = instance)]
+        instance: String,
+    },
+    /// Say whether the lab stands, and what is in it.
+    Status {
+        /// Name of the lab.
+        #[arg(long, default_value = "lab", value_parser = instance)]
+        instance: String,
+        /// Print lab.json.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a command in a namespace of the lab: `weir-lab exec inet --source unmanaged -- curl https://sts.corp.example/`.
+    Exec(Exec),
+    /// Raise a lab, drive real sign-ins through it, print who decided what, and take it down.
+    Demo(Demo),
+    /// What `up` leaves running: holds the lab.
+    #[command(hide = true)]
+    Hold(Raise),
+    /// Sends datagrams and answers whether any came back; a client of the demo.
+    #[command(hide = true)]
+    UdpProbe {
+        /// Where to.
+        to: std::net::SocketAddr,
+    },
+}
+
+/// What a lab is raised from.
+#[derive(Clone, Debug, Args)]
+pub struct Raise {
+    /// Name of the lab: two labs with different names can stand at once.
+    #[arg(long, default_value = "lab", value_parser = instance)]
+    pub instance: String,
+    /// Directory with weir-control, weir-proxy and weir-lab-servers [default: where this program is].
+    #[arg(long, value_name = "DIR", env = "WEIR_BIN_DIR")]
+    pub bin_dir: Option<PathBuf>,
+    /// The kernel object.
+    #[arg(long, value_name = "FILE", env = "WEIR_EBPF_OBJECT")]
+    pub object: PathBuf,
+    /// Directory for configuration, keys, logs and results.
+    #[arg(long, value_name = "DIR", default_value = "target/lab")]
+    pub out: PathBuf,
+    /// Python environment with msal; only `demo` needs it.
+    #[arg(long, value_name = "DIR", env = "WEIR_VENV")]
+    pub venv: Option<PathBuf>,
+    /// Skip a rule of the policy, by full name, such as office365-strict/native-unmanaged; may be repeated.
+    #[arg(long, value_name = "RULE")]
+    pub switch_off: Vec<String>,
+}
+
+/// A command in the lab.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// Where.
+    pub namespace: Part,
+    /// Name of the lab.
+    #[arg(long, default_value = "lab", value_parser = instance)]
+    pub instance: String,
+    /// Connect from this class's address; only in `inet`.
+    #[arg(long)]
+    pub source: Option<Class>,
+    /// Names resolve to this family only.
+    #[arg(long)]
+    pub family: Option<Family>,
+    /// The command and its arguments.
+    #[arg(last = true, required = true)]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// The demonstration.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// The lab that it runs in.
+    #[command(flatten)]
+    pub raise: Raise,
+    /// Write the results as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Only rows whose name matches, such as 'curl/*' or '*/unmanaged/4'; may be repeated.
+    #[arg(long, value_name = "GLOB")]
+    pub only: Vec<String>,
+    /// Print the names of the rows and end.
+    #[arg(long)]
+    pub list: bool,
+    /// Leave the lab standing after the last row, until Ctrl-C.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+impl Raise {
+    /// As options of a lab.
+    pub fn options(&self) -> anyhow::Result<Options> {
+        let bin_dir = match &self.bin_dir {
+            Some(directory) => directory.clone(),
+            None => {
+                let own = std::env::current_exe()?;
+                own.parent().map_or_else(PathBuf::new, ToOwned::to_owned)
+            }
+        };
+        Ok(Options {
+            instance: self.instance.clone(),
+            out: self.out.clone(),
+            bin_dir,
+            object: self.object.clone(),
+            switched_off: self.switch_off.clone(),
+        })
+    }
+}
+
+/// A name that can be part of a namespace's and a directory's name.
+fn instance(text: &str) -> Result<String, String> {
+    let fits = (1..=16).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if fits { Ok(text.to_owned()) } else { Err("1 to 16 lower-case letters and digits".to_owned()) }
+}

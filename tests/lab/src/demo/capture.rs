@@ -1,0 +1,156 @@
+//! What clients really send: a capture on `inet`'s interface towards Weir, of the packets that open connections.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, anyhow};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::pipe;
+use time::OffsetDateTime;
+
+use crate::netns::Netns;
+use crate::topology::WAN;
+
+/// Ethernet, IPv6 and TCP headers, and some options.
+const LENGTH: i32 = 128;
+
+/// A connection that a client opened: its first packet.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Opened {
+    /// When the packet was seen.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// From where.
+    pub from: IpAddr,
+    /// To where.
+    pub to: SocketAddr,
+}
+
+/// A running capture; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Capture {
+    stop: OwnedFd,
+    thread: JoinHandle<Result<Vec<Opened>>>,
+}
+
+impl Capture {
+    /// Starts in `inet`; packets after this call are seen.
+    pub fn start(inet: &Netns) -> Result<Self> {
+        let (stopped, stop) = pipe().context("cannot make a pipe")?;
+        let (is_open, opened) = mpsc::channel();
+        let namespace = inet.clone();
+        let thread = std::thread::spawn(move || namespace.run(move || read(&stopped, &is_open))?);
+        match opened.recv() {
+            Ok(()) => Ok(Self { stop, thread }),
+            // The thread ended without a word: its result says why.
+            Err(_) => match thread.join() {
+                Ok(Err(error)) => Err(error),
+                _ => Err(anyhow!("the capture ended before it began")),
+            },
+        }
+    }
+
+    /// Ends the capture and returns what it saw.
+    pub fn finish(self) -> Result<Vec<Opened>> {
+        drop(self.stop);
+        self.thread.join().map_err(|_| anyhow!("the capture's thread panicked"))?
+    }
+}
+
+/// Reads until the other end of `stopped` is closed, and then what was sent before.
+fn read(stopped: &OwnedFd, is_open: &mpsc::Sender<()>) -> Result<Vec<Opened>> {
+    let mut capture = pcap::Capture::from_device(WAN)
+        .and_then(|capture| capture.immediate_mode(true).snaplen(LENGTH).open())
+        .and_then(pcap::Capture::setnonblock)
+        .with_context(|| format!("cannot capture on {WAN}"))?;
+    // Nobody waits any more only when the demonstration is going down.
+    let _ = is_open.send(());
+    let mut seen = Vec::new();
+    loop {
+        // SAFETY: the capture owns the descriptor and outlives this iteration.
+        let packets = unsafe { BorrowedFd::borrow_raw(capture.as_raw_fd()) };
+        let mut wait = [
+            PollFd::new(packets, PollFlags::POLLIN),
+            PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut wait, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error).context("cannot wait for packets"),
+        }
+        let last = wait[1].any() == Some(true);
+        loop {
+            match capture.next_packet() {
+                Ok(packet) => seen.extend(read_packet(&packet)?),
+                Err(pcap::Error::NoMorePackets | pcap::Error::TimeoutExpired) => break,
+                Err(error) => return Err(error).context("the capture broke"),
+            }
+        }
+        if last {
+            return Ok(seen);
+        }
+    }
+}
+
+fn read_packet(packet: &pcap::Packet<'_>) -> Result<Option<Opened>> {
+    let Some((from, to)) = opening(packet.data) else { return Ok(None) };
+    let at = packet.header.ts;
+    let nanoseconds = i128::from(at.tv_sec) * 1_000_000_000 + i128::from(at.tv_usec) * 1000;
+    let at = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds)
+        .context("a packet without a time")?;
+    Ok(Some(Opened { at, from, to }))
+}
+
+/// Source and destination of a frame that is a TCP packet with SYN and without ACK; untagged Ethernet, no extension
+/// headers, as this lab's clients send them.
+fn opening(frame: &[u8]) -> Option<(IpAddr, SocketAddr)> {
+    const TCP: u8 = 6;
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+    let packet = frame.get(14..)?;
+    let (from, to, tcp): (IpAddr, IpAddr, &[u8]) = match packet.first()? >> 4 {
+        4 if packet.get(9) == Some(&TCP) => {
+            let length = usize::from(packet[0] & 0x0f) * 4;
+            let address = |at: usize| -> Option<IpAddr> {
+                let bytes: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
+                Some(Ipv4Addr::from(bytes).into())
+            };
+            (address(12)?, address(16)?, packet.get(length..)?)
+        }
+        6 if packet.get(6) == Some(&TCP) => {
+            let address = |at: usize| -> Option<IpAddr> {
+                let bytes: [u8; 16] = packet.get(at..at + 16)?.try_into().ok()?;
+                Some(Ipv6Addr::from(bytes).into())
+            };
+            (address(8)?, address(24)?, packet.get(40..)?)
+        }
+        _ => return None,
+    };
+    let port = u16::from_be_bytes(tcp.get(2..4)?.try_into().ok()?);
+    (tcp.get(13)? & (SYN | ACK) == SYN).then(|| (from, SocketAddr::new(to, port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(flags: u8) -> Vec<u8> {
+        let mut frame = vec![0; 12];
+        frame.extend([0x08, 0x00, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]);
+        frame.extend([203, 0, 113, 200, 192, 0, 2, 10]);
+        frame.extend([0xc0, 0, 0x01, 0xbb, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0]);
+        frame
+    }
+
+    #[test]
+    fn only_the_first_packet_of_a_connection_opens_it() {
+        let from: IpAddr = "203.0.113.200".parse().expect("a literal");
+        let to: SocketAddr = "192.0.2.10:443".parse().expect("a literal");
+        assert_eq!(opening(&frame(0x02)), Some((from, to)));
+        assert_eq!(opening(&frame(0x12)), None);
+        assert_eq!(opening(&frame(0x10)), None);
+        assert_eq!(opening(&frame(0x02)[..40]), None);
+    }
+}

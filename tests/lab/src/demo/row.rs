@@ -1,0 +1,250 @@
+//! A row of the demonstration: who does what, what must come of it, and what came of it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::chromium::Visit;
+use super::curl::Call;
+use super::msal::SignIn;
+use crate::sources::{Class, Family};
+use crate::weir::{Counter, Event};
+
+/// What is done, by whom, and what must come of it.
+#[derive(Debug)]
+pub struct Row {
+    /// `CLIENT/WHAT/SERVICE/CLASS/FAMILY`; unique.
+    pub name: String,
+    /// Where the client connects from.
+    pub class: Class,
+    /// Which of its addresses.
+    pub family: Family,
+    /// Service that it signs in to.
+    pub service: &'static str,
+    /// Program.
+    pub client: &'static str,
+    /// What it does, in words.
+    pub what: String,
+    /// How it is done.
+    pub act: Act,
+    /// What must come of it, written by hand from the default policy.
+    pub expected: Verdict,
+    /// Audit events of other flow kinds are left out of [`Verdict::by`] (a browser also asks for pictures); empty: none.
+    pub flows: &'static [&'static str],
+}
+
+/// How a row is done.
+#[derive(Debug)]
+pub enum Act {
+    /// One request by curl.
+    Curl(Call),
+    /// A sign-in by msal.
+    Msal(SignIn),
+    /// A sign-in in a browser.
+    Chromium(Visit),
+    /// Datagrams to the service's address, as QUIC would send.
+    Datagrams,
+    /// A token of a user, changed in one byte, posted to the relying party.
+    FlippedByte,
+}
+
+/// What came of a row, or must.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// What the client got, in words.
+    pub outcome: String,
+    /// Who decided, in order, without repetitions.
+    pub by: Vec<Decider>,
+}
+
+/// Who decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decider {
+    /// The kernel plane: the verdict `forward` or `drop` was counted for packets of this source.
+    Kernel(String),
+    /// The proxy plane: an audit event of this source.
+    Proxy {
+        /// pass, redirect, block, refuse.
+        decision: String,
+        /// `SET/NAME`.
+        rule: String,
+    },
+    /// The router's own firewall let the packets through.
+    Firewall,
+}
+
+/// What the planes say of the time in which a row was done.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Evidence {
+    /// Audit events of the row's source, and of the reverse proxy that acted for it.
+    pub events: Vec<Event>,
+    /// What the kernel counted more than before, all classes and reasons of the row's service.
+    pub counters: Vec<Counter>,
+    /// Packets that the firewall's rule for other ports let through.
+    pub firewall: u64,
+}
+
+/// A row that was done.
+#[derive(Debug, Serialize)]
+pub struct Done {
+    /// [`Row::name`].
+    pub name: String,
+    /// Class of the source.
+    pub class: Class,
+    /// Its address.
+    pub address: std::net::IpAddr,
+    /// Program.
+    pub client: &'static str,
+    /// Service.
+    pub service: &'static str,
+    /// What it did.
+    pub what: String,
+    /// What had to come of it.
+    pub expected: Verdict,
+    /// What came of it.
+    pub got: Verdict,
+    /// Whether the two are the same.
+    pub ok: bool,
+    /// Packets of the source to the service, by the kernel's verdict.
+    pub packets: BTreeMap<String, u64>,
+    /// What the deciders were read from.
+    pub evidence: Evidence,
+    /// Where the screenshot is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub screenshot: Option<std::path::PathBuf>,
+    /// What went wrong while it was done, and other remarks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+    /// How long the client took, in milliseconds.
+    pub took_ms: u64,
+}
+
+impl Verdict {
+    /// What must come of a row.
+    pub fn new(outcome: impl Into<String>, by: Vec<Decider>) -> Self {
+        Self { outcome: outcome.into(), by }
+    }
+}
+
+impl Decider {
+    /// The kernel forwarded.
+    pub fn forward() -> Self {
+        Self::Kernel("forward".to_owned())
+    }
+
+    /// The kernel dropped.
+    pub fn drop() -> Self {
+        Self::Kernel("drop".to_owned())
+    }
+
+    /// The proxy let it pass.
+    pub fn pass(rule: &str) -> Self {
+        Self::proxy("pass", rule)
+    }
+
+    /// The proxy answered in the service's place.
+    pub fn block(rule: &str) -> Self {
+        Self::proxy("block", rule)
+    }
+
+    /// The proxy sent it to the reverse proxy.
+    pub fn redirect(rule: &str) -> Self {
+        Self::proxy("redirect", rule)
+    }
+
+    /// In words; `hook` is where the kernel plane decides.
+    pub fn words(&self, hook: &str) -> String {
+        match self {
+            Self::Kernel(verdict) => format!("kernel {hook}: {verdict}"),
+            Self::Proxy { decision, rule } => format!("proxy: {decision} {rule}"),
+            Self::Firewall => "the router's firewall".to_owned(),
+        }
+    }
+
+    fn proxy(decision: &str, rule: &str) -> Self {
+        Self::Proxy { decision: decision.to_owned(), rule: rule.to_owned() }
+    }
+}
+
+impl Evidence {
+    /// Who decided a row of `class`; with `flows`, only events of these flow kinds count.
+    pub fn deciders(&self, class: Class, flows: &[&str]) -> Vec<Decider> {
+        let mut by = Vec::new();
+        for verdict in ["forward", "drop", "reject"] {
+            if self.packets(class).contains_key(verdict) {
+                by.push(Decider::Kernel(verdict.to_owned()));
+            }
+        }
+        for event in &self.events {
+            let flow = event.flow.as_deref().unwrap_or_default();
+            let decider = Decider::proxy(&event.decision, &event.rule);
+            if (flows.is_empty() || flows.contains(&flow)) && !by.contains(&decider) {
+                by.push(decider);
+            }
+        }
+        if self.firewall > 0 {
+            by.push(Decider::Firewall);
+        }
+        by
+    }
+
+    /// Packets of `class` to the row's service, by verdict.
+    pub fn packets(&self, class: Class) -> BTreeMap<String, u64> {
+        let mut packets = BTreeMap::new();
+        for counter in self.counters.iter().filter(|counter| counter.class == class.name()) {
+            *packets.entry(counter.verdict.clone()).or_default() += counter.packets;
+        }
+        packets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counter(class: &str, verdict: &str, packets: u64) -> Counter {
+        Counter {
+            service: "sts".into(),
+            class: class.into(),
+            verdict: verdict.into(),
+            reason: "class".into(),
+            packets,
+        }
+    }
+
+    fn event(flow: &str, decision: &str, rule: &str) -> Event {
+        let event = serde_json::json!({
+            "seq": 1, "time": "", "kind": "request", "flow": flow, "decision": decision, "rule": rule,
+        });
+        serde_json::from_value(event).expect("these are all it needs")
+    }
+
+    #[test]
+    fn packets_handed_to_the_proxy_do_not_say_what_it_decided() {
+        let evidence = Evidence {
+            counters: vec![counter("unmanaged", "proxy", 12), counter("managed", "forward", 3)],
+            ..Evidence::default()
+        };
+        assert_eq!(evidence.deciders(Class::Unmanaged, &[]), []);
+        assert_eq!(evidence.deciders(Class::Managed, &[]), [Decider::forward()]);
+    }
+
+    #[test]
+    fn events_of_other_flows_and_repetitions_are_left_out() {
+        let evidence = Evidence {
+            events: vec![
+                event("passive", "redirect", "set/browser"),
+                event("asset", "pass", "set/assets"),
+                event("passive", "redirect", "set/browser"),
+            ],
+            ..Evidence::default()
+        };
+        let redirect = Decider::redirect("set/browser");
+        assert_eq!(evidence.deciders(Class::Unmanaged, &["passive"]), [redirect.clone()]);
+        assert_eq!(
+            evidence.deciders(Class::Unmanaged, &[]),
+            [redirect, Decider::pass("set/assets")]
+        );
+    }
+}

@@ -1,0 +1,323 @@
+//! Weir as the lab sees it: the configuration that it gets, and the control socket that it answers on.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use weir_lab_servers::plan::{Plan, ServiceKind, ServicePlan};
+
+use crate::sources::{Class, PROXY_UID};
+use crate::topology::{INSIDE, OUTSIDE};
+
+/// What the configuration is written from.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// Names and addresses.
+    pub plan: &'a Plan,
+    /// Directory of the lab in memory.
+    pub run: &'a Path,
+    /// The kernel object.
+    pub object: &'a Path,
+    /// Rules that are skipped, by full name.
+    pub switched_off: &'a [String],
+}
+
+/// A client of the control socket.
+#[derive(Clone, Debug)]
+pub struct Control {
+    socket: PathBuf,
+}
+
+/// A line of the audit log, as far as the lab reads it.
+#[derive(Clone, Debug, Deserialize, serde::Serialize)]
+pub struct Event {
+    /// Number of the line.
+    pub seq: u64,
+    /// When, RFC 3339.
+    pub time: String,
+    /// `request`, `tunnel`, `refused`, `upstream`, or `change`.
+    pub kind: String,
+    /// Reference id.
+    #[serde(default)]
+    pub id: String,
+    /// Service.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// Where the connection came from.
+    #[serde(default)]
+    pub peer: Option<SocketAddr>,
+    /// Flow kind.
+    #[serde(default)]
+    pub flow: Option<String>,
+    /// Client kind.
+    #[serde(default)]
+    pub client: Option<String>,
+    /// Normalised path.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// What was decided.
+    #[serde(default)]
+    pub decision: String,
+    /// By which rule.
+    #[serde(default)]
+    pub rule: String,
+    /// Why, in words.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Status that the client got.
+    #[serde(default)]
+    pub status: Option<u16>,
+}
+
+/// A counter of the kernel plane.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+pub struct Counter {
+    /// Service.
+    pub service: String,
+    /// Class of the source.
+    pub class: String,
+    /// What was done.
+    pub verdict: String,
+    /// Why.
+    pub reason: String,
+    /// Packets.
+    pub packets: u64,
+}
+
+/// Directory of Weir's sockets.
+pub fn run_directory(run: &Path) -> PathBuf {
+    run.join("weir")
+}
+
+/// The name of a class's list in the configuration; `None` for the class that is on no list.
+pub fn list_name(class: Class) -> Option<&'static str> {
+    match class {
+        Class::Managed => Some("hq-egress"),
+        Class::Bypass => Some("exempt"),
+        Class::Relay => Some("exchange-online"),
+        Class::Blocked => Some("never"),
+        Class::Unmanaged => None,
+    }
+}
+
+/// Writes `weir.toml` and its lists below `directory`, and returns its path.
+pub fn write(directory: &Path, setup: &Setup<'_>) -> Result<PathBuf> {
+    let lists = directory.join("lists");
+    fs::create_dir_all(&lists).with_context(|| format!("cannot make {}", lists.display()))?;
+    for class in Class::ALL {
+        let Some(name) = list_name(class) else { continue };
+        let mut text = format!("# {}: sources of the lab, one prefix a line\n", class.name());
+        for prefix in class.source().prefixes {
+            text.push_str(prefix);
+            text.push('\n');
+        }
+        save(&lists.join(format!("{name}.list")), &text)?;
+    }
+    let egress: String =
+        setup.plan.cloud.egress.iter().map(|address| format!("{address}\n")).collect();
+    save(&lists.join("reverse-proxy.list"), &format!("# where the reverse proxy connects from\n{egress}"))?;
+    let path = directory.join("weir.toml");
+    save(&path, &configuration(setup))?;
+    Ok(path)
+}
+
+fn configuration(setup: &Setup<'_>) -> String {
+    let run = setup.run.display();
+    let mut text = format!(
+        r#"# Written by the lab.
+
+[appliance]
+name = "weir-lab"
+run = "{}"
+state = "{run}/state"
+proxy_user = "{PROXY_UID}"
+
+[kernel]
+object = "{}"
+pin = "{run}/bpf/weir"
+outside = ["{OUTSIDE}"]
+inside = ["{INSIDE}"]
+mark = 0x5745
+table = 5745
+"#,
+        run_directory(setup.run).display(),
+        setup.object.display(),
+    );
+    for service in &setup.plan.services {
+        text.push_str(&service_table(setup, service));
+    }
+    for class in Class::ALL {
+        if let Some(name) = list_name(class) {
+            text.push_str(&list_table(name, class));
+        }
+    }
+    text.push_str(&list_table("reverse-proxy", Class::Bypass));
+    text.push_str(
+        r#"
+[application.m365]
+relying_parties = ["urn:federation:MicrosoftOnline"]
+hosts = ["login.microsoftonline.com"]
+"#,
+    );
+    text
+}
+
+fn service_table(setup: &Setup<'_>, service: &ServicePlan) -> String {
+    let files = setup.plan.files();
+    // A forwarded flow carries no header of a proxy's: what stands behind must be a proxy of the server's own kind.
+    let (managed, kind) = match service.kind {
+        ServiceKind::Wap => ("forward", "wap"),
+        ServiceKind::Adfs => ("proxy", "adfs"),
+    };
+    let addresses: Vec<String> =
+        service.listen.iter().map(|address| address.ip().to_string()).collect();
+    let servers: Vec<String> = service.listen.iter().map(ToString::to_string).collect();
+    let tunnel: Vec<&str> = service.certificate_host.iter().map(String::as_str).collect();
+    format!(
+        r#"
+[[service]]
+name = "{name}"
+hosts = ["{host}"]
+addresses = {addresses:?}
+ports = [443]
+profile = "adfs"
+rules = "office365-strict"
+managed = "{managed}"
+certificate = "{certificate}"
+key = "{key}"
+reverse_proxy = "https://{reverse}{{query}}"
+tunnel = {tunnel:?}
+outlook = "relay-only"
+windows_logon = "block"
+switched_off = {switched_off:?}
+[service.upstream]
+kind = "{kind}"
+servers = {servers:?}
+server_name = "{host}"
+ca = "{ca}"
+"#,
+        name = service.name,
+        host = service.host,
+        certificate = files.chain(&service.name).display(),
+        key = files.key(&service.name).display(),
+        reverse = setup.plan.proxied(&service.host),
+        switched_off = setup.switched_off,
+        ca = files.ca().display(),
+    )
+}
+
+fn list_table(name: &str, class: Class) -> String {
+    format!("\n[[list]]\nname = \"{name}\"\nclass = \"{}\"\nfile = \"lists/{name}.list\"\n", class.name())
+}
+
+impl Control {
+    /// The socket of the Weir whose lab lies at `run`.
+    pub fn of(run: &Path) -> Self {
+        Self { socket: run_directory(run).join("control.sock") }
+    }
+
+    /// Where it is.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// `GET /v1/status`.
+    pub async fn status(&self) -> Result<Value> {
+        Ok(serde_json::from_slice(&self.ask("GET", "/v1/status", None).await?)?)
+    }
+
+    /// `GET /v1/counters`.
+    pub async fn counters(&self) -> Result<Vec<Counter>> {
+        let body = self.ask("GET", "/v1/counters", None).await?;
+        serde_json::from_slice(&body).context("the counters are not what the lab can read")
+    }
+
+    /// The lines that are written to the audit log from now on. The channel closes when weir-control goes away.
+    pub async fn follow(&self) -> Result<UnboundedReceiver<Event>> {
+        let newest = self.ask("GET", "/v1/events?limit=1", None).await?;
+        let newest = String::from_utf8_lossy(&newest).lines().last().map(read_event).transpose()?;
+        let after = newest.map_or(0, |event| event.seq);
+        let path = format!("/v1/events?after={after}&follow=true");
+        let (response, connection) = self.send("GET", &path, None).await?;
+        let (lines, receiver) = unbounded_channel();
+        tokio::spawn(async move {
+            let mut body = response.into_body();
+            let mut rest = Vec::new();
+            while let Some(Ok(frame)) = body.frame().await {
+                rest.extend_from_slice(&frame.into_data().unwrap_or_default());
+                while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+                    let line: Vec<u8> = rest.drain(..=end).collect();
+                    let event = read_event(&String::from_utf8_lossy(&line));
+                    // A line that cannot be read ends the stream: a row must not be judged without it.
+                    let Ok(event) = event else { return };
+                    if lines.send(event).is_err() {
+                        return;
+                    }
+                }
+            }
+            drop(connection);
+        });
+        Ok(receiver)
+    }
+
+    /// Sends a request and returns the body of its answer; any status but 2xx is an error that holds it.
+    pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Bytes> {
+        let (response, _connection) = self.send(method, path, body).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        if !status.is_success() {
+            bail!("{method} {path}: {status}: {}", String::from_utf8_lossy(&body).trim());
+        }
+        Ok(body)
+    }
+
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(Response<Incoming>, Connection)> {
+        let what = || format!("{method} {path} on {}", self.socket.display());
+        let stream = UnixStream::connect(&self.socket).await.with_context(what)?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.with_context(what)?;
+        let connection = Connection(tokio::spawn(connection));
+        let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "weir")
+            .header("content-type", "application/json")
+            .body(Full::new(body))?;
+        let response = sender.send_request(request).await.with_context(what)?;
+        Ok((response, connection))
+    }
+}
+
+/// A connection that ends when nobody reads from it any more.
+struct Connection(tokio::task::JoinHandle<hyper::Result<()>>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn read_event(line: &str) -> Result<Event> {
+    serde_json::from_str(line).with_context(|| format!("not a line of the audit log: {line}"))
+}
+
+fn save(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,109 @@
+//! The cloud: who trusts the federation services, and what stands between.
+//!
+//! Three sites in one process, each on addresses of its own: [`login`] (Entra's realm discovery and token endpoint),
+//! [`app`] (a relying party with reply URLs and a page to end on), [`reverse_proxy`] (every site and service of the
+//! lab again, under names of its own, with pages rewritten).
+
+pub mod app;
+pub mod login;
+pub mod reverse_proxy;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::log::Log;
+use crate::plan::{CloudPlan, Plan};
+use crate::saml::verify::Verifier;
+use crate::server::{self, Error, Names};
+
+/// The listening sockets of the cloud.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Of the token endpoint.
+    pub login: Vec<TcpListener>,
+    /// Of the relying party.
+    pub application: Vec<TcpListener>,
+    /// Of the reverse proxy.
+    pub reverse_proxy: Vec<TcpListener>,
+}
+
+impl Sockets {
+    /// Binds what the plan says.
+    pub async fn bind(cloud: &CloudPlan) -> Result<Self, Error> {
+        Ok(Self {
+            login: server::bind(&cloud.login.listen).await?,
+            application: server::bind(&cloud.application.listen).await?,
+            reverse_proxy: server::bind(&cloud.reverse_proxy.listen).await?,
+        })
+    }
+}
+
+/// Loads the keys and opens the log; the future serves the three sites until `stop`. Needs the `xmlsec1` program:
+/// tokens are never accepted unchecked.
+pub fn serve(
+    plan: &Plan,
+    sockets: Sockets,
+    stop: watch::Receiver<bool>,
+) -> Result<impl Future<Output = ()> + Send + use<>, Error> {
+    if !Verifier::available() {
+        return Err(Error::Plan(
+            "xmlsec1 cannot be run, and tokens are checked with it (apt install xmlsec1)"
+                .to_owned(),
+        ));
+    }
+    let files = plan.files();
+    let path = files.log("cloud");
+    let log = Arc::new(Log::open("cloud", &path).map_err(|error| Error::Log { path, error })?);
+    let names = |leaf: &str, name: &str| {
+        let mut names = Names::default();
+        names
+            .add(
+                name,
+                &files.chain(leaf),
+                &files.key(leaf),
+                &["h2", "http/1.1"],
+                None,
+            )
+            .map(|()| names)
+    };
+    let login = names("login", &plan.cloud.login.host)?;
+    let application = names("application", &plan.cloud.application.host)?;
+    let reverse = names(
+        "reverse-proxy",
+        &format!("*.{}", plan.cloud.reverse_proxy.host),
+    )?;
+    let login_site = Arc::new(login::Login::new(plan)?);
+    let app_site = Arc::new(app::App::new(plan));
+    let proxy_site = Arc::new(reverse_proxy::ReverseProxy::new(plan)?);
+    let login = server::serve(
+        sockets.login,
+        Some(login),
+        login_site,
+        log.clone(),
+        stop.clone(),
+    );
+    let application = server::serve(
+        sockets.application,
+        Some(application),
+        app_site,
+        log.clone(),
+        stop.clone(),
+    );
+    let reverse = server::serve(sockets.reverse_proxy, Some(reverse), proxy_site, log, stop);
+    Ok(async {
+        tokio::join!(login, application, reverse);
+    })
+}
+
+/// The federation services' certificates, each for the tokens of its own issuer.
+fn trusted(plan: &Plan) -> Verifier {
+    let files = plan.files();
+    let issuers = plan
+        .services
+        .iter()
+        .map(|service| (service.issuer(), files.signing_certificate(&service.name)))
+        .collect();
+    Verifier::new(issuers)
+}

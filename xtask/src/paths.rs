@@ -1,0 +1,45 @@
+//! Where things lie, all below the repository.
+
+use std::path::PathBuf;
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    // xtask is a direct child of the root, and runs where it was built.
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in a folder of the repository")
+        .to_path_buf()
+}
+
+/// Cargo's target folder, as cargo itself would choose it.
+pub fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => root().join(folder),
+        None => root().join("target"),
+    }
+}
+
+/// User-space binaries, built by [`crate::build::binaries`].
+pub fn binaries() -> PathBuf {
+    target().join("debug")
+}
+
+/// The kernel object, built by [`crate::kernel::build`].
+pub fn kernel_object() -> PathBuf {
+    target().join("ebpf/weir-ebpf.o")
+}
+
+/// The compiler for the kernel programs, where setup unpacked one.
+pub fn toolchain() -> PathBuf {
+    target().join("toolchain")
+}
+
+/// The Python environment of the real clients.
+pub fn python() -> PathBuf {
+    target().join("venv")
+}
+
+/// What the lab writes: `lab.json`, logs, screenshots.
+pub fn lab() -> PathBuf {
+    target().join("lab")
+}

@@ -1,0 +1,216 @@
+//! Finds what a machine already has, and installs the rest.
+//!
+//! A need says what it is for, how its presence is recognised, and how it is installed. Nothing is
+//! installed twice, nothing outside the repository is touched except by the system's own package
+//! manager, and `--no-install` only names what is missing.
+
+mod apt;
+mod bpf_toolchain;
+mod python;
+
+pub use bpf_toolchain::{compiler, linker};
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::paths;
+use crate::step::step;
+
+/// Something that has to be on the machine.
+pub struct Need {
+    name: &'static str,
+    why: &'static str,
+    means: Means,
+}
+
+enum Means {
+    /// A Debian package, recognised by a program or file that it brings.
+    Package { probe: Probe },
+    /// A compiler for `bpfel-unknown-none`: rustup's nightly, or Debian's rustc-web.
+    BpfCompiler,
+    /// The linker that turns LLVM bitcode into a kernel object.
+    BpfLinker,
+    /// The Python packages of the real clients.
+    PythonClients,
+}
+
+enum Probe {
+    Program(&'static str),
+    File(&'static str),
+    /// `python3 -m venv` needs the interpreter's bundled pip.
+    PythonVenv,
+}
+
+const fn package(name: &'static str, probe: Probe, why: &'static str) -> Need {
+    Need {
+        name,
+        why,
+        means: Means::Package { probe },
+    }
+}
+
+const BPF_COMPILER: Need = Need {
+    name: "Rust compiler for BPF",
+    why: "compiles the kernel programs (with the source of `core`)",
+    means: Means::BpfCompiler,
+};
+
+const BPF_LINKER: Need = Need {
+    name: "bpf-linker",
+    why: "links the kernel programs",
+    means: Means::BpfLinker,
+};
+
+const C_COMPILER: Need = package(
+    "build-essential",
+    Probe::Program("cc"),
+    "links Rust programs, compiles AWS-LC",
+);
+
+/// What the kernel programs are built with.
+pub static KERNEL_PROGRAMS: [Need; 3] = [C_COMPILER, BPF_COMPILER, BPF_LINKER];
+
+/// What the demo and the tests run with.
+pub static EVERYTHING: [Need; 14] = [
+    C_COMPILER,
+    package(
+        "libpcap-dev",
+        Probe::File("/usr/include/pcap/pcap.h"),
+        "captures packets in the lab",
+    ),
+    package(
+        "iproute2",
+        Probe::Program("ip"),
+        "joins the lab's namespaces",
+    ),
+    package(
+        "nftables",
+        Probe::Program("nft"),
+        "keeps the lab's router from forwarding by itself",
+    ),
+    package("curl", Probe::Program("curl"), "a client of the demo"),
+    package(
+        "xmlsec1",
+        Probe::Program("xmlsec1"),
+        "verifies the lab's tokens independently",
+    ),
+    package(
+        "openssl",
+        Probe::Program("openssl"),
+        "an independent TLS client",
+    ),
+    package(
+        "libnss3-tools",
+        Probe::Program("certutil"),
+        "makes Chromium trust the lab's authority",
+    ),
+    package("chromium", Probe::Program("chromium"), "the demo's browser"),
+    package(
+        "chromium-driver",
+        Probe::Program("chromedriver"),
+        "types into the browser's forms",
+    ),
+    package("python3-venv", Probe::PythonVenv, "holds the Python client"),
+    BPF_COMPILER,
+    BPF_LINKER,
+    Need {
+        name: "msal",
+        why: "Microsoft's own client library, a client of the demo",
+        means: Means::PythonClients,
+    },
+];
+
+/// Makes sure that everything in `needs` is there.
+pub fn ensure(needs: &[Need], no_install: bool) -> Result<()> {
+    std::fs::create_dir_all(paths::target())?;
+    let missing: Vec<&Need> = needs.iter().filter(|need| !need.present()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!(
+        "{}",
+        if no_install {
+            "Missing:"
+        } else {
+            "About to install:"
+        }
+    );
+    for need in &missing {
+        eprintln!("  {:<22} {}", need.name, need.why);
+    }
+    if no_install {
+        bail!(
+            "{} of {} needs are missing; `cargo xtask setup` installs them",
+            missing.len(),
+            needs.len()
+        );
+    }
+
+    let packages: Vec<&str> = missing
+        .iter()
+        .filter(|need| matches!(need.means, Means::Package { .. }))
+        .map(|need| need.name)
+        .collect();
+    if !packages.is_empty() {
+        step(
+            &format!("install {} from Debian", packages.join(", ")),
+            || apt::install(&packages),
+        )?;
+    }
+    for need in missing {
+        match need.means {
+            Means::Package { .. } => {}
+            Means::BpfCompiler => bpf_toolchain::install_compiler()?,
+            Means::BpfLinker => bpf_toolchain::install_linker()?,
+            Means::PythonClients => {
+                step("install msal from PyPI into target/venv", python::install)?;
+            }
+        }
+        if !need.present() {
+            bail!(
+                "{} was installed, but is still not found: remove {} and try again",
+                need.name,
+                paths::toolchain().display()
+            );
+        }
+    }
+    Ok(())
+}
+
+impl Need {
+    fn present(&self) -> bool {
+        match &self.means {
+            Means::Package { probe } => probe.succeeds(),
+            Means::BpfCompiler => compiler().is_some(),
+            Means::BpfLinker => linker().is_some(),
+            Means::PythonClients => python::present(),
+        }
+    }
+}
+
+impl Probe {
+    fn succeeds(&self) -> bool {
+        match self {
+            Self::Program(name) => find_program(name).is_some(),
+            Self::File(path) => std::path::Path::new(path).exists(),
+            Self::PythonVenv => {
+                quiet(Command::new(python::INTERPRETER).args(["-c", "import venv, ensurepip"]))
+            }
+        }
+    }
+}
+
+/// The first executable of this name in `PATH`, or where Debian keeps what only root runs.
+pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+}
+
+/// Runs a command without showing what it prints; true when it succeeded.
+fn quiet(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}

@@ -1,0 +1,120 @@
+//! Runs the tests, and holds every skipped one against the list of those that may be.
+//!
+//! A test that cannot run where it is prints `skipped: NAME: REASON` and passes. Here each such
+//! line, and each ignored test, must be named in `tests/skips.txt`; else the run fails.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::build::cargo;
+use crate::step::step;
+use crate::{build, kernel, lab, paths};
+
+pub fn run(arguments: &[String]) -> Result<ExitCode> {
+    kernel::build()?;
+    build::binaries()?;
+    let skipped = step("run the tests", || cargo_test(arguments))?;
+    check_skips(&skipped)?;
+    if arguments.is_empty() {
+        step("run the demo", || {
+            crate::step::run(
+                lab::command()
+                    .arg("demo")
+                    .arg("--json")
+                    .arg(paths::target().join("demo.json")),
+            )
+        })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `cargo test`, shows what it prints, and returns what was skipped: name and reason.
+fn cargo_test(arguments: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut child = cargo()
+        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        .args(arguments)
+        .args(if arguments.iter().any(|a| a == "--") {
+            &["--show-output"][..]
+        } else {
+            &["--", "--show-output"]
+        })
+        .env("WEIR_BIN_DIR", paths::binaries())
+        .env("WEIR_EBPF_OBJECT", paths::kernel_object())
+        .env("WEIR_VENV", paths::python())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo test")?;
+    let mut skipped = BTreeMap::new();
+    let output = BufReader::new(child.stdout.take().expect("standard output is piped"));
+    for line in output.lines() {
+        let line = line?;
+        if let Some((name, reason)) = skip(&line) {
+            skipped.insert(name.to_owned(), reason.to_owned());
+        }
+        println!("{line}");
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("tests failed");
+    }
+    Ok(skipped)
+}
+
+/// What a line of the tests' output says was skipped.
+fn skip(line: &str) -> Option<(&str, &str)> {
+    if let Some(rest) = line.strip_prefix("skipped: ") {
+        return rest.split_once(": ").or(Some((rest, "no reason given")));
+    }
+    let (name, end) = line.strip_prefix("test ")?.split_once(" ... ignored")?;
+    Some((name, end.trim_start_matches([',', ' '])))
+}
+
+fn check_skips(skipped: &BTreeMap<String, String>) -> Result<()> {
+    let file = paths::root().join("tests/skips.txt");
+    let list = std::fs::read_to_string(&file)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    let allowed: Vec<&str> = list
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
+        .filter_map(|line| line.split(':').next())
+        .map(str::trim)
+        .collect();
+    let mut unlisted = 0;
+    for (name, reason) in skipped {
+        let listed = allowed.contains(&name.as_str());
+        println!(
+            "skipped{}: {name}: {reason}",
+            if listed { "" } else { " and not listed" }
+        );
+        unlisted += usize::from(!listed);
+    }
+    if unlisted > 0 {
+        bail!("{unlisted} tests were skipped that tests/skips.txt does not name with a reason");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::skip;
+
+    #[test]
+    fn skipped_and_ignored_tests_are_seen() {
+        assert_eq!(
+            skip("skipped: forwards: not root"),
+            Some(("forwards", "not root"))
+        );
+        assert_eq!(
+            skip("test a::b ... ignored, prints a timing"),
+            Some(("a::b", "prints a timing"))
+        );
+        assert_eq!(skip("test a::b ... ok"), None);
+        assert_eq!(
+            skip("skipped: forwards"),
+            Some(("forwards", "no reason given"))
+        );
+    }
+}
