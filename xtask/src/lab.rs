@@ -1,34 +1,56 @@
 //! Hands the demo and the lab over to `weir-lab`.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
 
 use crate::{build, kernel, paths};
 
-/// Runs `cargo xtask demo` (`task` is "demo") or `cargo xtask lab VERB`.
-pub fn run(task: &str, arguments: &[String]) -> Result<ExitCode> {
-    let verb = if task == "demo" {
-        "demo"
-    } else {
-        arguments[0].as_str()
-    };
-    if matches!(verb, "demo" | "up") || !paths::binaries().join("weir-lab").exists() {
-        kernel::build()?;
-        build::binaries()?;
-    }
-    let mut lab = command();
-    if task == "demo" {
-        lab.arg("demo");
-    }
-    // Replaces this process: Ctrl-C, its exit status and its terminal are the lab's own.
-    Err(lab.args(arguments).exec()).context("cannot start weir-lab")
+/// Runs `cargo xtask demo`, beside a lab that may be standing.
+pub fn demo(arguments: &[String]) -> Result<ExitCode> {
+    build()?;
+    replace(demo_command().args(arguments))
 }
 
-/// `weir-lab`, told where everything lies.
-pub fn command() -> Command {
-    let mut lab = Command::new(paths::binaries().join("weir-lab"));
+/// Runs `cargo xtask lab VERB`.
+pub fn lab(arguments: &[String]) -> Result<ExitCode> {
+    let up = arguments.first().is_some_and(|verb| verb == "up");
+    if up || !binary().exists() {
+        build()?;
+    }
+    let mut lab = Command::new(binary());
+    lab.args(arguments);
+    if up {
+        tell_where(&mut lab, &paths::lab());
+    }
+    replace(&mut lab)
+}
+
+/// The demo, built before.
+pub fn demo_command() -> Command {
+    let mut demo = Command::new(binary());
+    demo.args(["demo", "--instance", "demo"]);
+    tell_where(&mut demo, &paths::demo());
+    demo
+}
+
+fn build() -> Result<()> {
+    kernel::build()?;
+    build::binaries()
+}
+
+/// Replaces this process: Ctrl-C, the exit status and the terminal are the lab's own.
+fn replace(lab: &mut Command) -> Result<ExitCode> {
+    Err(lab.exec()).context("cannot start weir-lab")
+}
+
+fn binary() -> PathBuf {
+    paths::binaries().join("weir-lab")
+}
+
+fn tell_where(lab: &mut Command, out: &Path) {
     lab.arg("--bin-dir")
         .arg(paths::binaries())
         .arg("--object")
@@ -36,6 +58,5 @@ pub fn command() -> Command {
         .arg("--venv")
         .arg(paths::python())
         .arg("--out")
-        .arg(paths::lab());
-    lab
+        .arg(out);
 }

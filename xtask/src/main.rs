@@ -96,7 +96,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo { set_up, arguments } => {
             host::require_for_lab()?;
             setup::ensure(&setup::EVERYTHING, set_up.no_install)?;
-            lab::run("demo", &arguments)
+            lab::demo(&arguments)
         }
         Task::Lab { set_up, arguments } => {
             host::require_for_lab()?;
@@ -104,7 +104,7 @@ fn run(task: Task) -> Result<ExitCode> {
             if arguments.first().is_some_and(|verb| verb == "up") {
                 setup::ensure(&setup::EVERYTHING, set_up.no_install)?;
             }
-            lab::run("lab", &arguments)
+            lab::lab(&arguments)
         }
         Task::Test { set_up, arguments } => {
             host::require_for_lab()?;

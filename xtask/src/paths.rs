@@ -39,7 +39,12 @@ pub fn python() -> PathBuf {
     target().join("venv")
 }
 
-/// What the lab writes: `lab.json`, logs, screenshots.
+/// What the standing lab writes: `lab.json`, configuration, logs.
 pub fn lab() -> PathBuf {
     target().join("lab")
+}
+
+/// What the demo writes: the same, and screenshots.
+pub fn demo() -> PathBuf {
+    target().join("demo")
 }

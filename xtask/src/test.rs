@@ -21,10 +21,9 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     if arguments.is_empty() {
         step("run the demo", || {
             crate::step::run(
-                lab::command()
-                    .arg("demo")
+                lab::demo_command()
                     .arg("--json")
-                    .arg(paths::target().join("demo.json")),
+                    .arg(paths::demo().join("demo.json")),
             )
         })?;
     }
@@ -65,7 +64,8 @@ fn cargo_test(arguments: &[String]) -> Result<BTreeMap<String, String>> {
 
 /// What a line of the tests' output says was skipped.
 fn skip(line: &str) -> Option<(&str, &str)> {
-    if let Some(rest) = line.strip_prefix("skipped: ") {
+    // The harness may have written the test's name in front of it.
+    if let Some((_, rest)) = line.split_once("skipped: ") {
         return rest.split_once(": ").or(Some((rest, "no reason given")));
     }
     let (name, end) = line.strip_prefix("test ")?.split_once(" ... ignored")?;

@@ -1,4 +1,4 @@
-//! Header hygiene: what may travel on, and what is said to the upstream (auth_flows 6.2).
+//! Header hygiene: what may travel on, and what is said to the upstream (MS-ADFSPIP).
 //!
 //! What only a proxy may say is dropped from every request, because AD FS believes it; then Weir says
 //! it itself. A trusted relay (Exchange Online) is the exception: its word about the application and

@@ -21,7 +21,7 @@ pub enum PathError {
     /// `OPTIONS *`, or an absolute form that was not taken apart.
     #[error("the path does not begin with a slash")]
     NotAbsolute,
-    /// Longer than [`MAX_PATH`].
+    /// Longer than 4096 bytes.
     #[error("the path is too long")]
     TooLong,
     /// A byte that RFC 3986 3.3 does not allow unencoded.

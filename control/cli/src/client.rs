@@ -64,11 +64,16 @@ impl Client {
         path: &str,
         mut each: impl FnMut(&str) -> Result<(), Failed>,
     ) -> Result<(), Failed> {
-        let mut body = self.send(Method::GET, path, Bytes::new()).await?.into_body();
+        let mut body = self
+            .send(Method::GET, path, Bytes::new())
+            .await?
+            .into_body();
         let mut rest = Vec::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.broke_off(&error))?;
-            let Ok(data) = frame.into_data() else { continue };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
             rest.extend_from_slice(&data);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
@@ -97,7 +102,10 @@ impl Client {
                 "install weir and weir-control of the same release",
             )
         })?;
-        Ok(Answer { text: String::from_utf8_lossy(&bytes).into_owned(), value })
+        Ok(Answer {
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            value,
+        })
     }
 
     /// Sends a request; an answer that is no success is a failure.
@@ -107,8 +115,9 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<Response<Incoming>, Failed> {
-        let stream =
-            UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))
                 .await
@@ -121,13 +130,19 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| Failed::Usage(format!("this cannot be asked: {error}")))?;
-        let response =
-            sender.send_request(request).await.map_err(|error| self.broke_off(&error))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| self.broke_off(&error))?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status();
-        let bytes = response.into_body().collect().await.map_err(|error| self.broke_off(&error))?;
+        let bytes = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|error| self.broke_off(&error))?;
         let failure: Result<Failure, _> = serde_json::from_slice(&bytes.to_bytes());
         Err(Failed::Refused(failure.unwrap_or_else(|_| Failure {
             error: format!("weir-control answers {status}"),
@@ -160,7 +175,7 @@ impl Client {
     }
 
     fn who_may(&self) -> String {
-        let gid = std::fs::metadata(&self.socket).map(|data| data.gid()).unwrap_or(0);
+        let gid = std::fs::metadata(&self.socket).map_or(0, |data| data.gid());
         let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
         match group {
             Some(group) if gid != 0 => format!(
@@ -173,7 +188,10 @@ impl Client {
 
     fn broke_off(&self, error: &hyper::Error) -> Failed {
         Failed::unreachable(
-            format!("weir-control broke off on {}: {error}", self.socket.display()),
+            format!(
+                "weir-control broke off on {}: {error}",
+                self.socket.display()
+            ),
             "see its log for why (`journalctl -u weir-control`)",
         )
     }
@@ -182,12 +200,14 @@ impl Client {
 /// A value for a query, percent-encoded.
 pub fn encode(value: &str) -> String {
     use std::fmt::Write;
-    value.bytes().fold(String::with_capacity(value.len()), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            write!(encoded, "%{byte:02X}").expect("a String takes everything");
-        }
-        encoded
-    })
+    value
+        .bytes()
+        .fold(String::with_capacity(value.len()), |mut encoded, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                encoded.push(char::from(byte));
+            } else {
+                write!(encoded, "%{byte:02X}").expect("a String takes everything");
+            }
+            encoded
+        })
 }

@@ -26,13 +26,21 @@ impl Failed {
     /// Refused, in words.
     pub fn refused(error: impl Into<String>, help: impl Into<String>) -> Self {
         let help = Some(help.into());
-        Self::Refused(Failure { error: error.into(), help, generation: None })
+        Self::Refused(Failure {
+            error: error.into(),
+            help,
+            generation: None,
+        })
     }
 
     /// Unreachable, in words.
     pub fn unreachable(error: impl Into<String>, help: impl Into<String>) -> Self {
         let help = Some(help.into());
-        Self::Unreachable(Failure { error: error.into(), help, generation: None })
+        Self::Unreachable(Failure {
+            error: error.into(),
+            help,
+            generation: None,
+        })
     }
 
     /// Says it, on standard error or as JSON on standard output, and gives the exit status.
@@ -40,12 +48,21 @@ impl Failed {
         let (failure, status) = match self {
             Self::Refused(failure) => (failure, 1),
             Self::Told => return ExitCode::from(1),
-            Self::Usage(error) => (Failure { error, ..Failure::default() }, 2),
+            Self::Usage(error) => (
+                Failure {
+                    error,
+                    ..Failure::default()
+                },
+                2,
+            ),
             Self::Unreachable(failure) => (failure, 3),
             Self::Closed => return ExitCode::SUCCESS,
         };
         if json {
-            println!("{}", serde_json::to_string_pretty(&failure).unwrap_or_default());
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&failure).unwrap_or_default()
+            );
         } else {
             eprintln!("weir: {}", lines(&failure.error));
             if let Some(help) = &failure.help {
@@ -64,7 +81,10 @@ impl From<io::Error> for Failed {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::Closed;
         }
-        Self::Refused(Failure { error: error.to_string(), ..Failure::default() })
+        Self::Refused(Failure {
+            error: error.to_string(),
+            ..Failure::default()
+        })
     }
 }
 

@@ -28,7 +28,12 @@ use failed::Failed;
 )]
 struct Arguments {
     /// Socket of weir-control.
-    #[arg(long, global = true, value_name = "PATH", default_value = "/run/weir/control.sock")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        default_value = "/run/weir/control.sock"
+    )]
     socket: PathBuf,
     /// Answer in JSON.
     #[arg(long, global = true)]
@@ -51,7 +56,10 @@ enum Verb {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("weir: no event loop can be made: {error}");

@@ -17,18 +17,30 @@ impl Out {
     pub fn new(json: bool) -> Self {
         let stdout = io::stdout();
         let unwanted = |name, value: &str| {
-            std::env::var_os(name).is_some_and(|set| if value.is_empty() { !set.is_empty() } else { set == value })
+            std::env::var_os(name).is_some_and(|set| {
+                if value.is_empty() {
+                    !set.is_empty()
+                } else {
+                    set == value
+                }
+            })
         };
-        let colours = !json
-            && stdout.is_terminal()
-            && !unwanted("NO_COLOR", "")
-            && !unwanted("TERM", "dumb");
-        Self { json, colours, stdout }
+        let colours =
+            !json && stdout.is_terminal() && !unwanted("NO_COLOR", "") && !unwanted("TERM", "dumb");
+        Self {
+            json,
+            colours,
+            stdout,
+        }
     }
 
     /// A text in a colour.
     pub fn paint(&self, colour: Colour, text: &str) -> String {
-        if self.colours { format!("\x1b[{}m{text}\x1b[0m", colour.code()) } else { text.to_owned() }
+        if self.colours {
+            format!("\x1b[{}m{text}\x1b[0m", colour.code())
+        } else {
+            text.to_owned()
+        }
     }
 
     /// An answer as it came from weir-control, indented.
@@ -79,19 +91,21 @@ impl Colour {
 
 /// Text from outside, safe for a terminal: control characters are shown, not obeyed.
 pub fn clean(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut clean, c| {
-        if is_harmless(c) {
-            clean.push(c);
-        } else {
-            write!(clean, "{}", c.escape_unicode()).expect("a String takes everything");
-        }
-        clean
-    })
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut clean, c| {
+            if is_harmless(c) {
+                clean.push(c);
+            } else {
+                write!(clean, "{}", c.escape_unicode()).expect("a String takes everything");
+            }
+            clean
+        })
 }
 
 /// Neither a control character nor one that changes the direction of what follows.
 fn is_harmless(c: char) -> bool {
-    !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    !c.is_control()
+        && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Rows in columns, each as wide as its widest cell; the last one runs free. Numbers that are padded
@@ -100,7 +114,11 @@ pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..count)
         .map(|column| {
-            rows.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).max().unwrap_or(0)
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| width(cell))
+                .max()
+                .unwrap_or(0)
         })
         .collect();
     rows.iter()
@@ -177,7 +195,11 @@ pub fn count(number: u64) -> String {
 
 /// `2026-11-21T08:10:36.123Z` as `2026-11-21 08:10:36`.
 pub fn moment(time: &str) -> String {
-    clean(time).chars().take(19).map(|c| if c == 'T' { ' ' } else { c }).collect()
+    clean(time)
+        .chars()
+        .take(19)
+        .map(|c| if c == 'T' { ' ' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -186,7 +208,10 @@ mod tests {
 
     #[test]
     fn control_characters_are_shown() {
-        assert_eq!(clean("a\x1b[2Jb\u{202e}c\n"), "a\\u{1b}[2Jb\\u{202e}c\\u{a}");
+        assert_eq!(
+            clean("a\x1b[2Jb\u{202e}c\n"),
+            "a\\u{1b}[2Jb\\u{202e}c\\u{a}"
+        );
     }
 
     #[test]

@@ -140,7 +140,7 @@ prefixes = [{prefixes}]
 # Rules stand in front of the default policy; the first that matches decides.
 # [[rule]]
 # name = "contractors"
-# when = {{ user = "@contractors.example", client = "native" }}
+# when = {{ flow = "active", user = "@contractors.example" }}
 # then = {{ decision = "block", reason = "Contractors sign in with a browser." }}
 "#,
         appliance = quote(&answers.appliance),

@@ -31,7 +31,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { file_bytes: 64 << 20, files: 8, lines: 10_000 }
+        Self {
+            file_bytes: 64 << 20,
+            files: 8,
+            lines: 10_000,
+        }
     }
 }
 
@@ -65,10 +69,15 @@ impl Audit {
     /// Opens the log at `path`, or makes it; numbers go on where its last line ended, and its newest
     /// lines are read back into memory.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, OpenError> {
-        let store = Store::open(path.to_owned(), limits)
-            .map_err(|source| OpenError { path: path.to_owned(), source })?;
+        let store = Store::open(path.to_owned(), limits).map_err(|source| OpenError {
+            path: path.to_owned(),
+            source,
+        })?;
         let newest = watch::Sender::new(store.next - 1);
-        Ok(Self { store: Mutex::new(store), newest })
+        Ok(Self {
+            store: Mutex::new(store),
+            newest,
+        })
     }
 
     /// Appends a record and gives its number.
@@ -120,7 +129,10 @@ impl Audit {
     /// Lines that could not be written to the file, and the last reason.
     pub fn trouble(&self) -> Option<(u64, String)> {
         let store = self.store();
-        store.trouble.as_ref().map(|why| (store.unwritten, why.clone()))
+        store
+            .trouble
+            .as_ref()
+            .map(|why| (store.unwritten, why.clone()))
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {
@@ -153,12 +165,24 @@ impl Filter {
             holds(event.peer.ip()) || event.effective_source.is_some_and(holds)
         };
         let of = |wanted: &String| {
-            let user = event.stated_user.as_deref().unwrap_or_default().to_ascii_lowercase();
+            let user = event
+                .stated_user
+                .as_deref()
+                .unwrap_or_default()
+                .to_ascii_lowercase();
             let wanted = wanted.to_ascii_lowercase();
-            if wanted.starts_with('@') { user.ends_with(&wanted) } else { user == wanted }
+            if wanted.starts_with('@') {
+                user.ends_with(&wanted)
+            } else {
+                user == wanted
+            }
         };
         let by = |rule: &String| {
-            if rule.ends_with('/') { event.rule.starts_with(rule) } else { event.rule == *rule }
+            if rule.ends_with('/') {
+                event.rule.starts_with(rule)
+            } else {
+                event.rule == *rule
+            }
         };
         self.source.as_ref().is_none_or(from)
             && self.user.as_ref().is_none_or(of)
@@ -191,7 +215,16 @@ impl Store {
         }
         let next = ring.back().map_or(1, |line| line.record.seq + 1);
         let size = end_last_line(&mut file)?;
-        Ok(Self { path, limits, file, size, next, ring, unwritten: 0, trouble: None })
+        Ok(Self {
+            path,
+            limits,
+            file,
+            size,
+            next,
+            ring,
+            unwritten: 0,
+            trouble: None,
+        })
     }
 
     fn append(&mut self, body: RecordBody) -> u64 {
@@ -243,7 +276,12 @@ impl Store {
 }
 
 fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)
+    OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)
 }
 
 fn rotated(path: &Path, number: usize) -> PathBuf {
@@ -265,7 +303,10 @@ fn read_back(file: &mut File, limit: usize) -> io::Result<VecDeque<Arc<Line>>> {
         .filter_map(|line| {
             // A line that a crash or the start of the tail has cut is no record.
             let record = serde_json::from_slice(line).ok()?;
-            Some(Arc::new(Line { record, json: String::from_utf8(line.to_vec()).ok()? }))
+            Some(Arc::new(Line {
+                record,
+                json: String::from_utf8(line.to_vec()).ok()?,
+            }))
         })
         .take(limit)
         .collect();

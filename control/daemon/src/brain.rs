@@ -17,6 +17,7 @@ use weir_api::{Actor, Change, Changed, Outcome, RecordBody, ReloadStatus};
 use weir_config::Contents;
 use weir_tables::edit::{self, Edit};
 
+use crate::Error;
 use crate::audit::Audit;
 use crate::clock;
 use crate::generation::{Candidate, Generation};
@@ -26,7 +27,6 @@ use crate::plane::Plane;
 use crate::proxy_link::{Answer, Peers, ProxyLink};
 use crate::store::{self, Numbers};
 use crate::watch::{self, Watch, stamps};
-use crate::Error;
 
 /// How long the proxy's classes may wait for a proxy before the kernel refuses them.
 pub const FAIL_MODE_AFTER: Duration = Duration::from_secs(5);
@@ -77,14 +77,18 @@ pub(crate) struct Noted {
 }
 
 impl Brain {
-    /// Puts the configuration in force. `listeners` are sockets that listen already.
-    pub async fn start(parts: Parts, listeners: Listeners) -> Result<Arc<Self>, Error> {
+    /// Puts the configuration in force.
+    pub async fn start(parts: Parts) -> Result<Arc<Self>, Error> {
         let path = parts.config.clone();
         let candidate = blocking(move || Candidate::read(&path)).await?;
-        let mut numbers =
-            Numbers::open(candidate.config().appliance.state.join("generation"))?;
-        let listeners = listeners.with(&candidate.addresses(), &parts.plane).await?;
-        let generation = Generation { number: numbers.take()?, candidate, listeners };
+        let mut numbers = Numbers::open(candidate.config().appliance.state.join("generation"))?;
+        let addresses = candidate.addresses();
+        let listeners = Listeners::at_start(&addresses, &parts.plane, &parts.link).await?;
+        let generation = Generation {
+            number: numbers.take()?,
+            candidate,
+            listeners,
+        };
         let handover = Arc::new(generation.handover()?);
         to_kernel(&parts.plane, &generation, true).await?;
         parts.link.offer(handover);
@@ -104,7 +108,10 @@ impl Brain {
                 fail_mode_entered: 0,
             }),
             running: ArcSwap::from_pointee(generation),
-            changing: tokio::sync::Mutex::new(Changing { numbers, proxy_works: true }),
+            changing: tokio::sync::Mutex::new(Changing {
+                numbers,
+                proxy_works: true,
+            }),
             parts,
         });
         brain.note(Actor::Weir, "start", Ok(detail));
@@ -236,7 +243,9 @@ impl Brain {
                 let number = self.running().number;
                 self.parts.notify.status(&match (serving, allowed) {
                     (true, _) => format!("generation {number} in force"),
-                    (false, true) => format!("generation {number} in force, waiting for weir-proxy"),
+                    (false, true) => {
+                        format!("generation {number} in force, waiting for weir-proxy")
+                    }
                     (false, false) => "no weir-proxy is alive: its classes are rejected".to_owned(),
                 });
             }
@@ -249,7 +258,10 @@ impl Brain {
     }
 
     pub(crate) fn noted(&self) -> Noted {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.noted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// A list file was changed by somebody else.
@@ -263,11 +275,20 @@ impl Brain {
             self.publish(&mut changing, candidate, warnings).await
         }
         .await;
-        if !matches!(&result, Ok(Changed { unchanged: true, .. })) {
+        if !matches!(
+            &result,
+            Ok(Changed {
+                unchanged: true,
+                ..
+            })
+        ) {
             self.note_change(Actor::Weir, "list file", "changed on disk".into(), &result);
         }
         let refused = result.err().map(|error| error.to_string());
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner).lists_refused = refused;
+        self.noted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .lists_refused = refused;
     }
 
     /// Rewrites the file of a list and puts it in force, or puts the old text back.
@@ -289,22 +310,18 @@ impl Brain {
             }
         };
         let before = std::fs::read_to_string(&file).map_err(Error::file("read", &file))?;
-        let Some(after) = change(&before)? else {
-            return Ok(Changed {
-                generation: running.number,
-                warnings: Vec::new(),
-                unchanged: true,
-                dry_run: false,
-            });
-        };
-        write(&file, &after)?;
+        let after = change(&before)?;
+        if let Some(after) = &after {
+            write(&file, after)?;
+        }
+        // Also when the file says it already: it may not be in force yet.
         let old = running.candidate.clone();
         let result = async {
             let candidate = blocking(move || old.with_new_lists()).await?;
             self.publish(&mut changing, candidate, Vec::new()).await
         }
         .await;
-        if result.is_err() {
+        if result.is_err() && after.is_some() {
             write(&file, &before)?;
         }
         result
@@ -324,13 +341,29 @@ impl Brain {
         if same {
             // Only the files' stamps are new: kept, so that they are not looked at again.
             let (number, listeners) = (running.number, running.listeners.clone());
-            self.running.store(Arc::new(Generation { number, candidate, listeners }));
-            return Ok(Changed { generation: number, warnings, unchanged: true, dry_run: false });
+            self.running.store(Arc::new(Generation {
+                number,
+                candidate,
+                listeners,
+            }));
+            return Ok(Changed {
+                generation: number,
+                warnings,
+                unchanged: true,
+                dry_run: false,
+            });
         }
         let plane = &self.parts.plane;
-        let listeners = running.listeners.with(&candidate.addresses(), plane).await?;
+        let listeners = running
+            .listeners
+            .with(&candidate.addresses(), plane)
+            .await?;
         let number = changing.numbers.take()?;
-        let generation = Arc::new(Generation { number, candidate, listeners });
+        let generation = Arc::new(Generation {
+            number,
+            candidate,
+            listeners,
+        });
         let handover = Arc::new(generation.handover()?);
         let refused = match to_kernel(plane, &generation, changing.proxy_works).await {
             Err(error) => Some(error),
@@ -342,8 +375,14 @@ impl Brain {
                     );
                     None
                 }
-                Answer::Refused(why) => Some(Error::ProxyRefused { generation: number, why }),
-                Answer::Late(pid) => Some(Error::ProxyLate { generation: number, pid }),
+                Answer::Refused(why) => Some(Error::ProxyRefused {
+                    generation: number,
+                    why,
+                }),
+                Answer::Late(pid) => Some(Error::ProxyLate {
+                    generation: number,
+                    pid,
+                }),
             },
         };
         if let Some(refused) = refused {
@@ -351,7 +390,12 @@ impl Brain {
             return Err(refused);
         }
         self.running.store(generation);
-        Ok(Changed { generation: number, warnings, unchanged: false, dry_run: false })
+        Ok(Changed {
+            generation: number,
+            warnings,
+            unchanged: false,
+            dry_run: false,
+        })
     }
 
     /// Puts both planes back to what is in force.
@@ -373,7 +417,11 @@ impl Brain {
             return;
         }
         let services = self.running().kernel_services(works);
-        let done = self.parts.plane.run(move |plane| plane.set_services(&services)).await;
+        let done = self
+            .parts
+            .plane
+            .run(move |plane| plane.set_services(&services))
+            .await;
         let result = match done {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Error::from(error)),
@@ -394,22 +442,23 @@ impl Brain {
         } else {
             "no proxy is alive: its classes are rejected"
         };
-        tracing::warn!("{what}");
         self.note(Actor::Weir, "fail mode", Ok(what.to_owned()));
     }
 
-    fn note_change(
-        &self,
-        who: Actor,
-        action: &str,
-        what: String,
-        result: &Result<Changed, Error>,
-    ) {
-        let what = if what.is_empty() { what } else { format!("{what}; ") };
+    fn note_change(&self, who: Actor, action: &str, what: String, result: &Result<Changed, Error>) {
+        let what = if what.is_empty() {
+            what
+        } else {
+            format!("{what}; ")
+        };
         let told = match result {
-            Ok(Changed { generation, unchanged: true, .. }) => {
-                Ok(format!("{what}nothing to change, generation {generation} stays in force"))
-            }
+            Ok(Changed {
+                generation,
+                unchanged: true,
+                ..
+            }) => Ok(format!(
+                "{what}nothing to change, generation {generation} stays in force"
+            )),
             Ok(Changed { generation, .. }) => {
                 Ok(format!("{what}generation {generation} is in force"))
             }
@@ -419,7 +468,10 @@ impl Brain {
             Ok(detail) => (Outcome::Done, detail.clone()),
             Err(detail) => (Outcome::Refused, detail.clone()),
         };
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner).last = ReloadStatus {
+        self.noted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .last = ReloadStatus {
             time: clock::now(),
             action: action.to_owned(),
             who: who.to_string(),
@@ -474,7 +526,12 @@ fn write(file: &Path, text: &str) -> Result<(), Error> {
 }
 
 fn words(candidate: &Candidate) -> Vec<String> {
-    candidate.warnings.diagnostics.iter().map(|one| one.to_string().trim_end().to_owned()).collect()
+    candidate
+        .warnings
+        .diagnostics
+        .iter()
+        .map(|one| one.to_string().trim_end().to_owned())
+        .collect()
 }
 
 /// Settings that are read once, at the start.
@@ -483,16 +540,27 @@ fn needs_restart(old: &Candidate, new: &Candidate) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut compare = |changed: bool, what: &str| {
         if changed {
-            warnings.push(format!("{what} changed: it takes effect when weir-control is restarted"));
+            warnings.push(format!(
+                "{what} changed: it takes effect when weir-control is restarted"
+            ));
         }
     };
     compare(old.kernel != new.kernel, "[kernel]");
-    compare(old.appliance.run != new.appliance.run, "`run` in [appliance]");
-    compare(old.appliance.state != new.appliance.state, "`state` in [appliance]");
+    compare(
+        old.appliance.run != new.appliance.run,
+        "`run` in [appliance]",
+    );
+    compare(
+        old.appliance.state != new.appliance.state,
+        "`state` in [appliance]",
+    );
     compare(
         old.appliance.control_group != new.appliance.control_group,
         "`control_group` in [appliance]",
     );
-    compare(old.appliance.proxy_user != new.appliance.proxy_user, "`proxy_user` in [appliance]");
+    compare(
+        old.appliance.proxy_user != new.appliance.proxy_user,
+        "`proxy_user` in [appliance]",
+    );
     warnings
 }

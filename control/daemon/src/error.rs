@@ -38,7 +38,9 @@ pub enum Error {
         why: String,
     },
     /// The proxy does not answer.
-    #[error("the proxy (pid {pid}) did not acknowledge generation {generation} within five seconds")]
+    #[error(
+        "the proxy (pid {pid}) did not acknowledge generation {generation} within five seconds"
+    )]
     ProxyLate {
         /// The generation that was offered.
         generation: u64,
@@ -130,7 +132,9 @@ pub enum Error {
         name: String,
     },
     /// The process lacks privileges.
-    #[error("weir-control needs root, or the capabilities {missing}; start it with sudo or as a system service")]
+    #[error(
+        "root is needed, or the capabilities {missing}; start it with sudo or as a system service"
+    )]
     Unprivileged {
         /// Names of the capabilities.
         missing: String,
@@ -158,7 +162,10 @@ impl Error {
                 "edit `prefixes` in {} and run `weir reload`, or give the list a `file = \"...\"`",
                 file.display()
             ),
-            Self::NoEntry { covered_by: Some(wider), .. } => {
+            Self::NoEntry {
+                covered_by: Some(wider),
+                ..
+            } => {
                 format!("{wider} covers it; remove that entry and add what is to stay")
             }
             Self::NoEntry { list, .. } => format!("`weir lists show {list}` shows its entries"),
@@ -169,9 +176,7 @@ impl Error {
             Self::NoAccount { kind: "user", .. } => {
                 "create it, or correct `proxy_user` in [appliance]".into()
             }
-            Self::NoAccount { .. } => {
-                "create it, or correct `control_group` in [appliance]".into()
-            }
+            Self::NoAccount { .. } => "create it, or correct `control_group` in [appliance]".into(),
             _ => return None,
         })
     }

@@ -22,7 +22,10 @@ impl Brain {
         let target = Target::of(&request)?;
         let index = service_index(&running, &request, target.host.as_deref())?;
         let service = &running.candidate.config().services[index];
-        let port = request.port.or_else(|| service.ports.first().copied()).unwrap_or(443);
+        let port = request
+            .port
+            .or_else(|| service.ports.first().copied())
+            .unwrap_or(443);
         let destination = service
             .addresses
             .iter()
@@ -32,8 +35,16 @@ impl Brain {
                 service: service.name.clone(),
                 source_address: source,
             })?;
-        let probe = Probe { source, destination, port };
-        let outcome = self.parts.plane.run(move |plane| plane.probe(&probe)).await??;
+        let probe = Probe {
+            source,
+            destination,
+            port,
+        };
+        let outcome = self
+            .parts
+            .plane
+            .run(move |plane| plane.probe(&probe))
+            .await??;
         let found = running.candidate.compiled.find(source);
         let kernel = KernelPart {
             class: outcome.class,
@@ -51,16 +62,31 @@ impl Brain {
         let policy = &running.candidate.policies[index];
         let lists = ByList(&running.candidate.compiled);
         let (proxy, note) = match (kernel.verdict, &target.path) {
-            (Verdict::Proxy, Some(_)) => {
-                (Some(judge(service, policy, &lists, source, &target, &request)), None)
-            }
+            (Verdict::Proxy, Some(_)) => (
+                Some(judge(service, policy, &lists, source, &target, &request)),
+                None,
+            ),
             (Verdict::Proxy, None) => (None, Some(NO_REQUEST.to_owned())),
+            (Verdict::Reject, _) if self.noted().fail_mode => (
+                None,
+                Some("no proxy is alive, so the kernel rejects what it would get".to_owned()),
+            ),
             (verdict, _) => {
                 let name = verdict.name();
-                (None, Some(format!("the kernel says {name}: the proxy never sees the request")))
+                (
+                    None,
+                    Some(format!(
+                        "the kernel says {name}: the proxy never sees the request"
+                    )),
+                )
             }
         };
-        Ok(Explain { generation: running.number, kernel, proxy, note })
+        Ok(Explain {
+            generation: running.number,
+            kernel,
+            proxy,
+            note,
+        })
     }
 
     /// What the lists in force say of an address.
@@ -107,7 +133,11 @@ impl Target {
     fn of(request: &ExplainRequest) -> Result<Self, Error> {
         let mut host = request.host.clone();
         let Some(url) = request.url.as_deref() else {
-            return Ok(Self { host: host.as_deref().map(without_port), path: None, query: None });
+            return Ok(Self {
+                host: host.as_deref().map(without_port),
+                path: None,
+                query: None,
+            });
         };
         let rest = match url.split_once("://") {
             Some((_, rest)) => {
@@ -128,7 +158,11 @@ impl Target {
             None => (rest, None),
         };
         let path = if path.is_empty() { "/" } else { path };
-        Ok(Self { host: host.as_deref().map(without_port), path: Some(path.to_owned()), query })
+        Ok(Self {
+            host: host.as_deref().map(without_port),
+            path: Some(path.to_owned()),
+            query,
+        })
     }
 }
 
@@ -147,20 +181,34 @@ fn service_index(
 ) -> Result<usize, Error> {
     let services = &running.candidate.config().services;
     let (found, wanted) = match (&request.service, host) {
-        (Some(name), _) => {
-            (services.iter().position(|service| service.name == *name), format!("`{name}`"))
-        }
+        (Some(name), _) => (
+            services.iter().position(|service| service.name == *name),
+            format!("`{name}`"),
+        ),
         (None, Some(host)) => {
             let fronts = |service: &Service| {
-                service.hosts.iter().chain(&service.tunnel).any(|known| known == host)
+                service
+                    .hosts
+                    .iter()
+                    .chain(&service.tunnel)
+                    .any(|known| known == host)
             };
-            (services.iter().position(fronts), format!("with the host name `{host}`"))
+            (
+                services.iter().position(fronts),
+                format!("with the host name `{host}`"),
+            )
         }
-        (None, None) => ((!services.is_empty()).then_some(0), "in the configuration".to_owned()),
+        (None, None) => (
+            (!services.is_empty()).then_some(0),
+            "in the configuration".to_owned(),
+        ),
     };
     found.ok_or_else(|| Error::NoService {
         wanted,
-        known: services.iter().map(|service| service.name.clone()).collect(),
+        known: services
+            .iter()
+            .map(|service| service.name.clone())
+            .collect(),
     })
 }
 
@@ -172,7 +220,11 @@ fn judge(
     target: &Target,
     request: &ExplainRequest,
 ) -> ProxyPart {
-    let host = target.host.clone().or_else(|| service.hosts.first().cloned()).unwrap_or_default();
+    let host = target
+        .host
+        .clone()
+        .or_else(|| service.hosts.first().cloned())
+        .unwrap_or_default();
     if service.tunnel.contains(&host) {
         let (source, decision) = policy.tunnel(source, lists);
         return ProxyPart {
@@ -220,7 +272,11 @@ fn judge(
         facts: facts(&known),
         tried: tried
             .into_iter()
-            .map(|tried| Tried { rule: tried.rule, matched: tried.matched, why: tried.why })
+            .map(|tried| Tried {
+                rule: tried.rule,
+                matched: tried.matched,
+                why: tried.why,
+            })
             .collect(),
         decision: decision.kind.name().to_owned(),
         rule: decision.rule.to_string(),

@@ -15,10 +15,10 @@ use weir_link::Descriptor;
 use weir_policy::Policy;
 use weir_tables::{List, Lists};
 
+use crate::Error;
 use crate::listeners::Listeners;
 use crate::proxy_link::Handover;
 use crate::watch::{Stamp, Stamps, stamps};
-use crate::Error;
 
 /// Everything of a generation that comes from files, checked.
 #[derive(Clone, Debug)]
@@ -97,7 +97,9 @@ impl Candidate {
     /// disk did that, not a person who wants the list to be empty.
     pub fn keeps_entries_of(&self, before: &Self) -> Result<(), Error> {
         for (list, source) in self.lists.iter().zip(&self.config().lists) {
-            let Contents::File(file) = &source.contents else { continue };
+            let Contents::File(file) = &source.contents else {
+                continue;
+            };
             let entries = before
                 .lists
                 .iter()
@@ -106,7 +108,11 @@ impl Candidate {
             let emptied = list.prefixes.is_empty() && entries > 0;
             if emptied && std::fs::read_to_string(file).is_ok_and(|text| text.trim().is_empty()) {
                 let (list, file) = (list.name.clone(), file.clone());
-                return Err(Error::Emptied { list, file, entries });
+                return Err(Error::Emptied {
+                    list,
+                    file,
+                    entries,
+                });
             }
         }
         Ok(())
@@ -120,10 +126,13 @@ impl Candidate {
     /// A list of the configuration by name.
     pub fn list_source(&self, name: &str) -> Result<&ListSource, Error> {
         let lists = &self.config().lists;
-        lists.iter().find(|list| list.name == name).ok_or_else(|| Error::NoList {
-            name: name.to_owned(),
-            known: lists.iter().map(|list| list.name.clone()).collect(),
-        })
+        lists
+            .iter()
+            .find(|list| list.name == name)
+            .ok_or_else(|| Error::NoList {
+                name: name.to_owned(),
+                known: lists.iter().map(|list| list.name.clone()).collect(),
+            })
     }
 
     /// Addresses and ports of all services.
@@ -134,7 +143,8 @@ impl Candidate {
     fn endpoints(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
         self.config().services.iter().flat_map(|service| {
             service.addresses.iter().flat_map(move |address| {
-                let at = move |port: &u16| (service.name.as_str(), SocketAddr::new(*address, *port));
+                let at =
+                    move |port: &u16| (service.name.as_str(), SocketAddr::new(*address, *port));
                 service.ports.iter().map(at)
             })
         })
@@ -178,10 +188,15 @@ impl Generation {
         for (service, address) in self.candidate.endpoints() {
             let socket = self.listeners.get(address);
             sockets.push(socket.expect("a generation has a listener for each of its addresses"));
-            descriptors.push(Descriptor::Listener { service: service.to_owned(), address });
+            descriptors.push(Descriptor::Listener {
+                service: service.to_owned(),
+                address,
+            });
         }
         let lists = self.candidate.compiled.to_bytes();
-        descriptors.push(Descriptor::Lists { length: lists.len() as u64 });
+        descriptors.push(Descriptor::Lists {
+            length: lists.len() as u64,
+        });
         sockets.push(Arc::new(weir_link::sealed::create("weir-lists", &lists)?));
         let appliance = &self.candidate.config().appliance;
         let generation = weir_link::Generation {
@@ -220,6 +235,11 @@ impl ReadLists {
         let stamps = stamps(list_files(config));
         let time = OffsetDateTime::now_utc();
         let (lists, warnings) = weir_config::load_lists(config).map_err(Error::Config)?;
-        Ok(Self { lists, warnings, stamps, time })
+        Ok(Self {
+            lists,
+            warnings,
+            stamps,
+            time,
+        })
     }
 }

@@ -9,6 +9,7 @@
 //! checked before the first plane hears of it, and when a plane refuses, both go back. When it ends,
 //! both planes go on with their last generation.
 
+mod adopt;
 pub mod api;
 pub mod audit;
 pub mod brain;

@@ -6,14 +6,20 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::adopt;
 use crate::plane::Plane;
+use crate::proxy_link::ProxyLink;
 
 /// Connections that the kernel completes before the proxy accepts them. The kernel bounds it by
 /// `net.core.somaxconn` (4096 since Linux 5.4).
 const BACKLOG: i32 = 65_535;
+
+/// How long a proxy that holds the sockets may take to connect; it tries again every few seconds.
+const HELD_WITHIN: Duration = Duration::from_secs(10);
 
 /// A service's address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -30,14 +36,19 @@ impl ListenError {
     fn new(address: SocketAddr, source: io::Error) -> Self {
         let help = match source.kind() {
             io::ErrorKind::AddrInUse => {
-                "another process listens there: find it with `ss -ltnp`, and stop it"
+                "another process listens there: find it with `ss -ltnp`, and stop it (weir-proxy is taken \
+                 over when weir-control has CAP_SYS_PTRACE)"
             }
             io::ErrorKind::PermissionDenied => {
                 "transparent sockets need CAP_NET_ADMIN: run weir-control as root"
             }
             _ => "check `addresses` and `ports` of the service",
         };
-        Self { address, source, help }
+        Self {
+            address,
+            source,
+            help,
+        }
     }
 }
 
@@ -71,14 +82,50 @@ impl Listeners {
         Ok(Self { sockets })
     }
 
+    /// Like [`Listeners::with`], for a weir-control that has just started: addresses that a proxy holds
+    /// from the time before are taken over from it, as soon as it connects.
+    pub async fn at_start(
+        addresses: &[SocketAddr],
+        plane: &Plane,
+        link: &ProxyLink,
+    ) -> Result<Self, crate::Error> {
+        let mut kept = Self::default();
+        match kept.with(addresses, plane).await {
+            Err(crate::Error::Listen(error)) if error.source.kind() == io::ErrorKind::AddrInUse => {
+            }
+            result => return result,
+        }
+        tracing::info!("a service's address is in use: waiting for the proxy that may hold it");
+        let mut peers = link.peers();
+        let connected = peers.wait_for(|peers| peers.current().is_some());
+        let pid = match tokio::time::timeout(HELD_WITHIN, connected).await {
+            Ok(Ok(peers)) => peers.current().map(|peer| peer.pid),
+            _ => None,
+        };
+        if let Some(pid) = pid {
+            let wanted = addresses.to_vec();
+            let adopted = tokio::task::spawn_blocking(move || adopt::listeners(pid, &wanted)).await;
+            match adopted {
+                Ok(Ok(sockets)) => {
+                    tracing::info!(pid, sockets = sockets.len(), "taken over from the proxy");
+                    let sockets = sockets.into_iter();
+                    kept.sockets
+                        .extend(sockets.map(|(address, socket)| (address, Arc::new(socket))));
+                }
+                Ok(Err(error)) => {
+                    tracing::error!(pid, %error, "the proxy's sockets cannot be taken over");
+                }
+                Err(error) => {
+                    tracing::error!(pid, %error, "the proxy's sockets cannot be taken over");
+                }
+            }
+        }
+        kept.with(addresses, plane).await
+    }
+
     /// The socket bound to this address.
     pub fn get(&self, address: SocketAddr) -> Option<Arc<OwnedFd>> {
         self.sockets.get(&address).map(Arc::clone)
-    }
-
-    /// Takes over a socket that listens already.
-    pub fn adopt(&mut self, address: SocketAddr, socket: OwnedFd) {
-        self.sockets.insert(address, Arc::new(socket));
     }
 
     /// Number of sockets.
@@ -95,8 +142,11 @@ impl Listeners {
 /// A listening socket for an address that need not be local (`IP_TRANSPARENT`, ip(7)). The address
 /// and the option stay with the socket when it is handed to a process without privileges.
 pub fn transparent(address: SocketAddr) -> io::Result<OwnedFd> {
-    let socket =
-        Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     match address {
         SocketAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
         SocketAddr::V6(_) => set_ip_transparent_v6(&socket)?,
@@ -108,7 +158,11 @@ pub fn transparent(address: SocketAddr) -> io::Result<OwnedFd> {
 /// Binds and listens as every listener of Weir does.
 pub fn listen(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     if let SocketAddr::V6(v6) = address {
-        debug_assert_ne!(*v6.ip(), Ipv6Addr::UNSPECIFIED, "a service has its own address");
+        debug_assert_ne!(
+            *v6.ip(),
+            Ipv6Addr::UNSPECIFIED,
+            "a service has its own address"
+        );
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
@@ -127,8 +181,14 @@ fn set_ip_transparent_v6(socket: &Socket) -> io::Result<()> {
             libc::SOL_IPV6,
             libc::IPV6_TRANSPARENT,
             (&raw const on).cast(),
-            size_of_val(&on).try_into().expect("an int has a small size"),
+            size_of_val(&on)
+                .try_into()
+                .expect("an int has a small size"),
         )
     };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

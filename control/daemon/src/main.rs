@@ -1,5 +1,6 @@
 //! The weir-control daemon: reads its arguments, raises both planes, and lives until a signal.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,7 +12,6 @@ use weir_api::Actor;
 use weir_config::Config;
 use weir_control::audit::{Audit, Limits};
 use weir_control::brain::{Brain, FAIL_MODE_AFTER, Parts};
-use weir_control::listeners::Listeners;
 use weir_control::notify::Notify;
 use weir_control::plane::Plane;
 use weir_control::proxy_link::ProxyLink;
@@ -25,7 +25,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 ///
 /// SIGHUP reloads the configuration. SIGTERM ends the daemon; both planes go on as they are.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Example:\n  weir-control --config /etc/weir/weir.toml")]
+#[command(
+    version,
+    after_help = "Example:\n  weir-control --config /etc/weir/weir.toml"
+)]
 struct Arguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "/etc/weir/weir.toml")]
@@ -45,11 +48,21 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("WEIR_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(run(&arguments)),
-        Err(error) => Err(Error::Request(format!("no threads can be started: {error}"))),
+        Err(error) => Err(Error::Request(format!(
+            "no threads can be started: {error}"
+        ))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,7 +79,8 @@ fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<(), Error> {
     let notify = Notify::from_env();
     // Before anything else, so that a mistake in the file is found without privileges.
-    let config = weir_config::load(&arguments.config).map_err(Error::Config)?.config;
+    let path = std::path::absolute(&arguments.config).unwrap_or_else(|_| arguments.config.clone());
+    let config = weir_config::load(&path).map_err(Error::Config)?.config;
     need_privileges()?;
     let plane = Plane::open(kernel_options(&config, arguments.object.as_deref())).await?;
     if arguments.detach {
@@ -76,21 +90,32 @@ async fn run(arguments: &Arguments) -> Result<(), Error> {
     sockets::directory(&appliance.run, 0o755)?;
     sockets::directory(&appliance.state, 0o750)?;
     let proxy_user = sockets::user(&appliance.proxy_user)?;
-    let group = appliance.control_group.as_deref().map(sockets::group).transpose()?;
-    let audit = Arc::new(Audit::open(&appliance.state.join("audit.jsonl"), Limits::default())?);
+    let group = appliance
+        .control_group
+        .as_deref()
+        .map(sockets::group)
+        .transpose()?;
+    let audit = Arc::new(Audit::open(
+        &appliance.state.join("audit.jsonl"),
+        Limits::default(),
+    )?);
     let link = ProxyLink::new(proxy_user.as_raw(), Arc::clone(&audit));
-    let proxy_socket =
-        sockets::listen(&appliance.run.join("proxy.sock"), 0o600, Some(proxy_user), None)?;
+    let proxy_socket = sockets::listen(
+        &appliance.run.join("proxy.sock"),
+        0o600,
+        Some(proxy_user),
+        None,
+    )?;
     tokio::spawn(link.clone().serve(proxy_socket));
     let parts = Parts {
-        config: arguments.config.clone(),
+        config: path,
         plane,
         link,
         audit,
         notify,
         fail_mode_after: FAIL_MODE_AFTER,
     };
-    let brain = Brain::start(parts, Listeners::default()).await?;
+    let brain = Brain::start(parts).await?;
     let control_socket = sockets::listen(
         &appliance.run.join("control.sock"),
         0o660,
@@ -157,6 +182,8 @@ fn need_privileges() -> Result<(), Error> {
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(Error::Unprivileged { missing: missing.join(" and ") })
+        Err(Error::Unprivileged {
+            missing: missing.join(" and "),
+        })
     }
 }

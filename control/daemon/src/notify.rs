@@ -41,7 +41,10 @@ impl Notify {
     /// A reload begins; [`Notify::ready`] ends it.
     pub fn reloading(&self) {
         // Type=notify-reload wants the time at which the reload began (systemd 253 and later).
-        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic_microseconds()));
+        self.send(&format!(
+            "RELOADING=1\nMONOTONIC_USEC={}",
+            monotonic_microseconds()
+        ));
     }
 
     /// One line for `systemctl status`.
@@ -65,7 +68,10 @@ impl Notify {
 
 /// CLOCK_MONOTONIC, which `std` has but does not show as a number.
 fn monotonic_microseconds() -> i64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `now` is a timespec that may be written. The call fails for unknown clocks only.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
@@ -100,7 +106,10 @@ mod tests {
         assert!(buffer[..length].starts_with(b"READY=1\n"));
         let length = manager.recv(&mut buffer).expect("a datagram");
         let reloading = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+        assert!(
+            reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
+            "{reloading}"
+        );
     }
 
     #[test]

@@ -94,28 +94,30 @@ impl Plane {
         F: FnOnce() -> Result<Box<dyn KernelPlane>, Error> + Send + 'static,
     {
         let (jobs, inbox) = mpsc::channel::<Message>();
-        let (made, opened) = oneshot::channel();
-        std::thread::Builder::new().name("kernel-plane".into()).spawn(move || {
-            let mut plane = match make() {
-                Ok(plane) => plane,
-                Err(error) => {
-                    let _ = made.send(Err(error));
-                    return;
-                }
-            };
-            if made.send(Ok(())).is_err() {
-                return;
-            }
-            while let Ok(message) = inbox.recv() {
-                match message {
-                    Message::Do(job) => job(&mut *plane),
-                    Message::Detach(answer) => {
-                        let _ = answer.send(plane.detach());
+        let (answer, opened) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("kernel-plane".into())
+            .spawn(move || {
+                let mut plane = match make() {
+                    Ok(plane) => plane,
+                    Err(error) => {
+                        let _ = answer.send(Err(error));
                         return;
                     }
+                };
+                if answer.send(Ok(())).is_err() {
+                    return;
                 }
-            }
-        })?;
+                while let Ok(message) = inbox.recv() {
+                    match message {
+                        Message::Do(job) => job(&mut *plane),
+                        Message::Detach(answer) => {
+                            let _ = answer.send(plane.detach());
+                            return;
+                        }
+                    }
+                }
+            })?;
         opened.await.map_err(|_| Ended)??;
         Ok(Self { jobs })
     }

@@ -24,7 +24,7 @@ pub const SILENT_AFTER: Duration = Duration::from_secs(3);
 /// How long a proxy may take for its first message, and for a generation.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long connections of a proxy that was replaced may go on.
-const DRAIN_GRACE: Duration = Duration::from_secs(60);
+const DRAIN_GRACE: Duration = Duration::from_mins(1);
 
 /// A generation, ready to be sent any number of times.
 #[derive(Debug)]
@@ -88,7 +88,8 @@ pub struct Peers {
 impl Peers {
     /// The proxy that counts: of those that work with a generation the newest, else the newest.
     pub fn current(&self) -> Option<&Peer> {
-        self.current_session().map(|session| &self.by_session[&session])
+        self.current_session()
+            .map(|session| &self.by_session[&session])
     }
 
     /// Whether the current proxy works, at the time `now`.
@@ -103,12 +104,20 @@ impl Peers {
     /// Whether connections are served: a proxy is alive and works with some generation.
     pub fn serving(&self, now: Instant) -> bool {
         self.state(now) == ProxyState::Alive
-            && self.current().is_some_and(|peer| peer.acknowledged.is_some())
+            && self
+                .current()
+                .is_some_and(|peer| peer.acknowledged.is_some())
     }
 
     fn current_session(&self) -> Option<u64> {
-        let ready = self.by_session.iter().rev().find(|(_, peer)| peer.acknowledged.is_some());
-        ready.or_else(|| self.by_session.iter().next_back()).map(|(session, _)| *session)
+        let ready = self
+            .by_session
+            .iter()
+            .rev()
+            .find(|(_, peer)| peer.acknowledged.is_some());
+        ready
+            .or_else(|| self.by_session.iter().next_back())
+            .map(|(session, _)| *session)
     }
 
     /// A newer proxy than this one works with a generation.
@@ -130,7 +139,12 @@ pub struct ProxyLink {
 impl ProxyLink {
     /// Speaks to processes of `uid` only.
     pub fn new(uid: u32, audit: Arc<Audit>) -> Self {
-        Self { offer: watch::Sender::new(None), peers: watch::Sender::new(Peers::default()), uid, audit }
+        Self {
+            offer: watch::Sender::new(None),
+            peers: watch::Sender::new(Peers::default()),
+            uid,
+            audit,
+        }
     }
 
     /// Accepts proxies on `socket` until the runtime ends.
@@ -159,18 +173,26 @@ impl ProxyLink {
         let answered = peers.wait_for(|peers| {
             peers.current().is_none_or(|peer| {
                 peer.acknowledged == Some(number)
-                    || peer.refused.as_ref().is_some_and(|(refused, _)| *refused == number)
+                    || peer
+                        .refused
+                        .as_ref()
+                        .is_some_and(|(refused, _)| *refused == number)
             })
         });
         let answer = tokio::time::timeout(ANSWER_WITHIN, answered).await;
         let Ok(Ok(peers)) = answer else {
-            return self.peers.borrow().current().map_or(Answer::Nobody, |peer| Answer::Late(peer.pid));
+            return self
+                .peers
+                .borrow()
+                .current()
+                .map_or(Answer::Nobody, |peer| Answer::Late(peer.pid));
         };
         match peers.current() {
             None => Answer::Nobody,
-            Some(Peer { refused: Some((refused, why)), .. }) if *refused == number => {
-                Answer::Refused(why.clone())
-            }
+            Some(Peer {
+                refused: Some((refused, why)),
+                ..
+            }) if *refused == number => Answer::Refused(why.clone()),
             Some(_) => Answer::Acknowledged,
         }
     }
@@ -199,7 +221,9 @@ impl ProxyLink {
         let peer = stream.peer_cred().map_err(|error| error.to_string())?;
         if peer.uid() != self.uid {
             let (is, wanted) = (peer.uid(), self.uid);
-            return Err(format!("it is a process of uid {is}, and `proxy_user` has uid {wanted}"));
+            return Err(format!(
+                "it is a process of uid {is}, and `proxy_user` has uid {wanted}"
+            ));
         }
         let (sender, mut receiver) = Channel::new(stream).split();
         let hello = tokio::time::timeout(ANSWER_WITHIN, receiver.receive::<FromProxy>()).await;
@@ -216,7 +240,10 @@ impl ProxyLink {
             Err(_) => return Err("it said nothing for five seconds".into()),
         };
         // Inside another pid namespace the proxy does not know the number it has out here.
-        let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(said);
+        let pid = peer
+            .pid()
+            .and_then(|pid| u32::try_from(pid).ok())
+            .unwrap_or(said);
         let mut session = 0;
         self.peers.send_modify(|peers| {
             peers.connects += 1;
@@ -268,7 +295,11 @@ impl ProxyLink {
             }
             FromProxy::Heartbeat(counts) => change(&|peer| peer.counts = counts.clone()),
             FromProxy::Ready { generation } => change(&|peer| {
-                tracing::info!(pid = peer.pid, generation, "the proxy works with the generation");
+                tracing::info!(
+                    pid = peer.pid,
+                    generation,
+                    "the proxy works with the generation"
+                );
                 peer.acknowledged = Some(generation);
                 peer.refused = None;
             }),
@@ -287,8 +318,11 @@ impl ProxyLink {
         loop {
             let handover = offer.borrow_and_update().clone();
             if let Some(handover) = handover {
-                let descriptors: Vec<_> =
-                    handover.descriptors.iter().map(|descriptor| descriptor.as_fd()).collect();
+                let descriptors: Vec<_> = handover
+                    .descriptors
+                    .iter()
+                    .map(|descriptor| descriptor.as_fd())
+                    .collect();
                 if let Err(error) = sender.send(&handover.message, &descriptors).await {
                     tracing::warn!(session, %error, "a generation cannot be sent");
                     return;

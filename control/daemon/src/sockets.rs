@@ -11,7 +11,11 @@ use crate::Error;
 
 /// Makes a directory that everybody may enter and only its owner may change.
 pub fn directory(path: &Path, mode: u32) -> Result<(), Error> {
-    DirBuilder::new().recursive(true).mode(mode).create(path).map_err(Error::file("create", path))
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(Error::file("create", path))
 }
 
 /// Listens on a unix socket with this mode, owner and group; one that is left over is replaced.
@@ -43,7 +47,10 @@ pub fn user(name: &str) -> Result<Uid, Error> {
         return Ok(Uid::from_raw(number));
     }
     let found = User::from_name(name).ok().flatten();
-    found.map(|user| user.uid).ok_or(Error::NoAccount { kind: "user", name: name.to_owned() })
+    found.map(|user| user.uid).ok_or(Error::NoAccount {
+        kind: "user",
+        name: name.to_owned(),
+    })
 }
 
 /// The gid of a group by name or number.
@@ -52,5 +59,8 @@ pub fn group(name: &str) -> Result<Gid, Error> {
         return Ok(Gid::from_raw(number));
     }
     let found = Group::from_name(name).ok().flatten();
-    found.map(|group| group.gid).ok_or(Error::NoAccount { kind: "group", name: name.to_owned() })
+    found.map(|group| group.gid).ok_or(Error::NoAccount {
+        kind: "group",
+        name: name.to_owned(),
+    })
 }

@@ -22,8 +22,11 @@ impl Brain {
     pub async fn status(&self) -> Result<Status, Error> {
         let running = self.running();
         let noted = self.noted();
-        let (plane, counted) =
-            self.parts.plane.run(|plane| (plane.status(), plane.counters())).await?;
+        let (plane, counted) = self
+            .parts
+            .plane
+            .run(|plane| (plane.status(), plane.counters()))
+            .await?;
         let counters = counted?;
         let config = running.candidate.config();
         let kernel = KernelStatus {
@@ -59,10 +62,17 @@ impl Brain {
                             counter.service == service.id && counter.verdict == verdict
                         };
                         let (packets, bytes) =
-                            counters.iter().filter(of).fold((0, 0), |(packets, bytes), counter| {
-                                (packets + counter.packets, bytes + counter.bytes)
-                            });
-                        (packets > 0).then_some(Packets { verdict, packets, bytes })
+                            counters
+                                .iter()
+                                .filter(of)
+                                .fold((0, 0), |(packets, bytes), counter| {
+                                    (packets + counter.packets, bytes + counter.bytes)
+                                });
+                        (packets > 0).then_some(Packets {
+                            verdict,
+                            packets,
+                            bytes,
+                        })
                     })
                     .collect(),
             })
@@ -127,15 +137,19 @@ impl Brain {
                 };
                 let mine = |file: &Path, why: &str| {
                     why.contains(&*file.to_string_lossy())
-                        || file.file_name().is_some_and(|name| why.contains(&*name.to_string_lossy()))
+                        || file
+                            .file_name()
+                            .is_some_and(|name| why.contains(&*name.to_string_lossy()))
                 };
                 ListSummary {
                     name: list.name.clone(),
                     class: list.class,
                     scope: list.scope.name().to_owned(),
                     entries: list.prefixes.len(),
-                    source: file
-                        .map_or_else(|| "configuration".to_owned(), |path| path.display().to_string()),
+                    source: file.map_or_else(
+                        || "configuration".to_owned(),
+                        |path| path.display().to_string(),
+                    ),
                     editable: file.is_some(),
                     loaded: clock::text(read),
                     age_seconds: u64::try_from(age).unwrap_or(0),
@@ -152,12 +166,20 @@ impl Brain {
         let running = self.running();
         running.candidate.list_source(name)?;
         let summary = self.lists().into_iter().find(|list| list.name == name);
-        let list = running.candidate.lists.iter().find(|list| list.name == name);
+        let list = running
+            .candidate
+            .lists
+            .iter()
+            .find(|list| list.name == name);
         match (summary, list) {
-            (Some(summary), Some(list)) => {
-                Ok(ListDetail { summary, prefixes: list.prefixes.clone() })
-            }
-            _ => Err(Error::NoList { name: name.to_owned(), known: Vec::new() }),
+            (Some(summary), Some(list)) => Ok(ListDetail {
+                summary,
+                prefixes: list.prefixes.clone(),
+            }),
+            _ => Err(Error::NoList {
+                name: name.to_owned(),
+                known: Vec::new(),
+            }),
         }
     }
 
@@ -175,8 +197,11 @@ impl Brain {
             connects: peers.connects,
             fail_mode: noted.fail_mode,
             fail_mode_entered: noted.fail_mode_entered,
-            refused: current
-                .and_then(|peer| peer.refused.as_ref().map(|(number, why)| format!("generation {number}: {why}"))),
+            refused: current.and_then(|peer| {
+                peer.refused
+                    .as_ref()
+                    .map(|(number, why)| format!("generation {number}: {why}"))
+            }),
             counts: current.map(|peer| peer.counts.clone()).unwrap_or_default(),
         }
     }
@@ -202,11 +227,17 @@ impl Brain {
             warnings.push(format!("the proxy refuses {refused}"));
         }
         if proxy.counts.events_lost > 0 {
-            warnings.push(format!("the proxy lost {} audit events", proxy.counts.events_lost));
+            warnings.push(format!(
+                "the proxy lost {} audit events",
+                proxy.counts.events_lost
+            ));
         }
         if noted.last.outcome == Outcome::Refused {
             let first = noted.last.detail.lines().next().unwrap_or_default();
-            warnings.push(format!("the last {} was refused: {first}", noted.last.action));
+            warnings.push(format!(
+                "the last {} was refused: {first}",
+                noted.last.action
+            ));
         }
         if let Some(why) = &noted.lists_refused {
             let first = why.lines().next().unwrap_or_default();
@@ -219,7 +250,9 @@ impl Brain {
             );
         }
         if let Some((lines, why)) = self.audit().trouble() {
-            warnings.push(format!("{lines} lines of the audit log could not be written: {why}"));
+            warnings.push(format!(
+                "{lines} lines of the audit log could not be written: {why}"
+            ));
         }
         warnings.extend(kernel.warnings.iter().cloned());
         warnings

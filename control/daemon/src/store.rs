@@ -49,8 +49,12 @@ pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut beside = target.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&beside)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o640)
+        .open(&beside)?;
     if let Ok(data) = fs::metadata(&target) {
         keep_owner(&file, &data)?;
     }
@@ -67,4 +71,3 @@ fn keep_owner(file: &File, of: &fs::Metadata) -> io::Result<()> {
     // After the owner, because a change of owner clears bits of the mode.
     file.set_permissions(Permissions::from_mode(of.mode()))
 }
-

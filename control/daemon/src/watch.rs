@@ -92,7 +92,10 @@ mod tests {
         std::fs::write(&path, "").expect("written");
         assert!(!watch.settled(look(), &in_force), "may still be changing");
         std::fs::write(&path, "203.0.113.0/24\n198.51.100.0/24\n").expect("written");
-        assert!(!watch.settled(look(), &in_force), "changed since the last look");
+        assert!(
+            !watch.settled(look(), &in_force),
+            "changed since the last look"
+        );
         assert!(watch.settled(look(), &in_force));
         assert!(!watch.settled(look(), &in_force), "told already");
 

@@ -31,7 +31,11 @@ fn numbers_go_on_after_a_restart_and_a_cut_line() {
 fn files_are_rotated_by_size_and_bounded_in_number() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("audit.jsonl");
-    let limits = Limits { file_bytes: 400, files: 2, lines: 4 };
+    let limits = Limits {
+        file_bytes: 400,
+        files: 2,
+        lines: 4,
+    };
     let audit = Audit::open(&path, limits).expect("opened");
     for number in 0..20 {
         audit.append(change(&format!("number {number}")));
@@ -39,18 +43,30 @@ fn files_are_rotated_by_size_and_bounded_in_number() {
 
     let mut names: Vec<_> = std::fs::read_dir(directory.path())
         .expect("read")
-        .map(|entry| entry.expect("an entry").file_name().into_string().expect("text"))
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("text")
+        })
         .collect();
     names.sort();
     assert_eq!(names, ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.2"]);
     for name in names {
         let data = std::fs::metadata(directory.path().join(name)).expect("there");
         assert!(data.len() <= 400, "{} bytes", data.len());
-        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&data.permissions()) & 0o777, 0o640);
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&data.permissions()) & 0o777,
+            0o640
+        );
     }
     let (lines, newest) = audit.last(100, &Filter::default());
     assert_eq!(newest, 20);
-    assert_eq!(lines.iter().map(|line| line.record.seq).collect::<Vec<_>>(), [17, 18, 19, 20]);
+    assert_eq!(
+        lines.iter().map(|line| line.record.seq).collect::<Vec<_>>(),
+        [17, 18, 19, 20]
+    );
     assert!(audit.trouble().is_none());
 }
 

@@ -18,15 +18,27 @@ async fn a_proxy_that_connects_gets_the_generation_with_listeners_and_lists() {
     let appliance = Appliance::start().await;
     let mut proxy = FakeProxy::connect(&appliance.proxy_socket()).await;
 
-    let Some(Received::Generation { generation, listeners, lists }) = proxy.next().await else {
+    let Some(Received::Generation {
+        generation,
+        listeners,
+        lists,
+    }) = proxy.next().await
+    else {
         panic!("no generation");
     };
 
     assert_eq!(generation.number, 1);
     assert_eq!(generation.appliance, "weir-test");
     assert_eq!(generation.services[0].hosts, ["sts.corp.example"]);
-    assert!(generation.services[0].certificates[0].key.contains("PRIVATE KEY"));
-    let addresses: Vec<_> = listeners.iter().map(|(address, _)| address.to_string()).collect();
+    assert!(
+        generation.services[0].certificates[0]
+            .key
+            .contains("PRIVATE KEY")
+    );
+    let addresses: Vec<_> = listeners
+        .iter()
+        .map(|(address, _)| address.to_string())
+        .collect();
     assert_eq!(addresses, ["192.0.2.10:443", "[2001:db8:10::10]:443"]);
     for (_, socket) in listeners {
         let socket = socket2::Socket::from(socket);
@@ -50,7 +62,11 @@ async fn an_added_entry_is_in_force_in_both_planes_when_the_answer_comes() {
 
     let entry = json!({ "prefix": "198.51.100.7", "comment": "new line, Basel" });
     let (status, changed) = appliance
-        .ask(Method::POST, "/v1/lists/hq-egress/entries", Some(entry.clone()))
+        .ask(
+            Method::POST,
+            "/v1/lists/hq-egress/entries",
+            Some(entry.clone()),
+        )
         .await;
 
     assert_eq!(status, StatusCode::OK, "{changed}");
@@ -63,12 +79,16 @@ async fn an_added_entry_is_in_force_in_both_planes_when_the_answer_comes() {
     assert_eq!(tested["class"], "managed");
     assert_eq!(tested["list"], "hq-egress");
     assert_eq!(tested["prefix"], "198.51.100.7/32");
-    let text = appliance.read("hq.list");
-    assert!(text.starts_with("# egress of the head office\n"), "comments stay: {text}");
-    assert!(text.contains("# new line, Basel"), "{text}");
+    let file = appliance.read("hq.list");
+    assert!(
+        file.starts_with("# egress of the head office\n"),
+        "comments stay: {file}"
+    );
+    assert!(file.contains("# new line, Basel"), "{file}");
 
-    let (_, again) =
-        appliance.ask(Method::POST, "/v1/lists/hq-egress/entries", Some(entry)).await;
+    let (_, again) = appliance
+        .ask(Method::POST, "/v1/lists/hq-egress/entries", Some(entry))
+        .await;
     assert_eq!(again["unchanged"], true);
     assert_eq!(again["generation"], 2);
 
@@ -83,15 +103,25 @@ async fn an_added_entry_is_in_force_in_both_planes_when_the_answer_comes() {
 async fn who_changed_what_is_in_the_audit_log() {
     let appliance = Appliance::start().await;
     let entry = json!({ "prefix": "198.51.100.0/28" });
-    appliance.ask(Method::POST, "/v1/lists/hq-egress/entries", Some(entry)).await;
+    appliance
+        .ask(Method::POST, "/v1/lists/hq-egress/entries", Some(entry))
+        .await;
 
     let log = appliance.read("state/audit.jsonl");
     let last: Value = serde_json::from_str(log.lines().last().expect("a line")).expect("JSON");
     assert_eq!(last["kind"], "change");
     assert_eq!(last["action"], "list add");
     assert_eq!(last["done"], true);
-    assert_eq!(last["who"]["user"]["uid"], nix::unistd::Uid::effective().as_raw());
-    assert!(last["detail"].as_str().expect("words").contains("hq-egress: 198.51.100.0/28"));
+    assert_eq!(
+        last["who"]["user"]["uid"],
+        nix::unistd::Uid::effective().as_raw()
+    );
+    assert!(
+        last["detail"]
+            .as_str()
+            .expect("words")
+            .contains("hq-egress: 198.51.100.0/28")
+    );
 }
 
 #[tokio::test]
@@ -100,12 +130,22 @@ async fn what_cannot_be_edited_says_why_and_where_to_go() {
     let post = |list: &'static str, prefix: &'static str| {
         let path = format!("/v1/lists/{list}/entries");
         let appliance = &appliance;
-        async move { appliance.ask(Method::POST, &path, Some(json!({ "prefix": prefix }))).await }
+        async move {
+            appliance
+                .ask(Method::POST, &path, Some(json!({ "prefix": prefix })))
+                .await
+        }
     };
 
     let (status, inline) = post("bad-people", NEW).await;
     assert_eq!(status, StatusCode::CONFLICT);
-    assert!(inline["error"].as_str().expect("words").contains("weir.toml, line "), "{inline}");
+    assert!(
+        inline["error"]
+            .as_str()
+            .expect("words")
+            .contains("weir.toml, line "),
+        "{inline}"
+    );
 
     let (status, unknown) = post("nobody", NEW).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
@@ -118,7 +158,13 @@ async fn what_cannot_be_edited_says_why_and_where_to_go() {
     let path = "/v1/lists/hq-egress/entries?prefix=203.0.113.9";
     let (status, covered) = appliance.ask(Method::DELETE, path, None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    assert!(covered["help"].as_str().expect("words").contains("203.0.113.0/24"), "{covered}");
+    assert!(
+        covered["help"]
+            .as_str()
+            .expect("words")
+            .contains("203.0.113.0/24"),
+        "{covered}"
+    );
 }
 
 #[tokio::test]
@@ -151,14 +197,29 @@ async fn a_bad_line_keeps_the_old_generation_and_names_its_place() {
     let status = appliance.get("/v1/status").await;
     assert_eq!(status["generation"], 1);
     assert_eq!(status["last_reload"]["outcome"], "refused");
-    assert!(status["lists"][0]["refused"].as_str().expect("words").contains("hq.list:2:15"));
+    assert!(
+        status["lists"][0]["refused"]
+            .as_str()
+            .expect("words")
+            .contains("hq.list:2:15")
+    );
 
     let entry = json!({ "prefix": NEW });
-    let (code, answer) =
-        appliance.ask(Method::POST, "/v1/lists/hq-egress/entries", Some(entry)).await;
+    let (code, answer) = appliance
+        .ask(Method::POST, "/v1/lists/hq-egress/entries", Some(entry))
+        .await;
     assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(answer["error"].as_str().expect("words").contains("hq.list:2:15"), "{answer}");
-    assert!(!appliance.read("hq.list").ends_with("198.51.100.7\n"), "the file is as it was");
+    assert!(
+        answer["error"]
+            .as_str()
+            .expect("words")
+            .contains("hq.list:2:15"),
+        "{answer}"
+    );
+    assert!(
+        !appliance.read("hq.list").ends_with("198.51.100.7\n"),
+        "the file is as it was"
+    );
 }
 
 #[tokio::test]
@@ -175,7 +236,10 @@ async fn a_list_file_that_lost_its_text_or_is_gone_empties_nothing() {
     assert_eq!(appliance.kernel.class(ip(MANAGED)), Class::Managed);
 
     appliance.write("hq.list", "# empty\n");
-    appliance.kernel.until_class(ip(MANAGED), Class::Unmanaged).await;
+    appliance
+        .kernel
+        .until_class(ip(MANAGED), Class::Unmanaged)
+        .await;
 }
 
 #[tokio::test]
@@ -183,24 +247,41 @@ async fn a_reload_puts_the_file_in_force_and_a_dry_run_does_not() {
     let appliance = Appliance::start().await;
     let mut proxy = appliance.proxy().await;
     let config = appliance.read("weir.toml");
-    appliance.write("weir.toml", &config.replace("managed = \"forward\"", "managed = \"proxy\""));
+    appliance.write(
+        "weir.toml",
+        &config.replace("managed = \"forward\"", "managed = \"proxy\""),
+    );
 
-    let (_, tried) = appliance.ask(Method::POST, "/v1/reload", Some(json!({ "dry_run": true }))).await;
+    let (_, tried) = appliance
+        .ask(Method::POST, "/v1/reload", Some(json!({ "dry_run": true })))
+        .await;
     assert_eq!(tried["dry_run"], true);
     assert_eq!(appliance.kernel.verdict(Class::Managed), Verdict::Forward);
-    assert_eq!(appliance.get("/v1/status").await["config"]["changed_on_disk"], true);
+    assert_eq!(
+        appliance.get("/v1/status").await["config"]["changed_on_disk"],
+        true
+    );
 
     let (status, done) = appliance.ask(Method::POST, "/v1/reload", None).await;
     assert_eq!(status, StatusCode::OK, "{done}");
     assert_eq!(done["generation"], 2);
     assert_eq!(proxy.next_generation().await.0, 2);
     assert_eq!(appliance.kernel.verdict(Class::Managed), Verdict::Proxy);
-    assert_eq!(appliance.get("/v1/status").await["config"]["changed_on_disk"], false);
+    assert_eq!(
+        appliance.get("/v1/status").await["config"]["changed_on_disk"],
+        false
+    );
 
     appliance.write("weir.toml", &config.replace("[kernel]", "[kernle]"));
     let (status, refused) = appliance.ask(Method::POST, "/v1/reload", None).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(refused["error"].as_str().expect("words").contains("weir.toml:"), "{refused}");
+    assert!(
+        refused["error"]
+            .as_str()
+            .expect("words")
+            .contains("weir.toml:"),
+        "{refused}"
+    );
     assert_eq!(refused["generation"], 2);
 }
 
@@ -213,21 +294,35 @@ async fn when_one_plane_refuses_both_go_back() {
         appliance.ask(Method::POST, "/v1/lists/hq-egress/entries", Some(entry))
     };
 
-    appliance.kernel.change(|kernel| kernel.refuse = Some("no memory".to_owned()));
+    appliance
+        .kernel
+        .change(|kernel| kernel.refuse = Some("no memory".to_owned()));
     let (status, refused) = post().await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{refused}");
     let (back, lists) = proxy.next_generation().await;
-    assert_eq!(back, 1, "the proxy never hears of the generation that the kernel refused");
+    assert_eq!(
+        back, 1,
+        "the proxy never hears of the generation that the kernel refused"
+    );
     assert_eq!(lists.find(ip(NEW)).class, Class::Unmanaged);
 
     proxy.refuse_next("the certificate has expired");
     let (status, refused) = post().await;
     assert_eq!(status, StatusCode::BAD_GATEWAY);
-    assert!(refused["error"].as_str().expect("words").contains("has expired"), "{refused}");
+    assert!(
+        refused["error"]
+            .as_str()
+            .expect("words")
+            .contains("has expired"),
+        "{refused}"
+    );
     assert_eq!(refused["generation"], 1);
     assert_eq!(appliance.kernel.class(ip(NEW)), Class::Unmanaged);
     assert_eq!(appliance.get("/v1/status").await["generation"], 1);
-    assert!(!appliance.read("hq.list").contains(NEW), "the file is as it was");
+    assert!(
+        !appliance.read("hq.list").contains(NEW),
+        "the file is as it was"
+    );
 
     assert_eq!(post().await.0, StatusCode::OK);
 }
@@ -237,10 +332,16 @@ async fn a_change_without_a_proxy_is_made_and_says_so() {
     let appliance = Appliance::start().await;
 
     let entry = json!({ "prefix": NEW });
-    let (_, changed) =
-        appliance.ask(Method::POST, "/v1/lists/hq-egress/entries", Some(entry)).await;
+    let (_, changed) = appliance
+        .ask(Method::POST, "/v1/lists/hq-egress/entries", Some(entry))
+        .await;
     assert_eq!(changed["generation"], 2);
-    assert!(changed["warnings"][0].as_str().expect("words").contains("no proxy is alive"));
+    assert!(
+        changed["warnings"][0]
+            .as_str()
+            .expect("words")
+            .contains("no proxy is alive")
+    );
 
     let mut proxy = FakeProxy::connect(&appliance.proxy_socket()).await;
     let (number, lists) = proxy.next_generation().await;
@@ -261,41 +362,78 @@ async fn a_newer_proxy_takes_over_and_the_older_one_drains() {
 
     drop(new);
     let mut peers = appliance.brain.peers();
-    peers.wait_for(|peers| peers.current().is_none()).await.expect("the link lives");
+    peers
+        .wait_for(|peers| peers.current().is_none())
+        .await
+        .expect("the link lives");
     let mut again = FakeProxy::connect(&appliance.proxy_socket()).await;
-    assert_eq!(again.next_generation().await.0, 1, "a proxy that comes back gets it again");
+    assert_eq!(
+        again.next_generation().await.0,
+        1,
+        "a proxy that comes back gets it again"
+    );
 }
 
 #[tokio::test]
 async fn without_a_proxy_its_classes_are_rejected_until_one_serves() {
-    let settings = Settings { fail_mode_after: Duration::ZERO, ..Settings::default() };
+    let settings = Settings {
+        fail_mode_after: Duration::ZERO,
+        ..Settings::default()
+    };
     let appliance = Appliance::start_with(settings).await;
 
-    appliance.kernel.until_verdict(Class::Unmanaged, Verdict::Reject).await;
-    assert_eq!(appliance.kernel.verdict(Class::Managed), Verdict::Forward, "not the proxy's");
+    appliance
+        .kernel
+        .until_verdict(Class::Unmanaged, Verdict::Reject)
+        .await;
+    assert_eq!(
+        appliance.kernel.verdict(Class::Managed),
+        Verdict::Forward,
+        "not the proxy's"
+    );
     assert_eq!(appliance.kernel.verdict(Class::Blocked), Verdict::Drop);
     let mut log = appliance.lines("/v1/events?follow=true&after=1").await;
     assert_eq!(log.next().await.expect("a line")["action"], "fail mode");
     let status = appliance.get("/v1/status").await;
     assert_eq!(status["proxy"]["fail_mode"], true);
-    assert!(status["warnings"][0].as_str().expect("words").contains("NO PROXY IS ALIVE"));
+    assert!(
+        status["warnings"][0]
+            .as_str()
+            .expect("words")
+            .contains("NO PROXY IS ALIVE")
+    );
 
     let proxy = appliance.proxy().await;
-    appliance.kernel.until_verdict(Class::Unmanaged, Verdict::Proxy).await;
+    appliance
+        .kernel
+        .until_verdict(Class::Unmanaged, Verdict::Proxy)
+        .await;
     assert_eq!(log.next().await.expect("a line")["action"], "fail mode");
     drop(proxy);
-    appliance.kernel.until_verdict(Class::Unmanaged, Verdict::Reject).await;
+    appliance
+        .kernel
+        .until_verdict(Class::Unmanaged, Verdict::Reject)
+        .await;
     assert_eq!(log.next().await.expect("a line")["action"], "fail mode");
-    assert_eq!(appliance.get("/v1/status").await["proxy"]["fail_mode_entered"], 2);
+    assert_eq!(
+        appliance.get("/v1/status").await["proxy"]["fail_mode_entered"],
+        2
+    );
 }
 
 #[tokio::test]
 async fn another_user_and_another_version_get_nothing() {
     let other = nix::unistd::Uid::effective().as_raw() + 1;
-    let settings = Settings { proxy_uid: Some(other), ..Settings::default() };
+    let settings = Settings {
+        proxy_uid: Some(other),
+        ..Settings::default()
+    };
     let appliance = Appliance::start_with(settings).await;
     let mut stranger = FakeProxy::connect(&appliance.proxy_socket()).await;
-    assert!(stranger.next().await.is_none(), "the connection is closed without a generation");
+    assert!(
+        stranger.next().await.is_none(),
+        "the connection is closed without a generation"
+    );
     assert_eq!(appliance.get("/v1/status").await["proxy"]["state"], "gone");
 
     let appliance = Appliance::start().await;
@@ -308,9 +446,24 @@ async fn events_are_kept_filtered_and_followed() {
     let appliance = Appliance::start().await;
     let proxy = appliance.proxy().await;
     let mut log = appliance.lines("/v1/events?follow=true&limit=0").await;
-    proxy.event(event("00000000000000a1", NEW, "office365-strict/native", Some("ann@corp.example")));
-    proxy.event(event("00000000000000a2", "198.51.100.8", "rule/vip", Some("Bob@Corp.example")));
-    proxy.event(event("00000000000000a3", "2001:db8::7", "office365-strict/native", None));
+    proxy.event(event(
+        "00000000000000a1",
+        NEW,
+        "office365-strict/native",
+        Some("ann@corp.example"),
+    ));
+    proxy.event(event(
+        "00000000000000a2",
+        "198.51.100.8",
+        "rule/vip",
+        Some("Bob@Corp.example"),
+    ));
+    proxy.event(event(
+        "00000000000000a3",
+        "2001:db8::7",
+        "office365-strict/native",
+        None,
+    ));
     for id in ["00000000000000a1", "00000000000000a2", "00000000000000a3"] {
         assert_eq!(log.next().await.expect("a line")["id"], id);
     }
@@ -318,7 +471,11 @@ async fn events_are_kept_filtered_and_followed() {
     let ids = |query: &'static str| {
         let appliance = &appliance;
         async move {
-            let lines = appliance.lines(&format!("/v1/events?{query}")).await.all().await;
+            let lines = appliance
+                .lines(&format!("/v1/events?{query}"))
+                .await
+                .all()
+                .await;
             lines
                 .iter()
                 .map(|line| line["id"].as_str().unwrap_or("change").to_owned())
@@ -336,7 +493,9 @@ async fn events_are_kept_filtered_and_followed() {
     assert_eq!(ids("rule=rule/vip").await, [two]);
     assert_eq!(ids("rule=office365-strict/").await, [one, three]);
     assert_eq!(ids("id=00000000000000a3").await, [three]);
-    let (status, _) = appliance.ask(Method::GET, "/v1/events?source=nowhere", None).await;
+    let (status, _) = appliance
+        .ask(Method::GET, "/v1/events?source=nowhere", None)
+        .await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
 
     let lines = appliance.read("state/audit.jsonl");
@@ -351,8 +510,15 @@ async fn events_are_kept_filtered_and_followed() {
 async fn a_follower_sees_only_what_matches() {
     let appliance = Appliance::start().await;
     let proxy = appliance.proxy().await;
-    let mut log = appliance.lines("/v1/events?follow=true&rule=rule/vip&limit=0").await;
-    proxy.event(event("00000000000000b1", NEW, "office365-strict/native", None));
+    let mut log = appliance
+        .lines("/v1/events?follow=true&rule=rule/vip&limit=0")
+        .await;
+    proxy.event(event(
+        "00000000000000b1",
+        NEW,
+        "office365-strict/native",
+        None,
+    ));
     proxy.event(event("00000000000000b2", NEW, "rule/vip", None));
     assert_eq!(log.next().await.expect("a line")["id"], "00000000000000b2");
 }
@@ -362,12 +528,22 @@ async fn paths_and_methods_that_are_not_there_say_what_is() {
     let appliance = Appliance::start().await;
     let (status, nothing) = appliance.ask(Method::GET, "/v1/nothing", None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    assert!(nothing["help"].as_str().expect("words").contains("/v1/status"));
+    assert!(
+        nothing["help"]
+            .as_str()
+            .expect("words")
+            .contains("/v1/status")
+    );
     let (status, _) = appliance.ask(Method::GET, "/v1/reload", None).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
-    let (status, _) =
-        appliance.ask(Method::POST, "/v1/reload", Some(json!({ "dryrun": true }))).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "a key that is mistyped is not ignored");
+    let (status, _) = appliance
+        .ask(Method::POST, "/v1/reload", Some(json!({ "dryrun": true })))
+        .await;
+    assert_eq!(
+        status,
+        StatusCode::BAD_REQUEST,
+        "a key that is mistyped is not ignored"
+    );
 }
 
 fn event(id: &str, source: &str, rule: &str, user: Option<&str>) -> Event {

@@ -15,7 +15,9 @@ async fn both_planes_are_explained() {
         "body": "<s:Envelope xmlns:s='http://www.w3.org/2003/05/soap-envelope'/>",
     });
 
-    let (status, answer) = appliance.ask(Method::POST, "/v1/explain", Some(request)).await;
+    let (status, answer) = appliance
+        .ask(Method::POST, "/v1/explain", Some(request))
+        .await;
 
     assert_eq!(status, StatusCode::OK, "{answer}");
     assert_eq!(answer["kernel"]["class"], "unmanaged");
@@ -30,26 +32,39 @@ async fn both_planes_are_explained() {
     let last = tried.last().expect("at least one rule was tried");
     assert_eq!(last["matched"], true);
     assert_eq!(last["rule"], proxy["rule"]);
-    assert!(tried[..tried.len() - 1].iter().all(|rule| rule["matched"] == false));
+    assert!(
+        tried[..tried.len() - 1]
+            .iter()
+            .all(|rule| rule["matched"] == false)
+    );
 }
 
 #[tokio::test]
 async fn a_managed_source_never_reaches_the_proxy() {
     let appliance = Appliance::start().await;
     let request = json!({ "source": "203.0.113.9", "url": "/adfs/ls/" });
-    let (_, answer) = appliance.ask(Method::POST, "/v1/explain", Some(request)).await;
+    let (_, answer) = appliance
+        .ask(Method::POST, "/v1/explain", Some(request))
+        .await;
     assert_eq!(answer["kernel"]["verdict"], "forward");
     assert_eq!(answer["kernel"]["list"], "hq-egress");
     assert_eq!(answer["kernel"]["prefix"], "203.0.113.0/24");
     assert_eq!(answer["proxy"], json!(null));
-    assert!(answer["note"].as_str().expect("words").contains("never sees"));
+    assert!(
+        answer["note"]
+            .as_str()
+            .expect("words")
+            .contains("never sees")
+    );
 }
 
 #[tokio::test]
 async fn an_internal_path_is_refused_before_any_rule_or_by_the_first_that_says_so() {
     let appliance = Appliance::start().await;
     let request = json!({ "source": "198.51.100.130", "url": "/adfs/proxy/GetConfiguration" });
-    let (_, answer) = appliance.ask(Method::POST, "/v1/explain", Some(request)).await;
+    let (_, answer) = appliance
+        .ask(Method::POST, "/v1/explain", Some(request))
+        .await;
     assert_eq!(answer["kernel"]["class"], "bypass");
     assert_eq!(answer["proxy"]["status"], 404, "{answer}");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-use weir_abi::{Address, Class, MAX_ADDRESSES, MAX_PORTS, MAX_SERVICES, Port, mapped};
+use weir_abi::{Address, MAX_ADDRESSES, MAX_PORTS, MAX_SERVICES, Port, mapped};
 
 use crate::error::Error;
 use crate::types::ServiceSpec;
@@ -76,7 +76,7 @@ pub(crate) fn key(address: IpAddr) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use weir_abi::Verdict;
+    use weir_abi::{Class, Verdict};
 
     use super::*;
 

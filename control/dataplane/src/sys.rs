@@ -237,12 +237,12 @@ impl<K: Plain, V: Plain> Map<K, V> {
         loop {
             let mut next = 0_u32;
             let mut attr = Batch {
-                in_batch: if first {
+                position: if first {
                     0
                 } else {
                     ptr::from_ref(&position) as u64
                 },
-                out_batch: ptr::from_mut(&mut next) as u64,
+                next_position: ptr::from_mut(&mut next) as u64,
                 keys: keys.as_mut_ptr() as u64,
                 values: values.as_mut_ptr() as u64,
                 count: u32::try_from(READ_BATCH).expect("a small constant"),
@@ -452,8 +452,8 @@ struct Element {
 #[repr(C)]
 #[derive(Default)]
 struct Batch {
-    in_batch: u64,
-    out_batch: u64,
+    position: u64,
+    next_position: u64,
     keys: u64,
     values: u64,
     count: u32,

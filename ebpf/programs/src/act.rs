@@ -20,9 +20,8 @@ use crate::packet::Skb;
 /// Not Weir's: whatever is attached next sees the packet.
 pub const NEXT: i32 = TC_ACT_UNSPEC;
 
-/// Leave the neighbour to `bpf_redirect_neigh`, which also resolves it. Since Linux 6.3
-/// (31de4105f00d), and ignored as an unknown flag is not: older kernels answer EINVAL, and the packet
-/// goes to the stack.
+/// `BPF_FIB_LOOKUP_SKIP_NEIGH`, since Linux 6.3 (31de4105f00d): `bpf_redirect_neigh` finds the
+/// neighbour, and resolves it where necessary.
 const SKIP_NEIGHBOUR: u32 = 4;
 
 const AF_INET: u8 = 2;
@@ -51,14 +50,20 @@ pub fn carry_out(ctx: &TcContext, config: &Config, side: Side, mut outcome: Outc
             TC_ACT_OK
         }
         Verdict::Drop | Verdict::Reject => match side {
-            Side::Inside if matches!(route(ctx, &outcome.headers), Err(NoWay::Local)) => return NEXT,
+            Side::Inside if matches!(route(ctx, &outcome.headers), Err(NoWay::Local)) => {
+                return NEXT;
+            }
             _ => TC_ACT_SHOT,
         },
         Verdict::Pass => NEXT,
     };
     if !answer_probe(ctx, config, &outcome) {
-        let index =
-            counter_index(outcome.service, outcome.class, outcome.verdict, outcome.reason);
+        let index = counter_index(
+            outcome.service,
+            outcome.class,
+            outcome.verdict,
+            outcome.reason,
+        );
         maps::count(index, length);
     }
     action
@@ -102,8 +107,16 @@ fn route(ctx: &TcContext, headers: &Headers) -> Result<Lookup, NoWay> {
     // SAFETY: the context is valid for the life of the program.
     let (segment, interface) = unsafe { ((*skb).gso_size, (*skb).ifindex) };
     // A coalesced packet leaves as segments; each of them has to fit.
-    let length = if segment == 0 { headers.length } else { headers.repeated + segment };
-    lookup.__bindgen_anon_1.tot_len = if length > 0xffff { 0xffff } else { length as u16 };
+    let length = if segment == 0 {
+        headers.length
+    } else {
+        headers.repeated + segment
+    };
+    lookup.__bindgen_anon_1.tot_len = if length > 0xffff {
+        0xffff
+    } else {
+        length as u16
+    };
     lookup.ifindex = interface;
     // SAFETY: pointer and size describe `lookup`.
     let result = unsafe {
@@ -155,7 +168,12 @@ fn forward(ctx: &TcContext, headers: &Headers, lookup: &mut Lookup) -> i32 {
     next.__bindgen_anon_1.ipv6_nh = unsafe { lookup.__bindgen_anon_4.ipv6_dst };
     // SAFETY: pointer and size describe `next`.
     unsafe {
-        bpf_redirect_neigh(lookup.ifindex, &raw mut next, size_of::<Neighbour>() as i32, 0) as i32
+        bpf_redirect_neigh(
+            lookup.ifindex,
+            &raw mut next,
+            size_of::<Neighbour>() as i32,
+            0,
+        ) as i32
     }
 }
 
@@ -180,7 +198,9 @@ fn take_hop(skb: *mut __sk_buff, headers: &Headers) -> bool {
             word[2] = (sum >> 8) as u8;
             word[3] = sum as u8;
             // SAFETY: as above. The sum over the header stays zero, so the packet's does not change.
-            unsafe { bpf_skb_store_bytes(skb.cast(), headers.l3 + 8, word.as_ptr().cast(), 4, 0) == 0 }
+            unsafe {
+                bpf_skb_store_bytes(skb.cast(), headers.l3 + 8, word.as_ptr().cast(), 4, 0) == 0
+            }
         }
         Family::V6 => {
             let limit = [headers.ttl.wrapping_sub(1)];
@@ -198,18 +218,26 @@ fn take_hop(skb: *mut __sk_buff, headers: &Headers) -> bool {
     }
 }
 
-/// Tells a probe what was decided; false for packets from the wire.
+/// Whether user space asks what would be decided.
 ///
 /// What is left in the control block by lower layers is theirs, and may even follow from packet bytes:
 /// hence the 64 random bits.
 #[inline(always)]
+pub fn is_probe(ctx: &TcContext, config: &Config) -> bool {
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is valid for the life of the program.
+    unsafe { (*skb).cb[0] == config.probe[0] && (*skb).cb[1] == config.probe[1] }
+}
+
+/// Tells a probe what was decided; false for packets from the wire.
+#[inline(always)]
 fn answer_probe(ctx: &TcContext, config: &Config, outcome: &Outcome) -> bool {
+    if !is_probe(ctx, config) {
+        return false;
+    }
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid for the life of the program; its control block may be written.
     unsafe {
-        if (*skb).cb[0] != config.probe[0] || (*skb).cb[1] != config.probe[1] {
-            return false;
-        }
         (*skb).cb[2] = u32::from(outcome.service);
         (*skb).cb[3] = outcome.class as u32;
         (*skb).cb[4] = (outcome.verdict as u32) << 8 | outcome.reason as u32;

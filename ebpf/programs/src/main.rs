@@ -32,6 +32,10 @@ fn run(ctx: &TcContext, side: Side) -> i32 {
     let Some(config) = maps::config() else {
         return act::NEXT;
     };
+    // What the interface only overhears (promiscuous, flooded by a switch) is not Weir's to forward.
+    if !packet::is_for_this_host(ctx) && !act::is_probe(ctx, config) {
+        return act::NEXT;
+    }
     let packet = packet::Skb::new(ctx);
     let tables = maps::Generation::new(config);
     match classify(&packet, side, &tables) {

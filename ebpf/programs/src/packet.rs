@@ -7,6 +7,16 @@ use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
 use aya_ebpf::programs::TcContext;
 use weir_classify::Packet;
 
+/// `PACKET_HOST`: the frame was addressed to this interface.
+const HOST: u32 = 0;
+
+/// Whether the frame was addressed to this interface.
+#[inline(always)]
+pub fn is_for_this_host(ctx: &TcContext) -> bool {
+    // SAFETY: the context is valid for the life of the program.
+    unsafe { (*ctx.skb.skb).pkt_type == HOST }
+}
+
 /// A packet at tcx.
 pub struct Skb<'a> {
     ctx: &'a TcContext,
@@ -40,7 +50,11 @@ impl Packet for Skb<'_> {
             )
         };
         // SAFETY: written, as the helper says.
-        if result == 0 { Some(unsafe { bytes.assume_init() }) } else { None }
+        if result == 0 {
+            Some(unsafe { bytes.assume_init() })
+        } else {
+            None
+        }
     }
 
     #[inline(always)]

@@ -117,12 +117,11 @@ pub struct Demo {
 impl Raise {
     /// As options of a lab.
     pub fn options(&self) -> anyhow::Result<Options> {
-        let bin_dir = match &self.bin_dir {
-            Some(directory) => directory.clone(),
-            None => {
-                let own = std::env::current_exe()?;
-                own.parent().map_or_else(PathBuf::new, ToOwned::to_owned)
-            }
+        let bin_dir = if let Some(directory) = &self.bin_dir {
+            directory.clone()
+        } else {
+            let own = std::env::current_exe()?;
+            own.parent().map_or_else(PathBuf::new, ToOwned::to_owned)
         };
         Ok(Options {
             instance: self.instance.clone(),
@@ -137,6 +136,12 @@ impl Raise {
 /// A name that can be part of a namespace's and a directory's name.
 fn instance(text: &str) -> Result<String, String> {
     let fits = (1..=16).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    if fits { Ok(text.to_owned()) } else { Err("1 to 16 lower-case letters and digits".to_owned()) }
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("1 to 16 lower-case letters and digits".to_owned())
+    }
 }

@@ -93,7 +93,9 @@ impl Claim {
             result => result,
         };
         match listener {
-            Ok(listener) => Ok(Self { _listener: listener }),
+            Ok(listener) => Ok(Self {
+                _listener: listener,
+            }),
             Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
                 "a lab called {instance} stands already: take it down first (weir-lab down --instance {instance}), \
                  or give this one another name (--instance)"
@@ -110,7 +112,9 @@ pub fn run_directory(instance: &str) -> PathBuf {
 
 /// Asks the process that holds the lab to take it down, and waits until it is gone.
 pub fn end_holder(state: &State) -> Result<()> {
-    let Some(descriptor) = pidfd(state.holder) else { return Ok(()) };
+    let Some(descriptor) = pidfd(state.holder) else {
+        return Ok(());
+    };
     // Asked again now that the descriptor keeps the number from meaning another process.
     if !state.is_held() {
         return Ok(());
@@ -137,6 +141,10 @@ pub fn sweep(instance: &str) -> Result<()> {
         topology::ip(&["netns", "delete", &namespace.name])?;
     }
     remove(fs::remove_dir_all(&directory), &directory)?;
+    // It describes a lab that stands.
+    if let Some(description) = State::load(instance).map(|state| state.out.join("lab.json")) {
+        remove(fs::remove_file(&description), &description)?;
+    }
     let state = state_file(instance);
     remove(fs::remove_file(&state), &state)?;
     // Fails while another lab stands, as it should.
@@ -152,7 +160,9 @@ fn kill_inside(namespaces: &BTreeSet<u64>) -> Result<()> {
             return Ok(());
         }
         for pid in inside {
-            let Some(descriptor) = pidfd(pid) else { continue };
+            let Some(descriptor) = pidfd(pid) else {
+                continue;
+            };
             if !is_inside(pid, namespaces) {
                 continue;
             }
@@ -169,7 +179,9 @@ fn kill_inside(namespaces: &BTreeSet<u64>) -> Result<()> {
 
 /// The processes whose network namespace is one of these, named by inode. Zombies have none any more.
 pub fn processes_inside(namespaces: &BTreeSet<u64>) -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -208,14 +220,21 @@ fn state_file(instance: &str) -> PathBuf {
 fn started(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything; after it comes field 3.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()
 }
 
 fn pidfd(pid: i32) -> Option<OwnedFd> {
     use std::os::fd::FromRawFd;
     // SAFETY: pidfd_open(2) takes two numbers and answers a descriptor that nobody else owns, or -1.
     let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let descriptor = i32::try_from(descriptor).ok().filter(|&number| number >= 0)?;
+    let descriptor = i32::try_from(descriptor)
+        .ok()
+        .filter(|&number| number >= 0)?;
     // SAFETY: it was opened just now, for us.
     Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

@@ -128,7 +128,10 @@ impl Entry {
 /// A command with nothing of our environment but the search path: what a client does must not depend on who runs it.
 pub fn clean(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command.env_clear().env(
+        "PATH",
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    );
     command.env("LANG", "C.UTF-8");
     command
 }
@@ -167,10 +170,24 @@ fn keep_only_reading() -> io::Result<()> {
         inheritable: u32,
     }
     const VERSION_3: u32 = 0x2008_0522;
-    let header = Header { version: VERSION_3, pid: 0 };
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
     let set = 1_u32 << CAP_DAC_READ_SEARCH;
-    let none = Sets { effective: 0, permitted: 0, inheritable: 0 };
-    let sets = [Sets { effective: set, permitted: set, inheritable: set }, none];
+    let none = Sets {
+        effective: 0,
+        permitted: 0,
+        inheritable: 0,
+    };
+    let sets = [
+        Sets {
+            effective: set,
+            permitted: set,
+            inheritable: set,
+        },
+        none,
+    ];
     // SAFETY: the layouts are those of capset(2), version 3: a header and two triples, both alive during the call.
     if unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
@@ -185,6 +202,9 @@ fn keep_only_reading() -> io::Result<()> {
             0 as libc::c_ulong,
         )
     };
-    if raised == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if raised == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
-

@@ -17,19 +17,24 @@ pub struct Hosts {
 impl Hosts {
     /// The files below `directory`, written before or to be written by [`Hosts::write`].
     pub fn at(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+        Self {
+            directory: directory.to_owned(),
+        }
     }
 
     /// Writes the files from `text`, a hosts file with the names of both families.
     pub fn write(&self, text: &str) -> Result<()> {
         self.file("hosts", text)?;
         for family in Family::ALL {
-            let lines: String =
-                text.lines().filter(|line| is_of(line, family)).map(|line| format!("{line}\n")).collect();
+            let lines: Vec<&str> = text.lines().filter(|line| is_of(line, family)).collect();
+            let lines = lines.join("\n") + "\n";
             self.file(&format!("hosts.{}", u8::from(family)), &lines)?;
         }
         // Without a server named here the resolver asks the loopback of the namespace, where nobody listens.
-        self.file("resolv.conf", "# No name server: names of the lab are in /etc/hosts.\noptions attempts:1 timeout:1\n")
+        self.file(
+            "resolv.conf",
+            "# No name server: names of the lab are in /etc/hosts.\noptions attempts:1 timeout:1\n",
+        )
     }
 
     /// What goes over `/etc/hosts`: the names of one family, or of both.
@@ -70,8 +75,14 @@ mod tests {
             .write("127.0.0.1 localhost\n::1 localhost\n192.0.2.10 sts\n2001:db8::10 sts\n")
             .expect("the directory is writable");
         let read = |family| fs::read_to_string(hosts.path(family)).expect("it was written");
-        assert_eq!(read(Some(Family::V4)), "127.0.0.1 localhost\n::1 localhost\n192.0.2.10 sts\n");
-        assert_eq!(read(Some(Family::V6)), "127.0.0.1 localhost\n::1 localhost\n2001:db8::10 sts\n");
+        assert_eq!(
+            read(Some(Family::V4)),
+            "127.0.0.1 localhost\n::1 localhost\n192.0.2.10 sts\n"
+        );
+        assert_eq!(
+            read(Some(Family::V6)),
+            "127.0.0.1 localhost\n::1 localhost\n2001:db8::10 sts\n"
+        );
         assert_eq!(read(None).lines().count(), 4);
     }
 }

@@ -54,7 +54,7 @@ pub struct Lab {
 pub struct Interrupted;
 
 /// Raises a lab, does `work` in it, and takes it down: when `work` is done, when a process of the lab ends, and on
-/// SIGINT or SIGTERM ([`Interrupted`]). `progress` hears what is going on.
+/// SIGINT, SIGTERM or SIGHUP ([`Interrupted`]). `progress` hears what is going on.
 pub async fn with_lab<T>(
     options: Options,
     progress: &dyn Fn(&str),
@@ -62,6 +62,14 @@ pub async fn with_lab<T>(
 ) -> Result<T> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut told_to_end = async || {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    };
     require::machine()?;
     let lab = Lab::plan(options)?;
     let _claim = Claim::take(&lab.options.instance)?;
@@ -70,15 +78,13 @@ pub async fn with_lab<T>(
     let mut supervisor = Supervisor::new(&lab.options.out.join("logs"))?;
     let result = tokio::select! {
         result = lab.build(&mut supervisor, progress) => result,
-        _ = interrupt.recv() => Err(Interrupted.into()),
-        _ = terminate.recv() => Err(Interrupted.into()),
+        () = told_to_end() => Err(Interrupted.into()),
     };
     let result = match result {
         Ok(()) => tokio::select! {
             result = work(&lab) => result,
             failure = supervisor.failure() => Err(failure),
-            _ = interrupt.recv() => Err(Interrupted.into()),
-            _ = terminate.recv() => Err(Interrupted.into()),
+            () = told_to_end() => Err(Interrupted.into()),
         },
         Err(error) => Err(error),
     };
@@ -94,11 +100,18 @@ impl Lab {
         fs::create_dir_all(&options.out)
             .with_context(|| format!("cannot make {}", options.out.display()))?;
         for path in [&mut options.out, &mut options.bin_dir, &mut options.object] {
-            *path = path.canonicalize().with_context(|| format!("there is no {}", path.display()))?;
+            *path = path
+                .canonicalize()
+                .with_context(|| format!("there is no {}", path.display()))?;
         }
         let run = run_directory(&options.instance);
         let plan = Plan::new(&options.out);
-        Ok(Self { hosts: Hosts::at(&run), run, plan, options })
+        Ok(Self {
+            hosts: Hosts::at(&run),
+            run,
+            plan,
+            options,
+        })
     }
 
     /// A namespace of it.
@@ -189,8 +202,13 @@ impl Lab {
         self.hosts.write(&self.plan.hosts_file())?;
         progress("certificates");
         let plan = self.options.out.join("plan.json");
-        self.plan.save(&plan).with_context(|| format!("cannot write {}", plan.display()))?;
-        let status = self.servers("pki", &plan).status().context("cannot run weir-lab-servers")?;
+        self.plan
+            .save(&plan)
+            .with_context(|| format!("cannot write {}", plan.display()))?;
+        let status = self
+            .servers("pki", &plan)
+            .status()
+            .context("cannot run weir-lab-servers")?;
         if !status.success() {
             bail!("weir-lab-servers pki failed ({status})");
         }
@@ -199,11 +217,15 @@ impl Lab {
         for service in &self.plan.services {
             let mut command = self.servers("idp", &plan);
             command.arg("--instance").arg(&service.name);
-            self.entry(Part::Idp, None, Identity::Root)?.apply(&mut command);
-            supervisor.start(&service.name, command, Some("ready")).await?;
+            self.entry(Part::Idp, None, Identity::Root)?
+                .apply(&mut command);
+            supervisor
+                .start(&service.name, command, Some("ready"))
+                .await?;
         }
         let mut command = self.servers("cloud", &plan);
-        self.entry(Part::Cloud, None, Identity::Root)?.apply(&mut command);
+        self.entry(Part::Cloud, None, Identity::Root)?
+            .apply(&mut command);
         supervisor.start("cloud", command, Some("ready")).await?;
         self.start_weir(supervisor, progress).await?;
         let description = self.options.out.join("lab.json");
@@ -211,11 +233,7 @@ impl Lab {
             .with_context(|| format!("cannot write {}", description.display()))
     }
 
-    async fn start_weir(
-        &self,
-        supervisor: &mut Supervisor,
-        progress: &dyn Fn(&str),
-    ) -> Result<()> {
+    async fn start_weir(&self, supervisor: &mut Supervisor, progress: &dyn Fn(&str)) -> Result<()> {
         let setup = Setup {
             plan: &self.plan,
             run: &self.run,
@@ -226,13 +244,21 @@ impl Lab {
         progress("weir-control: kernel programs, tables, listeners");
         let mut command = clean(self.options.bin_dir.join("weir-control"));
         command.arg("--config").arg(&configuration);
-        self.entry(Part::Weir, None, Identity::Root)?.apply(&mut command);
-        supervisor.start("weir-control", command, Some("weir-control: ready")).await?;
+        self.entry(Part::Weir, None, Identity::Root)?
+            .apply(&mut command);
+        supervisor
+            .start("weir-control", command, Some("weir-control: ready"))
+            .await?;
         progress("weir-proxy, without privileges");
         let mut command = clean(self.run.join("bin/weir-proxy"));
-        command.arg("--control").arg(weir::run_directory(&self.run).join("proxy.sock"));
-        self.entry(Part::Weir, None, Identity::Bare(PROXY_UID))?.apply(&mut command);
-        supervisor.start("weir-proxy", command, Some("in force")).await?;
+        command
+            .arg("--control")
+            .arg(weir::run_directory(&self.run).join("proxy.sock"));
+        self.entry(Part::Weir, None, Identity::Bare(PROXY_UID))?
+            .apply(&mut command);
+        supervisor
+            .start("weir-proxy", command, Some("in force"))
+            .await?;
         Ok(())
     }
 
@@ -257,7 +283,11 @@ impl Lab {
             let uid = class.source().uid;
             chown(&home, Some(uid), Some(uid))?;
         }
-        publish(&self.options.bin_dir.join("weir-proxy"), &self.run.join("bin/weir-proxy"), 0o755)?;
+        publish(
+            &self.options.bin_dir.join("weir-proxy"),
+            &self.run.join("bin/weir-proxy"),
+            0o755,
+        )?;
         let own = std::env::current_exe().context("cannot find this program's own file")?;
         publish(&own, &self.run.join("bin/weir-lab"), 0o755)
     }
@@ -268,8 +298,20 @@ fn make(directory: &Path) -> Result<()> {
 }
 
 fn mount_on(directory: &Path, kind: &std::ffi::CStr, options: &str) -> Result<()> {
-    mount(Some(kind), directory, Some(kind), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options))
-        .with_context(|| format!("cannot mount {} on {}", kind.to_string_lossy(), directory.display()))
+    mount(
+        Some(kind),
+        directory,
+        Some(kind),
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+        Some(options),
+    )
+    .with_context(|| {
+        format!(
+            "cannot mount {} on {}",
+            kind.to_string_lossy(),
+            directory.display()
+        )
+    })
 }
 
 fn publish(from: &Path, to: &Path, mode: u32) -> Result<()> {

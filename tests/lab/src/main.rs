@@ -22,7 +22,9 @@ use weir_lab::{demo, require};
 const STANDS: &str = "the lab stands";
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     // One thread: programs are killed when the thread that started them ends.
     let result = runtime
         .context("cannot start the runtime")
@@ -63,12 +65,19 @@ async fn up(raise: &Raise) -> Result<ExitCode> {
     let log = std::fs::File::create(options.out.join("lab.log")).context("cannot write lab.log")?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("hold").args(["--instance", &options.instance]);
-    command.arg("--bin-dir").arg(&options.bin_dir).arg("--object").arg(&options.object);
+    command
+        .arg("--bin-dir")
+        .arg(&options.bin_dir)
+        .arg("--object")
+        .arg(&options.object);
     command.arg("--out").arg(&options.out);
     for rule in &options.switched_off {
         command.args(["--switch-off", rule]);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log);
     // SAFETY: one system call between fork and exec. A session of its own: the lab stays when the terminal goes.
     unsafe {
         command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(Into::into));
@@ -97,7 +106,9 @@ async fn up(raise: &Raise) -> Result<ExitCode> {
         }
     }
     println!("the lab is up: {}", options.out.join("lab.json").display());
-    println!("try: cargo xtask lab exec inet --source unmanaged -- curl -i https://sts.corp.example/adfs/ls/");
+    println!(
+        "try: cargo xtask lab exec inet --source unmanaged -- curl -i https://sts.corp.example/adfs/ls/"
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -140,7 +151,9 @@ fn status(instance: &str, json: bool) -> Result<ExitCode> {
     };
     let description = state.out.join("lab.json");
     if !state.is_held() {
-        println!("the lab called {instance} was left behind by a process that is gone: `down` or `up` cleans up");
+        println!(
+            "the lab called {instance} was left behind by a process that is gone: `down` or `up` cleans up"
+        );
         return Ok(ExitCode::FAILURE);
     }
     let text = std::fs::read_to_string(&description)
@@ -149,7 +162,10 @@ fn status(instance: &str, json: bool) -> Result<ExitCode> {
         println!("{}", text.trim_end());
         return Ok(ExitCode::SUCCESS);
     }
-    println!("the lab called {instance} stands, held by process {}", state.holder);
+    println!(
+        "the lab called {instance} stands, held by process {}",
+        state.holder
+    );
     println!("described in {}", description.display());
     for part in Part::ALL {
         let namespace = Netns::of(instance, part);
@@ -159,7 +175,12 @@ fn status(instance: &str, json: bool) -> Result<ExitCode> {
             .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok())
             .map(|name| name.trim().to_owned())
             .collect();
-        println!("  {:<6} {:<18} {}", part.name(), namespace.name, programs.join(" "));
+        println!(
+            "  {:<6} {:<18} {}",
+            part.name(),
+            namespace.name,
+            programs.join(" ")
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -175,10 +196,22 @@ fn enter(exec: &Exec) -> Result<ExitCode> {
     let mut command = Command::new(&exec.command[0]);
     command.args(&exec.command[1..]);
     // Any client that reads one of these trusts the lab, and finds no proxy of ours in its way.
-    for variable in ["CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"] {
+    for variable in [
+        "CURL_CA_BUNDLE",
+        "REQUESTS_CA_BUNDLE",
+        "SSL_CERT_FILE",
+        "NODE_EXTRA_CA_CERTS",
+    ] {
         command.env(variable, run.join("ca.pem"));
     }
-    for variable in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+    for variable in [
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+    ] {
         command.env_remove(variable);
     }
     let identity = match exec.source {
@@ -188,7 +221,9 @@ fn enter(exec: &Exec) -> Result<ExitCode> {
         }
         None => Identity::Root,
     };
-    Entry::new(&namespace, &Hosts::at(&run), exec.family, identity)?.outliving().apply(&mut command);
+    Entry::new(&namespace, &Hosts::at(&run), exec.family, identity)?
+        .outliving()
+        .apply(&mut command);
     let error = command.exec();
     Err(error).with_context(|| format!("cannot run {}", PathBuf::from(&exec.command[0]).display()))
 }

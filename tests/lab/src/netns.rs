@@ -54,7 +54,9 @@ impl Part {
 impl Netns {
     /// The namespace of `part` in the lab called `instance`.
     pub fn of(instance: &str, part: Part) -> Self {
-        Self { name: format!("weir-{instance}-{}", part.name()) }
+        Self {
+            name: format!("weir-{instance}-{}", part.name()),
+        }
     }
 
     /// The file that keeps the namespace alive.
@@ -71,14 +73,20 @@ impl Netns {
     pub fn open(&self) -> Result<OwnedFd> {
         let path = self.path();
         let file = File::open(&path).with_context(|| {
-            format!("namespace {} is not there ({}): is the lab up?", self.name, path.display())
+            format!(
+                "namespace {} is not there ({}): is the lab up?",
+                self.name,
+                path.display()
+            )
         })?;
         Ok(file.into())
     }
 
     /// The number by which /proc/PID/ns/net names it; `None` when it does not stand.
     pub fn inode(&self) -> Option<u64> {
-        std::fs::metadata(self.path()).ok().map(|metadata| metadata.ino())
+        std::fs::metadata(self.path())
+            .ok()
+            .map(|metadata| metadata.ino())
     }
 
     /// Runs `work` on a thread of its own inside the namespace. Sockets that it opens stay in the namespace.

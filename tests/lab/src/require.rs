@@ -14,7 +14,9 @@ const KERNEL: (u32, u32) = (6, 12);
 /// Root, network namespaces, a kernel that is new enough, and the tools that make the network.
 pub fn machine() -> Result<()> {
     if !geteuid().is_root() {
-        bail!("the lab needs root: it makes network namespaces and loads kernel programs; run it with sudo");
+        bail!(
+            "the lab needs root: it makes network namespaces and loads kernel programs; run it with sudo"
+        );
     }
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")
         .context("cannot ask for the kernel's version")?;
@@ -28,27 +30,42 @@ pub fn machine() -> Result<()> {
     }
     let namespaces = thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS));
     if let Err(error) = namespaces.join().expect("unshare does not panic") {
-        bail!("this machine refuses to make network namespaces ({error}): run the lab outside of the container, or with --privileged");
+        bail!(
+            "this machine refuses to make network namespaces ({error}): run the lab outside of the container, or with --privileged"
+        );
     }
     tools(&["ip", "nft"])
 }
 
 /// Programs that must be on the search path.
 pub fn tools(programs: &[&str]) -> Result<()> {
-    let missing: Vec<&str> =
-        programs.iter().copied().filter(|program| find(program).is_none()).collect();
+    let missing: Vec<&str> = programs
+        .iter()
+        .copied()
+        .filter(|program| find(program).is_none())
+        .collect();
     if !missing.is_empty() {
-        bail!("not installed: {}; `cargo xtask setup` installs what the lab needs", missing.join(", "));
+        bail!(
+            "not installed: {}; `cargo xtask setup` installs what the lab needs",
+            missing.join(", ")
+        );
     }
     Ok(())
 }
 
 /// A program on the search path of the lab's commands.
 pub fn find(program: &str) -> Option<PathBuf> {
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-        .iter()
-        .map(|directory| PathBuf::from(directory).join(program))
-        .find(|path| path.is_file())
+    [
+        "/usr/local/sbin",
+        "/usr/local/bin",
+        "/usr/sbin",
+        "/usr/bin",
+        "/sbin",
+        "/bin",
+    ]
+    .iter()
+    .map(|directory| PathBuf::from(directory).join(program))
+    .find(|path| path.is_file())
 }
 
 fn parse(release: &str) -> Option<(u32, u32)> {

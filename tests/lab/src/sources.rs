@@ -21,7 +21,17 @@ pub enum Family {
 
 /// The kernel's word for a source, as this lab uses it.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
@@ -82,14 +92,21 @@ impl std::str::FromStr for Family {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<u8>().map_err(|_| "say 4 or 6".to_owned()).and_then(Self::try_from)
+        text.parse::<u8>()
+            .map_err(|_| "say 4 or 6".to_owned())
+            .and_then(Self::try_from)
     }
 }
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 5] =
-        [Self::Managed, Self::Bypass, Self::Relay, Self::Blocked, Self::Unmanaged];
+    pub const ALL: [Self; 5] = [
+        Self::Managed,
+        Self::Bypass,
+        Self::Relay,
+        Self::Blocked,
+        Self::Unmanaged,
+    ];
 
     /// The word for it, as in configuration and counters.
     pub const fn name(self) -> &'static str {

@@ -58,7 +58,12 @@ impl Supervisor {
         std::fs::create_dir_all(logs)
             .with_context(|| format!("cannot make the directory {}", logs.display()))?;
         let (ends, ended) = mpsc::unbounded_channel();
-        Ok(Self { logs: logs.to_owned(), running: Vec::new(), ended, ends })
+        Ok(Self {
+            logs: logs.to_owned(),
+            running: Vec::new(),
+            ended,
+            ends,
+        })
     }
 
     /// Starts `command` as `name`; with `ready`, waits for a line that holds these words. Returns the process id.
@@ -71,7 +76,10 @@ impl Supervisor {
         use std::os::unix::process::CommandExt;
         // A group of its own: Ctrl-C on the terminal is for us, and we stop the others in order.
         command.process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let program = command.get_program().to_owned();
         let mut child = tokio::process::Command::from(command)
             .kill_on_drop(true)
@@ -89,7 +97,9 @@ impl Supervisor {
         for stream in streams.into_iter().flatten() {
             let (tail, sink, say_ready) = (tail.clone(), sink.clone(), say_ready.clone());
             let words = ready.map(ToOwned::to_owned);
-            tokio::spawn(async move { copy(stream, &tail, &sink, words.as_deref(), &say_ready).await });
+            tokio::spawn(
+                async move { copy(stream, &tail, &sink, words.as_deref(), &say_ready).await },
+            );
         }
         drop(say_ready);
         if ready.is_some() {
@@ -110,7 +120,12 @@ impl Supervisor {
         let done = tokio::spawn(async move {
             if let Some(status) = watch(child, stopped).await {
                 // Nobody hears it when the lab goes down at the same time.
-                let _ = ends.send(Ended { name, status: status.to_string(), said: tail, log });
+                let _ = ends.send(Ended {
+                    name,
+                    status: status.to_string(),
+                    said: tail,
+                    log,
+                });
             }
         });
         self.running.push(Running { stop, done });
@@ -121,7 +136,10 @@ impl Supervisor {
     pub async fn failure(&mut self) -> anyhow::Error {
         match self.ended.recv().await {
             Some(ended) => {
-                anyhow!("{}", story(&ended.name, &ended.status, &ended.said, &ended.log))
+                anyhow!(
+                    "{}",
+                    story(&ended.name, &ended.status, &ended.said, &ended.log)
+                )
             }
             // The sender lives in self.
             None => std::future::pending().await,
@@ -206,7 +224,11 @@ mod tests {
         let logs = tempfile::tempdir().expect("a temporary directory");
         let mut supervisor = Supervisor::new(logs.path()).expect("it is writable");
         let pid = supervisor
-            .start("server", shell("echo server: ready; exec sleep 1000"), Some("server: ready"))
+            .start(
+                "server",
+                shell("echo server: ready; exec sleep 1000"),
+                Some("server: ready"),
+            )
             .await
             .expect("it says so");
         assert!(Path::new(&format!("/proc/{pid}")).exists());
@@ -221,11 +243,18 @@ mod tests {
         let logs = tempfile::tempdir().expect("a temporary directory");
         let mut supervisor = Supervisor::new(logs.path()).expect("it is writable");
         let error = supervisor
-            .start("server", shell("echo no such file >&2; exit 3"), Some("ready"))
+            .start(
+                "server",
+                shell("echo no such file >&2; exit 3"),
+                Some("ready"),
+            )
             .await
             .expect_err("it never says so");
         let text = error.to_string();
-        assert!(text.starts_with("server: ended before it was ready"), "{text}");
+        assert!(
+            text.starts_with("server: ended before it was ready"),
+            "{text}"
+        );
         assert!(text.contains("no such file"), "{text}");
     }
 
@@ -234,7 +263,11 @@ mod tests {
         let logs = tempfile::tempdir().expect("a temporary directory");
         let mut supervisor = Supervisor::new(logs.path()).expect("it is writable");
         supervisor
-            .start("server", shell("echo ready; read line < /dev/null; exit 7"), Some("ready"))
+            .start(
+                "server",
+                shell("echo ready; read line < /dev/null; exit 7"),
+                Some("ready"),
+            )
             .await
             .expect("it says so");
         let text = supervisor.failure().await.to_string();

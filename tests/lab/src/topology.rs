@@ -64,11 +64,23 @@ pub fn raise(instance: &str, plan: &Plan) -> Result<()> {
         &weir,
         &[
             "link set lo up".to_owned(),
-            format!("link add {OUTSIDE} type veth peer name {WAN} netns {}", inet.name),
-            format!("link add {INSIDE} type veth peer name weir netns {}", idp.name),
+            format!(
+                "link add {OUTSIDE} type veth peer name {WAN} netns {}",
+                inet.name
+            ),
+            format!(
+                "link add {INSIDE} type veth peer name weir netns {}",
+                idp.name
+            ),
         ],
     )?;
-    batch(&cloud, &[format!("link add inet type veth peer name cloud netns {}", inet.name)])?;
+    batch(
+        &cloud,
+        &[format!(
+            "link add inet type veth peer name cloud netns {}",
+            inet.name
+        )],
+    )?;
     wire_inet(&inet, plan)?;
     wire_weir(&weir)?;
     wire_idp(&idp, plan)?;
@@ -79,7 +91,12 @@ pub fn raise(instance: &str, plan: &Plan) -> Result<()> {
 /// Reads the firewall's counters.
 pub fn firewall_counters(instance: &str) -> Result<Firewall> {
     let weir = Netns::of(instance, Part::Weir);
-    let output = run(&weir, "nft", &["-j", "list", "counters", "table", "inet", TABLE], "")?;
+    let output = run(
+        &weir,
+        "nft",
+        &["-j", "list", "counters", "table", "inet", TABLE],
+        "",
+    )?;
     let listing: Value = serde_json::from_str(&output).context("nft printed no JSON")?;
     let packets = |name: &str| {
         listing["nftables"]
@@ -90,7 +107,10 @@ pub fn firewall_counters(instance: &str) -> Result<Firewall> {
             .and_then(|item| item["counter"]["packets"].as_u64())
             .with_context(|| format!("the firewall has no counter {name}"))
     };
-    Ok(Firewall { other_ports: packets("other_ports")?, refused: packets("refused")? })
+    Ok(Firewall {
+        other_ports: packets("other_ports")?,
+        refused: packets("refused")?,
+    })
 }
 
 fn wire_inet(inet: &Netns, plan: &Plan) -> Result<()> {
@@ -108,7 +128,11 @@ fn wire_inet(inet: &Netns, plan: &Plan) -> Result<()> {
     batch(inet, &lines)?;
     for family in Family::ALL {
         let flag = format!("-{}", u8::from(family));
-        tool("ip", &[&flag, "-n", &inet.name, "-batch", "-"], &sources(plan, family).join("\n"))?;
+        tool(
+            "ip",
+            &[&flag, "-n", &inet.name, "-batch", "-"],
+            &sources(plan, family).join("\n"),
+        )?;
     }
     Ok(())
 }
@@ -124,15 +148,24 @@ fn sources(plan: &Plan, family: Family) -> Vec<String> {
         let source = class.source();
         let (uid, from) = (source.uid, source.address(family));
         lines.push(format!("rule add uidrange {uid}-{uid} lookup {uid}"));
-        lines.push(format!("route add {cloud} dev cloud src {from} table {uid}"));
-        lines.push(format!("route add default via {via} dev {WAN} src {from} table {uid}"));
+        lines.push(format!(
+            "route add {cloud} dev cloud src {from} table {uid}"
+        ));
+        lines.push(format!(
+            "route add default via {via} dev {WAN} src {from} table {uid}"
+        ));
     }
     lines
 }
 
 /// The cloud's network: the first 24 or 64 bits of the application's address.
 fn network(plan: &Plan, v6: bool) -> String {
-    let address = plan.cloud.application.listen.iter().map(std::net::SocketAddr::ip);
+    let address = plan
+        .cloud
+        .application
+        .listen
+        .iter()
+        .map(std::net::SocketAddr::ip);
     match address.into_iter().find(|address| address.is_ipv6() == v6) {
         Some(IpAddr::V4(address)) => {
             let [a, b, c, _] = address.octets();
@@ -164,10 +197,21 @@ fn wire_idp(idp: &Netns, plan: &Plan) -> Result<()> {
 }
 
 fn wire_cloud(cloud: &Netns, plan: &Plan) -> Result<()> {
-    let sites = [&plan.cloud.login, &plan.cloud.application, &plan.cloud.reverse_proxy];
-    let addresses =
-        sites.into_iter().flat_map(|site| &site.listen).map(std::net::SocketAddr::ip);
-    end_host(cloud, "inet", addresses.chain(plan.cloud.egress.iter().copied()), INET_CLOUD)
+    let sites = [
+        &plan.cloud.login,
+        &plan.cloud.application,
+        &plan.cloud.reverse_proxy,
+    ];
+    let addresses = sites
+        .into_iter()
+        .flat_map(|site| &site.listen)
+        .map(std::net::SocketAddr::ip);
+    end_host(
+        cloud,
+        "inet",
+        addresses.chain(plan.cloud.egress.iter().copied()),
+        INET_CLOUD,
+    )
 }
 
 /// A namespace with one interface, some addresses, and one way out.
@@ -192,7 +236,10 @@ fn end_host(
 fn interface(name: &str, addresses: [&str; 2], lengths: [u8; 2]) -> Vec<String> {
     vec![
         format!("address add {}/{} dev {name}", addresses[0], lengths[0]),
-        format!("address add {}/{} dev {name} nodad", addresses[1], lengths[1]),
+        format!(
+            "address add {}/{} dev {name} nodad",
+            addresses[1], lengths[1]
+        ),
         format!("link set {name} up"),
     ]
 }
@@ -225,7 +272,12 @@ fn sysctl(namespace: &Netns, settings: &[(&'static str, &'static str)]) -> Resul
 }
 
 fn batch(namespace: &Netns, lines: &[String]) -> Result<()> {
-    tool("ip", &["-n", &namespace.name, "-batch", "-"], &lines.join("\n")).map(drop)
+    tool(
+        "ip",
+        &["-n", &namespace.name, "-batch", "-"],
+        &lines.join("\n"),
+    )
+    .map(drop)
 }
 
 /// Runs `ip`, in the namespace that we are in.
@@ -236,7 +288,10 @@ pub fn ip(arguments: &[&str]) -> Result<String> {
 /// Runs a tool inside a namespace.
 fn run(namespace: &Netns, program: &str, arguments: &[&str], input: &str) -> Result<String> {
     let program = program.to_owned();
-    let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    let arguments: Vec<String> = arguments
+        .iter()
+        .map(|&argument| argument.to_owned())
+        .collect();
     let input = input.to_owned();
     namespace.run(move || {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -116,17 +116,31 @@ pub fn write(directory: &Path, setup: &Setup<'_>) -> Result<PathBuf> {
     let lists = directory.join("lists");
     fs::create_dir_all(&lists).with_context(|| format!("cannot make {}", lists.display()))?;
     for class in Class::ALL {
-        let Some(name) = list_name(class) else { continue };
-        let mut text = format!("# {}: sources of the lab, one prefix a line\n", class.name());
+        let Some(name) = list_name(class) else {
+            continue;
+        };
+        let mut text = format!(
+            "# {}: sources of the lab, one prefix a line\n",
+            class.name()
+        );
         for prefix in class.source().prefixes {
             text.push_str(prefix);
             text.push('\n');
         }
         save(&lists.join(format!("{name}.list")), &text)?;
     }
-    let egress: String =
-        setup.plan.cloud.egress.iter().map(|address| format!("{address}\n")).collect();
-    save(&lists.join("reverse-proxy.list"), &format!("# where the reverse proxy connects from\n{egress}"))?;
+    let egress: Vec<String> = setup
+        .plan
+        .cloud
+        .egress
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let egress = format!(
+        "# where the reverse proxy connects from\n{}\n",
+        egress.join("\n")
+    );
+    save(&lists.join("reverse-proxy.list"), &egress)?;
     let path = directory.join("weir.toml");
     save(&path, &configuration(setup))?;
     Ok(path)
@@ -180,10 +194,17 @@ fn service_table(setup: &Setup<'_>, service: &ServicePlan) -> String {
         ServiceKind::Wap => ("forward", "wap"),
         ServiceKind::Adfs => ("proxy", "adfs"),
     };
-    let addresses: Vec<String> =
-        service.listen.iter().map(|address| address.ip().to_string()).collect();
+    let addresses: Vec<String> = service
+        .listen
+        .iter()
+        .map(|address| address.ip().to_string())
+        .collect();
     let servers: Vec<String> = service.listen.iter().map(ToString::to_string).collect();
-    let tunnel: Vec<&str> = service.certificate_host.iter().map(String::as_str).collect();
+    let tunnel: Vec<&str> = service
+        .certificate_host
+        .iter()
+        .map(String::as_str)
+        .collect();
     format!(
         r#"
 [[service]]
@@ -218,13 +239,18 @@ ca = "{ca}"
 }
 
 fn list_table(name: &str, class: Class) -> String {
-    format!("\n[[list]]\nname = \"{name}\"\nclass = \"{}\"\nfile = \"lists/{name}.list\"\n", class.name())
+    format!(
+        "\n[[list]]\nname = \"{name}\"\nclass = \"{}\"\nfile = \"lists/{name}.list\"\n",
+        class.name()
+    )
 }
 
 impl Control {
     /// The socket of the Weir whose lab lies at `run`.
     pub fn of(run: &Path) -> Self {
-        Self { socket: run_directory(run).join("control.sock") }
+        Self {
+            socket: run_directory(run).join("control.sock"),
+        }
     }
 
     /// Where it is.
@@ -234,7 +260,9 @@ impl Control {
 
     /// `GET /v1/status`.
     pub async fn status(&self) -> Result<Value> {
-        Ok(serde_json::from_slice(&self.ask("GET", "/v1/status", None).await?)?)
+        Ok(serde_json::from_slice(
+            &self.ask("GET", "/v1/status", None).await?,
+        )?)
     }
 
     /// `GET /v1/counters`.
@@ -246,7 +274,11 @@ impl Control {
     /// The lines that are written to the audit log from now on. The channel closes when weir-control goes away.
     pub async fn follow(&self) -> Result<UnboundedReceiver<Event>> {
         let newest = self.ask("GET", "/v1/events?limit=1", None).await?;
-        let newest = String::from_utf8_lossy(&newest).lines().last().map(read_event).transpose()?;
+        let newest = String::from_utf8_lossy(&newest)
+            .lines()
+            .last()
+            .map(read_event)
+            .transpose()?;
         let after = newest.map_or(0, |event| event.seq);
         let path = format!("/v1/events?after={after}&follow=true");
         let (response, connection) = self.send("GET", &path, None).await?;
@@ -277,7 +309,10 @@ impl Control {
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         if !status.is_success() {
-            bail!("{method} {path}: {status}: {}", String::from_utf8_lossy(&body).trim());
+            bail!(
+                "{method} {path}: {status}: {}",
+                String::from_utf8_lossy(&body).trim()
+            );
         }
         Ok(body)
     }
@@ -290,8 +325,9 @@ impl Control {
     ) -> Result<(Response<Incoming>, Connection)> {
         let what = || format!("{method} {path} on {}", self.socket.display());
         let stream = UnixStream::connect(&self.socket).await.with_context(what)?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.with_context(what)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .with_context(what)?;
         let connection = Connection(tokio::spawn(connection));
         let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
         let request = Request::builder()

@@ -40,7 +40,11 @@ impl Check {
         } else {
             self.tell(&outcome, out)?;
         }
-        if outcome.valid { Ok(()) } else { Err(Failed::Told) }
+        if outcome.valid {
+            Ok(())
+        } else {
+            Err(Failed::Told)
+        }
     }
 
     fn outcome(&self) -> Outcome {
@@ -77,7 +81,12 @@ impl Check {
     fn tell(&self, outcome: &Outcome, out: &mut Out) -> Result<(), Failed> {
         write!(out, "{}", outcome.diagnostics)?;
         let of = |severity| {
-            outcome.diagnostics.diagnostics.iter().filter(|one| one.severity == severity).count()
+            outcome
+                .diagnostics
+                .diagnostics
+                .iter()
+                .filter(|one| one.severity == severity)
+                .count()
         };
         let file = self.file.display();
         let warnings = plural(of(Severity::Warning), "warning");
@@ -86,12 +95,18 @@ impl Check {
                 "{file} is valid: {}, {} with {}, {warnings}",
                 plural(outcome.services, "service"),
                 plural(outcome.lists, "list"),
-                if outcome.entries == 1 { "1 entry".into() } else { format!("{} entries", outcome.entries) },
+                if outcome.entries == 1 {
+                    "1 entry".into()
+                } else {
+                    format!("{} entries", outcome.entries)
+                },
             );
             out.paint(Colour::Good, &line)
         } else {
-            let line =
-                format!("{file} cannot be used: {}, {warnings}", plural(of(Severity::Error), "error"));
+            let line = format!(
+                "{file} cannot be used: {}, {warnings}",
+                plural(of(Severity::Error), "error")
+            );
             out.paint(Colour::Bad, &line)
         };
         Ok(writeln!(out, "{line}")?)
@@ -99,5 +114,9 @@ impl Check {
 }
 
 fn plural(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+    if number == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{number} {what}s")
+    }
 }

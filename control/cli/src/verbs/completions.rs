@@ -19,7 +19,12 @@ pub struct Completions {
 impl Completions {
     pub fn run(self, out: &mut Out) -> Result<(), Failed> {
         let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut crate::Arguments::command(), "weir", &mut text);
+        clap_complete::generate(
+            self.shell,
+            &mut crate::Arguments::command(),
+            "weir",
+            &mut text,
+        );
         Ok(out.write_all(&text)?)
     }
 }

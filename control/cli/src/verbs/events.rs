@@ -47,10 +47,16 @@ impl Events {
                     writeln!(out, "{line}")?;
                 } else {
                     match serde_json::from_str(line) {
-                        Ok(Record { body: RecordBody::Event(event), .. }) => {
+                        Ok(Record {
+                            body: RecordBody::Event(event),
+                            ..
+                        }) => {
                             writeln!(out, "{}", row(out, &event))?;
                         }
-                        Ok(Record { body: RecordBody::Change(change), .. }) => {
+                        Ok(Record {
+                            body: RecordBody::Change(change),
+                            ..
+                        }) => {
                             writeln!(out, "{}", act(out, &change))?;
                         }
                         Err(_) => writeln!(out, "{}", clean(line))?,
@@ -94,7 +100,9 @@ fn row(out: &Out, event: &Event) -> String {
     };
     let host = event.host.as_deref().unwrap_or("-");
     let path = event.path.as_deref().unwrap_or_default();
-    let status = event.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+    let status = event
+        .status
+        .map_or_else(|| "-".to_owned(), |status| status.to_string());
     let mut line = format!(
         "{time} {decision} {status:<3} {class:<9} {source:<15} {flow:<22} {rule} {id} {target}",
         time = out.paint(Colour::Faint, &moment(&event.time)),

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::Value;
@@ -48,9 +48,11 @@ pub struct Explain {
 
 impl Explain {
     pub async fn run(self, client: &Client, out: &mut Out) -> Result<(), Failed> {
-        let body = self.body_file.map(read).transpose()?;
-        let method =
-            self.method.or_else(|| body.is_some().then(|| "POST".to_owned())).map(|method| method.to_ascii_uppercase());
+        let body = self.body_file.as_deref().map(read).transpose()?;
+        let method = self
+            .method
+            .or_else(|| body.is_some().then(|| "POST".to_owned()))
+            .map(|method| method.to_ascii_uppercase());
         let request = ExplainRequest {
             source: self.source,
             port: self.port,
@@ -65,7 +67,12 @@ impl Explain {
         if out.json {
             return Ok(out.answer(&answer.text)?);
         }
-        let Answer { generation, kernel, proxy, note } = answer.value;
+        let Answer {
+            generation,
+            kernel,
+            proxy,
+            note,
+        } = answer.value;
         tell_kernel(out, &request, generation, &kernel)?;
         if let Some(proxy) = &proxy {
             tell_proxy(out, proxy)?;
@@ -84,25 +91,51 @@ fn tell_kernel(
     kernel: &KernelPart,
 ) -> Result<(), Failed> {
     let head = out.paint(Colour::Head, "kernel");
-    writeln!(out, "{head}  hook {}, generation {generation}", clean(&kernel.hook))?;
-    let to = kernel.destination.map(|to| format!(" -> {to}")).unwrap_or_default();
+    writeln!(
+        out,
+        "{head}  hook {}, generation {generation}",
+        clean(&kernel.hook)
+    )?;
+    let to = kernel
+        .destination
+        .map(|to| format!(" -> {to}"))
+        .unwrap_or_default();
     let service = match &kernel.service {
         Some(name) => format!("service {}", clean(name)),
         None => "no service".to_owned(),
     };
     let class = match (&kernel.list, &kernel.prefix) {
         (Some(list), Some(prefix)) => {
-            format!("{}, by list {}, entry {prefix}", kernel.class.name(), clean(list))
+            format!(
+                "{}, by list {}, entry {prefix}",
+                kernel.class.name(),
+                clean(list)
+            )
         }
         _ => format!("{}, on no list", kernel.class.name()),
     };
     let verdict = out.paint(verdict_colour(kernel.verdict.name()), kernel.verdict.name());
     let rows = [
-        ["  packet".to_owned(), format!("{}{to} ({service})", request.source)],
+        [
+            "  packet".to_owned(),
+            format!("{}{to} ({service})", request.source),
+        ],
         ["  class".to_owned(), class],
-        ["  verdict".to_owned(), format!("{verdict}, because {}", clean(&kernel.reason))],
+        [
+            "  verdict".to_owned(),
+            format!("{verdict}{}", because(&kernel.reason)),
+        ],
     ];
     write_rows(out, &rows.map(Vec::from))
+}
+
+/// That the class decided goes without saying; every other reason is named.
+fn because(reason: &str) -> String {
+    if reason == "class" {
+        String::new()
+    } else {
+        format!(", because of {}", clean(reason))
+    }
 }
 
 fn tell_proxy(out: &mut Out, proxy: &ProxyPart) -> Result<(), Failed> {
@@ -138,7 +171,11 @@ fn tell_proxy(out: &mut Out, proxy: &ProxyPart) -> Result<(), Failed> {
         None => "answered by the upstream".to_owned(),
     };
     let head = out.paint(Colour::Head, "decision");
-    writeln!(out, "{head}  {decision} by {}, {status}", clean(&proxy.rule))?;
+    writeln!(
+        out,
+        "{head}  {decision} by {}, {status}",
+        clean(&proxy.rule)
+    )?;
     if let Some(reason) = proxy.reason.as_deref().filter(|reason| !reason.is_empty()) {
         writeln!(out, "  {}", clean(reason))?;
     }
@@ -149,9 +186,14 @@ fn tell_proxy(out: &mut Out, proxy: &ProxyPart) -> Result<(), Failed> {
 fn flatten(name: &str, value: &Value, facts: &mut Vec<(String, String)>) {
     match value {
         Value::Null => {}
-        Value::Object(fields) => match (fields.get("known").and_then(Value::as_str), fields.get("value")) {
+        Value::Object(fields) => match (
+            fields.get("known").and_then(Value::as_str),
+            fields.get("value"),
+        ) {
             (Some("none"), _) => {}
-            (Some(known), Some(value)) => facts.push((name.to_owned(), format!("{} ({known})", words(value)))),
+            (Some(known), Some(value)) => {
+                facts.push((name.to_owned(), format!("{} ({known})", words(value))));
+            }
             (Some(known), None) => facts.push((name.to_owned(), known.to_owned())),
             (None, _) => {
                 for (field, value) in fields {
@@ -188,14 +230,19 @@ fn write_rows(out: &mut Out, rows: &[Vec<String>]) -> Result<(), Failed> {
     Ok(())
 }
 
-fn read(path: PathBuf) -> Result<String, Failed> {
+fn read(path: &Path) -> Result<String, Failed> {
     let mut text = String::new();
     let done = if path.as_os_str() == "-" {
         std::io::stdin().read_to_string(&mut text)
     } else {
-        std::fs::File::open(&path).and_then(|mut file| file.read_to_string(&mut text))
+        std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text))
     };
-    done.map_err(|error| Failed::Usage(format!("cannot read the body from {}: {error}", path.display())))?;
+    done.map_err(|error| {
+        Failed::Usage(format!(
+            "cannot read the body from {}: {error}",
+            path.display()
+        ))
+    })?;
     Ok(text)
 }
 

@@ -109,7 +109,9 @@ impl Init {
             .and_then(|mut file| file.write_all(text.as_bytes()));
         match written {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists(&file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(exists(&file));
+            }
             Err(error) => {
                 return Err(Failed::refused(
                     format!("cannot write {}: {error}", file.display()),
@@ -122,8 +124,15 @@ impl Init {
             let answer = serde_json::json!({ "written": file });
             return Ok(writeln!(out, "{answer:#}")?);
         }
-        writeln!(out, "{}", out.paint(Colour::Good, &format!("{path} is written")))?;
-        writeln!(out, "next: read it, then `weir check {path}`, then start weir-control")?;
+        writeln!(
+            out,
+            "{}",
+            out.paint(Colour::Good, &format!("{path} is written"))
+        )?;
+        writeln!(
+            out,
+            "next: read it, then `weir check {path}`, then start weir-control"
+        )?;
         Ok(())
     }
 
@@ -165,31 +174,66 @@ impl Init {
     }
 
     fn ask(self, out: &mut Out) -> Result<Answers, Failed> {
-        writeln!(out, "A first configuration for {}. Enter takes what is in [ ].", self.file.display())?;
+        writeln!(
+            out,
+            "A first configuration for {}. Enter takes what is in [ ].",
+            self.file.display()
+        )?;
         let interfaces = interfaces();
         let nth = |index: usize| interfaces.get(index).cloned();
         let appliance = ask(out, self.name, "Name of this appliance", Some(own_name()))?;
         let outside = ask(out, self.outside, "Interface towards the Internet", nth(0))?;
-        let inside = ask(out, self.inside, "Interface towards the federation servers", nth(1))?;
-        let host: String =
-            ask(out, self.host, "Host name of the federation service (sts.corp.example)", None)?;
-        let addresses = ask_many(out, self.addresses, "Its addresses, with spaces between", true)?;
-        let profile = ask(out, self.profile, "How its requests are recognised", Some(PROFILE.to_owned()))?;
+        let inside = ask(
+            out,
+            self.inside,
+            "Interface towards the federation servers",
+            nth(1),
+        )?;
+        let host: String = ask(
+            out,
+            self.host,
+            "Host name of the federation service (sts.corp.example)",
+            None,
+        )?;
+        let addresses = ask_many(
+            out,
+            self.addresses,
+            "Its addresses, with spaces between",
+            true,
+        )?;
+        let profile = ask(
+            out,
+            self.profile,
+            "How its requests are recognised",
+            Some(PROFILE.to_owned()),
+        )?;
         writeln!(
             out,
             "What stands behind it: `wap` (a Web Application Proxy), `adfs` (AD FS itself), `plain`."
         )?;
-        let upstream_kind: Word<Kind> =
-            ask(out, self.upstream.map(Word), "Upstream", Some(Word(Kind::Wap)))?;
+        let upstream_kind: Word<Kind> = ask(
+            out,
+            self.upstream.map(Word),
+            "Upstream",
+            Some(Word(Kind::Wap)),
+        )?;
         writeln!(
             out,
             "Managed devices can be forwarded in the kernel (`forward`: fastest, undecrypted; right \
              behind a Web\nApplication Proxy), or go through the proxy (`proxy`: decrypted and \
              audited; right for AD FS itself)."
         )?;
-        let default = if upstream_kind.0 == Kind::Wap { Way::Forward } else { Way::Proxy };
-        let way: Word<Way> =
-            ask(out, self.managed.map(Word), "Managed devices", Some(Word(default)))?;
+        let default = if upstream_kind.0 == Kind::Wap {
+            Way::Forward
+        } else {
+            Way::Proxy
+        };
+        let way: Word<Way> = ask(
+            out,
+            self.managed.map(Word),
+            "Managed devices",
+            Some(Word(default)),
+        )?;
         let managed_prefixes = ask_many(
             out,
             self.managed_prefixes,
@@ -208,7 +252,12 @@ impl Init {
             "Certificate chain of the service (PEM)",
             Some(format!("{host}.pem")),
         )?;
-        let key = ask(out, self.key, "Its private key (PEM)", Some(format!("{host}.key")))?;
+        let key = ask(
+            out,
+            self.key,
+            "Its private key (PEM)",
+            Some(format!("{host}.key")),
+        )?;
         Ok(Answers {
             appliance,
             outside,
@@ -238,7 +287,10 @@ impl<T: ValueEnum> FromStr for Word<T> {
 
     fn from_str(text: &str) -> Result<Self, String> {
         T::from_str(text, true).map(Self).map_err(|_| {
-            let words: Vec<_> = T::value_variants().iter().map(|one| Self(one.clone()).to_string()).collect();
+            let words: Vec<_> = T::value_variants()
+                .iter()
+                .map(|one| Self(one.clone()).to_string())
+                .collect();
             format!("one of {}", words.join(", "))
         })
     }
@@ -308,7 +360,9 @@ where
 fn line() -> Result<String, Failed> {
     let mut line = String::new();
     if io::stdin().read_line(&mut line)? == 0 {
-        return Err(Failed::Usage("the questions were not answered: nothing is written".to_owned()));
+        return Err(Failed::Usage(
+            "the questions were not answered: nothing is written".to_owned(),
+        ));
     }
     Ok(line.trim().to_owned())
 }
@@ -323,7 +377,11 @@ fn exists(file: &std::path::Path) -> Failed {
 fn own_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
-    if name.is_empty() { "weir-1".to_owned() } else { name.to_owned() }
+    if name.is_empty() {
+        "weir-1".to_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
 /// Interfaces of this machine but the loopback, by name.

@@ -13,7 +13,9 @@ use crate::render::{Colour, Out, age, clean, columns};
 
 /// Shows, changes and tests the lists in force.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  weir lists add hq-egress 203.0.113.0/24 --comment 'new line, Basel'")]
+#[command(
+    after_help = "Example:\n  weir lists add hq-egress 203.0.113.0/24 --comment 'new line, Basel'"
+)]
 pub struct Lists {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -28,7 +30,9 @@ enum Verb {
         name: Option<String>,
     },
     /// Adds an entry to a list that stands in a file, and puts it in force.
-    #[command(after_help = "Example:\n  weir lists add hq-egress 203.0.113.0/24 --comment 'new line, Basel'")]
+    #[command(
+        after_help = "Example:\n  weir lists add hq-egress 203.0.113.0/24 --comment 'new line, Basel'"
+    )]
     Add {
         /// Name of the list.
         name: String,
@@ -76,17 +80,26 @@ impl Lists {
                 }
                 Ok(())
             }
-            Some(Verb::Add { name, prefix, comment }) => {
+            Some(Verb::Add {
+                name,
+                prefix,
+                comment,
+            }) => {
                 let path = format!("/v1/lists/{}/entries", encode(&name));
-                let answer = client.post::<Changed>(&path, &AddEntry { prefix, comment }).await?;
+                let answer = client
+                    .post::<Changed>(&path, &AddEntry { prefix, comment })
+                    .await?;
                 if out.json {
                     return Ok(out.answer(&answer.text)?);
                 }
                 changed(out, &answer.value)
             }
             Some(Verb::Remove { name, prefix }) => {
-                let path =
-                    format!("/v1/lists/{}/entries?prefix={}", encode(&name), encode(&prefix));
+                let path = format!(
+                    "/v1/lists/{}/entries?prefix={}",
+                    encode(&name),
+                    encode(&prefix)
+                );
                 let answer = client.delete::<Changed>(&path).await?;
                 if out.json {
                     return Ok(out.answer(&answer.text)?);
@@ -111,7 +124,11 @@ pub fn rows(out: &Out, lists: &[ListSummary]) -> Vec<String> {
     let head = ["LIST", "CLASS", "ENTRIES", "READ", "SOURCE"];
     let mut rows = vec![head.map(|name| out.paint(Colour::Head, name)).to_vec()];
     rows.extend(lists.iter().map(|list| {
-        let scope = if list.scope == "all" { String::new() } else { format!(" ({})", list.scope) };
+        let scope = if list.scope == "all" {
+            String::new()
+        } else {
+            format!(" ({})", list.scope)
+        };
         vec![
             clean(&list.name),
             format!("{}{scope}", list.class.name()),
@@ -147,8 +164,16 @@ fn verdict(test: &ListTest) -> String {
     let ListTest { source, class, .. } = test;
     match (&test.list, &test.prefix) {
         (Some(list), Some(prefix)) => {
-            let scope = if test.scope == "all" { "" } else { ", for browsers only" };
-            format!("{source} is {}: list {}, entry {prefix}{scope}", class.name(), clean(list))
+            let scope = if test.scope == "all" {
+                ""
+            } else {
+                ", for browsers only"
+            };
+            format!(
+                "{source} is {}: list {}, entry {prefix}{scope}",
+                class.name(),
+                clean(list)
+            )
         }
         _ => format!("{source} is {}: on no list", class.name()),
     }

@@ -22,7 +22,9 @@ pub struct Reload {
 
 impl Reload {
     pub async fn run(self, client: &Client, out: &mut Out) -> Result<(), Failed> {
-        let request = ReloadRequest { dry_run: self.dry_run };
+        let request = ReloadRequest {
+            dry_run: self.dry_run,
+        };
         let answer = client.post::<Changed>("/v1/reload", &request).await?;
         if out.json {
             return Ok(out.answer(&answer.text)?);
@@ -43,7 +45,9 @@ pub fn changed(out: &mut Out, changed: &Changed) -> Result<(), Failed> {
         Changed { dry_run: true, .. } => {
             format!("the configuration is valid; generation {generation} stays in force")
         }
-        Changed { unchanged: true, .. } => {
+        Changed {
+            unchanged: true, ..
+        } => {
             format!("nothing to change; generation {generation} stays in force")
         }
         _ => format!("generation {generation} is in force"),

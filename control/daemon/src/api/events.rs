@@ -26,7 +26,10 @@ const BATCH: usize = 256;
 
 pub(super) fn answer(brain: &Brain, query: &Query) -> Result<Response<Body>, Error> {
     let filter = Filter {
-        source: query.get::<String>("source")?.map(|text| source(&text)).transpose()?,
+        source: query
+            .get::<String>("source")?
+            .map(|text| source(&text))
+            .transpose()?,
         user: query.get("user")?,
         rule: query.get("rule")?,
         id: query.get("id")?,

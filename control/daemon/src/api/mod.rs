@@ -46,7 +46,10 @@ pub async fn serve(brain: Arc<Brain>, socket: UnixListener) {
 
 async fn connection(brain: Arc<Brain>, stream: UnixStream) {
     let who = match stream.peer_cred() {
-        Ok(peer) => Actor::User { uid: peer.uid(), pid: peer.pid() },
+        Ok(peer) => Actor::User {
+            uid: peer.uid(),
+            pid: peer.pid(),
+        },
         Err(error) => {
             tracing::warn!(%error, "a peer on the control socket has no credentials");
             return;
@@ -67,7 +70,8 @@ async fn connection(brain: Arc<Brain>, stream: UnixStream) {
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    let mut text = serde_json::to_vec(value).expect("answers have string keys and no failing parts");
+    let mut text =
+        serde_json::to_vec(value).expect("answers have string keys and no failing parts");
     text.push(b'\n');
     let mut response = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
     *response.status_mut() = status;
@@ -100,6 +104,10 @@ fn failure(error: &Error, generation: u64) -> Response<Body> {
     };
     json(
         status,
-        &Failure { error: error.to_string(), help: error.help(), generation: Some(generation) },
+        &Failure {
+            error: error.to_string(),
+            help: error.help(),
+            generation: Some(generation),
+        },
     )
 }

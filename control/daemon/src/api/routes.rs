@@ -82,7 +82,10 @@ pub(super) struct Query(BTreeMap<String, String>);
 
 impl Query {
     fn of(query: Option<&str>) -> Result<Self, Error> {
-        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let pairs = query
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty());
         pairs
             .map(|pair| {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -117,7 +120,9 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Error> {
 }
 
 async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Error> {
-    let collected = Limited::new(request.into_body(), LARGEST_BODY).collect().await;
+    let collected = Limited::new(request.into_body(), LARGEST_BODY)
+        .collect()
+        .await;
     let bytes = collected
         .map_err(|error| {
             Error::Request(if error.is::<LengthLimitError>() {
@@ -150,7 +155,9 @@ fn wrong_method(method: &Method, path: &str, allow: &'static str) -> Response<Bo
             generation: None,
         },
     );
-    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allow));
+    response
+        .headers_mut()
+        .insert(header::ALLOW, header::HeaderValue::from_static(allow));
     response
 }
 

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
 use weir_abi::{Class, Reason, Verdict};
-use weir_dataplane::{
-    Counter, Error, Probe, ProbeOutcome, Published, ServiceSpec, Status,
-};
+use weir_dataplane::{Counter, Error, Probe, ProbeOutcome, Published, ServiceSpec, Status};
 use weir_tables::{EXT, KernelTables};
 
 use crate::listeners;
@@ -46,7 +44,10 @@ impl FakeKernel {
     /// What it does with a class of the first service.
     pub fn verdict(&self, class: Class) -> Verdict {
         let state = self.state.borrow();
-        state.services.first().map_or(Verdict::Pass, |service| service.verdicts[class as usize])
+        state
+            .services
+            .first()
+            .map_or(Verdict::Pass, |service| service.verdicts[class as usize])
     }
 
     /// Class of a source by the published tables.
@@ -62,15 +63,26 @@ impl FakeKernel {
     /// Waits until it does this with a class of the first service.
     pub async fn until_verdict(&self, of: Class, verdict: Verdict) {
         let holds = |state: &State| {
-            state.services.first().is_some_and(|service| service.verdicts[of as usize] == verdict)
+            state
+                .services
+                .first()
+                .is_some_and(|service| service.verdicts[of as usize] == verdict)
         };
-        self.state.subscribe().wait_for(holds).await.expect("the sender is held here");
+        self.state
+            .subscribe()
+            .wait_for(holds)
+            .await
+            .expect("the sender is held here");
     }
 
     /// Waits until a source has this class.
     pub async fn until_class(&self, source: IpAddr, wanted: Class) {
         let holds = |state: &State| class(state, source) == wanted;
-        self.state.subscribe().wait_for(holds).await.expect("the sender is held here");
+        self.state
+            .subscribe()
+            .wait_for(holds)
+            .await
+            .expect("the sender is held here");
     }
 }
 
@@ -117,8 +129,7 @@ impl KernelPlane for FakeKernel {
         Ok(ProbeOutcome {
             service: service.map(|service| service.id),
             class,
-            verdict: service
-                .map_or(Verdict::Pass, |service| service.verdicts[class as usize]),
+            verdict: service.map_or(Verdict::Pass, |service| service.verdicts[class as usize]),
             reason: Reason::Class,
             hook: "tcx",
             interface: "outside0".to_owned(),
@@ -136,7 +147,9 @@ impl KernelPlane for FakeKernel {
 }
 
 fn class(state: &State, source: IpAddr) -> Class {
-    let Some(tables) = &state.tables else { return Class::Unmanaged };
+    let Some(tables) = &state.tables else {
+        return Class::Unmanaged;
+    };
     match source {
         IpAddr::V4(address) => {
             let bits = address.to_bits();
@@ -153,8 +166,11 @@ fn class(state: &State, source: IpAddr) -> Class {
                 let mask = u128::MAX.checked_shl(shift).unwrap_or(0);
                 address.to_bits() & mask == u128::from_be_bytes(*network) & mask
             };
-            let longest =
-                tables.v6.iter().filter(covers).max_by_key(|(length, _, _)| *length);
+            let longest = tables
+                .v6
+                .iter()
+                .filter(covers)
+                .max_by_key(|(length, _, _)| *length);
             longest.map_or(Class::Unmanaged, |(_, _, class)| Class::from_u8(*class))
         }
     }

@@ -19,7 +19,6 @@ use tokio::net::UnixStream;
 
 use crate::audit::{Audit, Limits};
 use crate::brain::{Brain, Parts};
-use crate::listeners::Listeners;
 use crate::notify::Notify;
 use crate::plane::Plane;
 use crate::proxy_link::ProxyLink;
@@ -85,7 +84,10 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { proxy_uid: None, fail_mode_after: Duration::from_secs(3600) }
+        Self {
+            proxy_uid: None,
+            fail_mode_after: Duration::from_hours(1),
+        }
     }
 }
 
@@ -114,8 +116,14 @@ impl Appliance {
         let config = CONFIG.replace("PROXY_USER", &uid.to_string());
         write(directory.path(), "weir.toml", &config);
         let kernel = FakeKernel::default();
-        let brain = start(directory.path(), &kernel, settings).await.expect("CONFIG is valid");
-        Self { directory, brain, kernel }
+        let brain = start(directory.path(), &kernel, settings)
+            .await
+            .expect("CONFIG is valid");
+        Self {
+            directory,
+            brain,
+            kernel,
+        }
     }
 
     /// A file of the appliance.
@@ -146,7 +154,10 @@ impl Appliance {
     /// Connects a proxy that accepts every generation, and waits until it works with the one in force.
     pub async fn proxy(&self) -> FakeProxy {
         let mut proxy = FakeProxy::connect(&self.proxy_socket()).await;
-        proxy.next().await.expect("a proxy gets the generation in force");
+        proxy
+            .next()
+            .await
+            .expect("a proxy gets the generation in force");
         self.proxy_works().await;
         proxy
     }
@@ -155,16 +166,31 @@ impl Appliance {
     pub async fn proxy_works(&self) {
         let number = self.brain.running().number;
         let mut peers = self.brain.peers();
-        let works = peers
-            .wait_for(|peers| peers.current().is_some_and(|peer| peer.acknowledged >= Some(number)));
-        works.await.expect("the link lives as long as the appliance");
+        let works = peers.wait_for(|peers| {
+            peers
+                .current()
+                .is_some_and(|peer| peer.acknowledged >= Some(number))
+        });
+        works
+            .await
+            .expect("the link lives as long as the appliance");
     }
 
     /// Asks the control socket, and gives the status and the JSON.
-    pub async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
         let response = self.send(method, path, body).await;
         let status = response.status();
-        let bytes = response.into_body().collect().await.expect("a whole answer").to_bytes();
+        let bytes = response
+            .into_body()
+            .collect()
+            .await
+            .expect("a whole answer")
+            .to_bytes();
         (status, serde_json::from_slice(&bytes).expect("JSON"))
     }
 
@@ -179,7 +205,10 @@ impl Appliance {
     pub async fn lines(&self, path: &str) -> Lines {
         let response = self.send(Method::GET, path, None).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
-        Lines { body: response.into_body(), rest: Vec::new() }
+        Lines {
+            body: response.into_body(),
+            rest: Vec::new(),
+        }
     }
 
     async fn send(
@@ -188,9 +217,12 @@ impl Appliance {
         path: &str,
         body: Option<Value>,
     ) -> http::Response<Incoming> {
-        let stream = UnixStream::connect(self.control_socket()).await.expect("it listens");
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
+        let stream = UnixStream::connect(self.control_socket())
+            .await
+            .expect("it listens");
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .expect("HTTP/1.1");
         tokio::spawn(connection);
         let body = body.map(|value| value.to_string()).unwrap_or_default();
         let request = Request::builder()
@@ -218,7 +250,11 @@ impl Lines {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
                 return Some(serde_json::from_slice(&line).expect("each line is JSON"));
             }
-            let frame = self.body.frame().await?.expect("the stream does not break off");
+            let frame = self
+                .body
+                .frame()
+                .await?
+                .expect("the stream does not break off");
             if let Ok(data) = frame.into_data() {
                 self.rest.extend_from_slice(&data);
             }
@@ -258,7 +294,7 @@ async fn start(
         notify: Notify::to(None),
         fail_mode_after: settings.fail_mode_after,
     };
-    let brain = Brain::start(parts, Listeners::default()).await?;
+    let brain = Brain::start(parts).await?;
     let control_socket = sockets::listen(&run.join("control.sock"), 0o660, None, None)?;
     tokio::spawn(api::serve(Arc::clone(&brain), control_socket));
     tokio::spawn(Arc::clone(&brain).guard());

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use weir_link::{Channel, Counts, Descriptor, Event, FromProxy, Generation, ToProxy, VERSION, sealed};
+use weir_link::{
+    Channel, Counts, Descriptor, Event, FromProxy, Generation, ToProxy, VERSION, sealed,
+};
 use weir_tables::Lists;
 
 /// A message that the proxy got.
@@ -44,12 +46,17 @@ impl FakeProxy {
 
     /// Connects and says hello with another version.
     pub async fn connect_as(socket: &Path, version: u32) -> Self {
-        let channel = Channel::connect(socket).await.expect("the proxy's socket accepts");
+        let channel = Channel::connect(socket)
+            .await
+            .expect("the proxy's socket accepts");
         let (mut sender, mut receiver) = channel.split();
         let (say, mut to_say) = mpsc::unbounded_channel();
-        let (got, received) = mpsc::unbounded_channel();
+        let (inbox, arrivals) = mpsc::unbounded_channel();
         let refuse = Arc::new(Mutex::new(None::<String>));
-        let hello = FromProxy::Hello { version, pid: std::process::id() };
+        let hello = FromProxy::Hello {
+            version,
+            pid: std::process::id(),
+        };
         say.send(hello).expect("the receiver is held here");
         let speaking = tokio::spawn(async move {
             let mut heart = tokio::time::interval(Duration::from_millis(100));
@@ -74,20 +81,31 @@ impl FakeProxy {
                     ToProxy::Drain { .. } => Received::Drain,
                     ToProxy::Generation(generation) => {
                         let number = generation.number;
-                        let why = refusing.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        let why = refusing
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .take();
                         let _ = answer.send(match why {
-                            Some(why) => FromProxy::Refused { generation: number, why },
+                            Some(why) => FromProxy::Refused {
+                                generation: number,
+                                why,
+                            },
                             None => FromProxy::Ready { generation: number },
                         });
                         unpack(generation, descriptors)
                     }
                 };
-                if got.send(message).is_err() {
+                if inbox.send(message).is_err() {
                     return;
                 }
             }
         });
-        Self { received, say, refuse, tasks: [speaking, hearing] }
+        Self {
+            received: arrivals,
+            say,
+            refuse,
+            tasks: [speaking, hearing],
+        }
     }
 
     /// The next message; `None` when weir-control has closed the connection.
@@ -98,7 +116,9 @@ impl FakeProxy {
     /// The next generation, by its number and lists.
     pub async fn next_generation(&mut self) -> (u64, Lists) {
         match self.next().await {
-            Some(Received::Generation { generation, lists, .. }) => (generation.number, lists),
+            Some(Received::Generation {
+                generation, lists, ..
+            }) => (generation.number, lists),
             other => panic!("a generation was expected, not {other:?}"),
         }
     }
@@ -110,7 +130,9 @@ impl FakeProxy {
 
     /// Tells of a decision.
     pub fn event(&self, event: Event) {
-        self.say.send(FromProxy::Event(Box::new(event))).expect("the connection is open");
+        self.say
+            .send(FromProxy::Event(Box::new(event)))
+            .expect("the connection is open");
     }
 }
 
@@ -124,7 +146,11 @@ impl Drop for FakeProxy {
 }
 
 fn unpack(generation: Box<Generation>, descriptors: Vec<OwnedFd>) -> Received {
-    assert_eq!(generation.descriptors.len(), descriptors.len(), "each descriptor is named");
+    assert_eq!(
+        generation.descriptors.len(),
+        descriptors.len(),
+        "each descriptor is named"
+    );
     let mut listeners = Vec::new();
     let mut lists = None;
     for (what, descriptor) in generation.descriptors.iter().zip(descriptors) {
@@ -137,5 +163,9 @@ fn unpack(generation: Box<Generation>, descriptors: Vec<OwnedFd>) -> Received {
         }
     }
     let lists = lists.expect("a generation brings the lists");
-    Received::Generation { generation, listeners, lists }
+    Received::Generation {
+        generation,
+        listeners,
+        lists,
+    }
 }

@@ -8,6 +8,8 @@
 //!
 //! The router's firewall forwards nothing but port 8443, so what else arrives was forwarded by Weir.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -27,6 +29,7 @@ pub const TABLE: u32 = 5745;
 
 /// Where the programs are, when this machine can run them; else prints why not.
 pub fn object_or_skip(test: &str) -> Option<PathBuf> {
+    static NAMESPACES: OnceLock<bool> = OnceLock::new();
     let skip = |reason: &str| {
         // Past the test harness, which keeps what passing tests print to itself.
         let _ = writeln!(io::stderr(), "skipped: {test}: {reason}");
@@ -42,7 +45,6 @@ pub fn object_or_skip(test: &str) -> Option<PathBuf> {
     if !object.exists() {
         return skip("no object file with the kernel programs; build it with `cargo xtask ebpf`");
     }
-    static NAMESPACES: OnceLock<bool> = OnceLock::new();
     let possible = *NAMESPACES.get_or_init(|| {
         let name = format!("weir-try-{}", std::process::id());
         run("ip", &["netns", "add", &name]) && run("ip", &["netns", "del", &name])
@@ -177,7 +179,7 @@ impl Bed {
     }
 
     /// Packets and bytes of a named nftables counter.
-    pub fn nft_counter(&self, namespace: &str, counter: &str) -> (u64, u64) {
+    pub fn nft_counter(namespace: &str, counter: &str) -> (u64, u64) {
         let output = Command::new("ip")
             .args([
                 "netns", "exec", namespace, "nft", "list", "counter", "inet", "count", counter,
@@ -288,6 +290,33 @@ pub fn udp(namespace: &str, address: SocketAddr) -> UdpSocket {
     within(namespace, || UdpSocket::bind(address).expect("a free port"))
 }
 
+/// Sets the MTU of an interface.
+pub fn set_mtu(namespace: &str, device: &str, mtu: u32) {
+    must(
+        "ip",
+        &[
+            "-n",
+            namespace,
+            "link",
+            "set",
+            device,
+            "mtu",
+            &mtu.to_string(),
+        ],
+    );
+}
+
+/// Makes a namespace send what is for a neighbour to the hardware address of nobody.
+pub fn mislead(namespace: &str, neighbour: &str, device: &str) {
+    let nobody = "02:00:00:00:00:99";
+    must(
+        "ip",
+        &[
+            "-n", namespace, "neigh", "replace", neighbour, "lladdr", nobody, "dev", device,
+        ],
+    );
+}
+
 /// Waits until a condition holds; fails with what it said last.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> Result<(), String>) {
     let end = Instant::now() + Duration::from_secs(10);
@@ -300,7 +329,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> Result<(), String>)
     }
 }
 
-/// Whether the kernel has IPv6 rules and routes for the mark.
+/// What `ip` prints in a namespace.
 pub fn ip_output(namespace: &str, arguments: &[&str]) -> String {
     let output = Command::new("ip")
         .arg("-n")

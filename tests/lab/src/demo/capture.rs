@@ -56,7 +56,9 @@ impl Capture {
     /// Ends the capture and returns what it saw.
     pub fn finish(self) -> Result<Vec<Opened>> {
         drop(self.stop);
-        self.thread.join().map_err(|_| anyhow!("the capture's thread panicked"))?
+        self.thread
+            .join()
+            .map_err(|_| anyhow!("the capture's thread panicked"))?
     }
 }
 
@@ -95,7 +97,9 @@ fn read(stopped: &OwnedFd, is_open: &mpsc::Sender<()>) -> Result<Vec<Opened>> {
 }
 
 fn read_packet(packet: &pcap::Packet<'_>) -> Result<Option<Opened>> {
-    let Some((from, to)) = opening(packet.data) else { return Ok(None) };
+    let Some((from, to)) = opening(packet.data) else {
+        return Ok(None);
+    };
     let at = packet.header.ts;
     let nanoseconds = i128::from(at.tv_sec) * 1_000_000_000 + i128::from(at.tv_usec) * 1000;
     let at = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds)
@@ -140,7 +144,9 @@ mod tests {
         let mut frame = vec![0; 12];
         frame.extend([0x08, 0x00, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]);
         frame.extend([203, 0, 113, 200, 192, 0, 2, 10]);
-        frame.extend([0xc0, 0, 0x01, 0xbb, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0]);
+        frame.extend([
+            0xc0, 0, 0x01, 0xbb, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0,
+        ]);
         frame
     }
 

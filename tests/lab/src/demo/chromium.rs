@@ -1,6 +1,7 @@
 //! A sign-in in a browser: the application's page, the form, the password, and the page where it ends.
 
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -76,7 +77,10 @@ impl Programs {
     pub fn find() -> Result<Self> {
         require::tools(&["chromium", "chromedriver", "certutil"])?;
         let find = |program| require::find(program).context("it was there just now");
-        Ok(Self { browser: find("chromium")?, driver: find("chromedriver")? })
+        Ok(Self {
+            browser: find("chromium")?,
+            driver: find("chromedriver")?,
+        })
     }
 }
 
@@ -96,7 +100,9 @@ impl Visit {
             answer.failure = Some(format!("{error:#}"));
         }
         answer.address = browser.address().await.unwrap_or_default();
-        let picture = stage.screenshots.join(format!("{}.png", row.name.replace('/', "-")));
+        let picture = stage
+            .screenshots
+            .join(format!("{}.png", row.name.replace('/', "-")));
         fs::write(&picture, browser.screenshot().await?)
             .with_context(|| format!("cannot write {}", picture.display()))?;
         answer.screenshot = Some(picture);
@@ -108,7 +114,11 @@ impl Visit {
 
     async fn sign_in(&self, browser: &Browser, answer: &mut Answer) -> Result<()> {
         browser.go(&self.start).await?;
-        let user = browser.find("#userNameInput").await?;
+        let user = browser.find("#userNameInput, .error-code").await?;
+        let error = browser.text(&user).await?;
+        if error.contains("ERR_") {
+            bail!("{error}");
+        }
         answer.form = browser.address().await?;
         browser.type_into(&user, &self.user).await?;
         let password = browser.find("#passwordInput").await?;
@@ -124,15 +134,22 @@ impl Visit {
         // A short path: Chromium keeps a socket below it, and the name of a socket has 107 bytes at most (unix(7)).
         let home = stage.lab.home(row.class).join("b");
         if home.exists() {
-            fs::remove_dir_all(&home).with_context(|| format!("cannot empty {}", home.display()))?;
+            fs::remove_dir_all(&home)
+                .with_context(|| format!("cannot empty {}", home.display()))?;
         }
         let store = home.join(".pki/nssdb");
         fs::create_dir_all(&store).with_context(|| format!("cannot make {}", store.display()))?;
         let database = format!("sql:{}", store.display());
         let certutil = |arguments: &[&str]| -> Result<()> {
-            let output = clean("certutil").args(["-d", &database]).args(arguments).output()?;
+            let output = clean("certutil")
+                .args(["-d", &database])
+                .args(arguments)
+                .output()?;
             if !output.status.success() {
-                bail!("certutil: {}", String::from_utf8_lossy(&output.stderr).trim());
+                bail!(
+                    "certutil: {}",
+                    String::from_utf8_lossy(&output.stderr).trim()
+                );
             }
             Ok(())
         };
@@ -149,48 +166,77 @@ impl Visit {
 
 impl Answer {
     /// What it is, in words: the same words whatever was expected.
-    pub fn describe(&self, row: &Row, visit: &Visit, evidence: &Evidence) -> String {
+    pub fn describe(
+        &self,
+        row: &Row,
+        visit: &Visit,
+        evidence: &Evidence,
+        egress: &[IpAddr],
+    ) -> String {
         let host = |address: &str| {
-            Url::parse(address).ok().and_then(|url| url.host_str().map(ToOwned::to_owned)).unwrap_or_default()
+            Url::parse(address)
+                .ok()
+                .and_then(|url| url.host_str().map(ToOwned::to_owned))
+                .unwrap_or_default()
         };
         if let Some(failure) = &self.failure {
-            return match failure.split("net::").nth(1) {
-                Some(error) => error.split_whitespace().next().unwrap_or_default().to_owned(),
+            return match failure.find("ERR_") {
+                Some(at) => failure[at..]
+                    .split_whitespace()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
                 None => format!("at {}: {failure}", host(&self.address)),
             };
         }
         if self.who != visit.user {
             return format!("signed in as somebody else: {}", self.who);
         }
-        let source = row.class.source().address(row.family).to_string();
+        let posted_from = self.posted_from.parse::<IpAddr>().ok();
+        let by_source = posted_from == Some(row.class.source().address(row.family));
+        let by_proxy = posted_from.is_some_and(|address| egress.contains(&address));
         let through = |address: &str| host(address).ends_with(".proxy.example");
         match (through(&self.form), through(&self.address)) {
-            (false, false) if self.posted_from != source => {
-                format!("token posted from {}", self.posted_from)
-            }
-            (true, true) if self.posted_from == source => "token not through the reverse proxy".to_owned(),
-            (false, false) => "signed in".to_owned(),
-            (true, true) => match self.opened_after_redirect(row, evidence) {
+            (false, false) if by_source => "signed in".to_owned(),
+            (true, true) if by_proxy => match Self::opened_after_redirect(evidence) {
                 Some(0) => "signed in, reverse proxy".to_owned(),
                 Some(opened) => format!("{opened} connections to the service after the redirect"),
                 None => "at the reverse proxy without a redirect".to_owned(),
             },
             (form, _) => format!(
-                "form at {}, end at {}",
-                if form { "the reverse proxy" } else { "the service" },
-                host(&self.address)
+                "form at {}, end at {}, token posted from {}",
+                if form {
+                    "the reverse proxy"
+                } else {
+                    "the service"
+                },
+                host(&self.address),
+                self.posted_from
             ),
         }
     }
 
-    /// How many connections the row's source opened to the service after Weir redirected it: by the capture's times and
-    /// the audit event's.
-    fn opened_after_redirect(&self, row: &Row, evidence: &Evidence) -> Option<usize> {
+    /// The connections that the row's source opened to the services.
+    pub fn opened_to_services(&self, row: &Row) -> Vec<Opened> {
         let source = row.class.source().address(row.family);
-        let redirect = evidence.events.iter().find(|event| event.decision == "redirect")?;
+        let ours = |opened: &&Opened| opened.from == source && is_service(opened);
+        self.opened.iter().filter(ours).cloned().collect()
+    }
+
+    /// How many connections the row's source opened to the services after Weir redirected it: by the capture's times and
+    /// the audit event's. `None` without a redirect, or when the capture missed the connection that was redirected.
+    fn opened_after_redirect(evidence: &Evidence) -> Option<usize> {
+        let redirect = evidence
+            .events
+            .iter()
+            .find(|event| event.decision == "redirect")?;
         let at = OffsetDateTime::parse(&redirect.time, &Rfc3339).ok()?;
-        let to_service = |opened: &&Opened| opened.from == source && is_service(opened);
-        Some(self.opened.iter().filter(to_service).filter(|opened| opened.at > at).count())
+        let after = evidence
+            .opened
+            .iter()
+            .filter(|opened| opened.at > at)
+            .count();
+        (evidence.opened.len() > after).then_some(after)
     }
 }
 
@@ -212,7 +258,7 @@ fn options(browser: &Path, home: &Path) -> serde_json::Value {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
-            "--window-size=1100,760",
+            "--window-size=1100,880",
             format!("--user-data-dir={}", home.join("profile").display()),
         ],
     })
@@ -226,10 +272,20 @@ async fn start_driver(
     home: &Path,
 ) -> Result<(Child, u16)> {
     let mut command: Command = clean(&programs.driver);
-    command.arg("--port=0").env("HOME", home).env("TMPDIR", home).current_dir(home);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+        .arg("--port=0")
+        .env("HOME", home)
+        .env("TMPDIR", home)
+        .current_dir(home);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let identity = Identity::Plain(class.source().uid);
-    stage.lab.entry(Part::Inet, Some(family), identity)?.apply(&mut command);
+    stage
+        .lab
+        .entry(Part::Inet, Some(family), identity)?
+        .apply(&mut command);
     let mut child = tokio::process::Command::from(command)
         .kill_on_drop(true)
         .spawn()
@@ -250,7 +306,8 @@ async fn start_driver(
 }
 
 fn give(path: &Path, uid: u32) -> Result<()> {
-    chown(path, Some(uid), Some(uid)).with_context(|| format!("cannot give away {}", path.display()))?;
+    chown(path, Some(uid), Some(uid))
+        .with_context(|| format!("cannot give away {}", path.display()))?;
     if path.is_dir() {
         for entry in fs::read_dir(path)? {
             give(&entry?.path(), uid)?;

@@ -49,7 +49,10 @@ pub struct Answer {
 impl Call {
     /// A GET.
     pub fn get(url: impl Into<String>) -> Self {
-        Self { url: url.into(), options: Vec::new() }
+        Self {
+            url: url.into(),
+            options: Vec::new(),
+        }
     }
 
     /// A POST of form fields.
@@ -58,13 +61,17 @@ impl Call {
             .iter()
             .flat_map(|(name, value)| ["--data-urlencode".to_owned(), format!("{name}={value}")])
             .collect();
-        Self { url: url.into(), options }
+        Self {
+            url: url.into(),
+            options,
+        }
     }
 
     /// With more options.
     #[must_use]
     pub fn with(mut self, options: &[&str]) -> Self {
-        self.options.extend(options.iter().map(|&option| option.to_owned()));
+        self.options
+            .extend(options.iter().map(|&option| option.to_owned()));
         self
     }
 
@@ -77,17 +84,42 @@ impl Call {
     ) -> Result<Answer> {
         let identity = class.map_or(Identity::Root, |class| Identity::Reader(class.source().uid));
         let mut command = clean("curl");
-        command.args(["--silent", "--show-error", "--include", "--connect-timeout", "1"]);
-        command.args(["--max-time", "20", if family == Family::V4 { "-4" } else { "-6" }]);
+        command.args([
+            "--silent",
+            "--show-error",
+            "--include",
+            "--connect-timeout",
+            "1",
+        ]);
+        command.args([
+            "--max-time",
+            "20",
+            if family == Family::V4 { "-4" } else { "-6" },
+        ]);
         command.arg("--cacert").arg(stage.lab.ca());
-        if !self.options.iter().any(|option| option.starts_with("--http")) {
+        if !self
+            .options
+            .iter()
+            .any(|option| option.starts_with("--http"))
+        {
             command.arg("--http1.1");
         }
-        command.args(["--write-out", "%{stderr}%{http_code} %{http_version} %{local_port}\n"]);
-        command.args(&self.options).arg(&self.url).stdin(Stdio::null());
-        stage.lab.entry(Part::Inet, Some(family), identity)?.apply(&mut command);
+        command.args([
+            "--write-out",
+            "%{stderr}%{http_code} %{http_version} %{local_port}\n",
+        ]);
+        command
+            .args(&self.options)
+            .arg(&self.url)
+            .stdin(Stdio::null());
+        stage
+            .lab
+            .entry(Part::Inet, Some(family), identity)?
+            .apply(&mut command);
         let output = Command::from(command).kill_on_drop(true).output();
-        let output = timeout(PATIENCE, output).await.context("curl does not end")?;
+        let output = timeout(PATIENCE, output)
+            .await
+            .context("curl does not end")?;
         let output = output.context("cannot run curl")?;
         Ok(Answer::read(
             output.status.code().unwrap_or(-1),
@@ -101,7 +133,9 @@ impl Answer {
     fn read(exit: i32, stdout: &str, stderr: &str) -> Self {
         let (complaints, facts): (Vec<&str>, Vec<&str>) =
             stderr.lines().partition(|line| line.starts_with("curl:"));
-        let facts: Vec<&str> = facts.last().map_or_else(Vec::new, |line| line.split(' ').collect());
+        let facts: Vec<&str> = facts
+            .last()
+            .map_or_else(Vec::new, |line| line.split(' ').collect());
         let fact = |at: usize| facts.get(at).copied().unwrap_or_default();
         // An interim response (100, 103) has a head of its own in front.
         let mut rest = stdout;
@@ -111,7 +145,8 @@ impl Answer {
         }
         let location = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("location").then(|| value.trim().to_owned())
+            name.eq_ignore_ascii_case("location")
+                .then(|| value.trim().to_owned())
         });
         Self {
             exit,
@@ -139,11 +174,16 @@ impl Answer {
             _ => self.describe_body(evidence),
         };
         let over = if self.version == "2" { ", HTTP/2" } else { "" };
-        format!("{} {what}{over}", self.status).trim_end().to_owned()
+        format!("{} {what}{over}", self.status)
+            .trim_end()
+            .to_owned()
     }
 
     fn describe_redirect(&self, asked: &str) -> String {
-        let target = self.location.as_deref().and_then(|location| Url::parse(location).ok());
+        let target = self
+            .location
+            .as_deref()
+            .and_then(|location| Url::parse(location).ok());
         let (Some(target), Ok(asked)) = (target, Url::parse(asked)) else {
             return "to nowhere".to_owned();
         };
@@ -183,13 +223,19 @@ impl Answer {
         } else if error.is_some() && explained {
             "OAuth error, explained"
         } else if holds("Envelope") && holds("Fault") {
-            if explained { "SOAP fault, explained" } else { "SOAP fault" }
+            if explained {
+                "SOAP fault, explained"
+            } else {
+                "SOAP fault"
+            }
         } else if explained {
-            if holds("<html") { "page, explained" } else { "explained" }
-        } else if let Some(error) = error {
-            error
+            if holds("<html") {
+                "page, explained"
+            } else {
+                "explained"
+            }
         } else {
-            ""
+            error.unwrap_or_default()
         };
         what.to_owned()
     }
@@ -225,8 +271,14 @@ mod tests {
     fn a_redirect_is_to_the_reverse_proxy_only_with_host_path_and_query() {
         let good = ASKED.replace("sts.corp.example", "sts-corp-example.proxy.example");
         assert_eq!(redirect(&good), "302 to the reverse proxy");
-        assert_eq!(redirect(&good.replace("a%3Db", "a=b")), "302 to the reverse proxy, query lost");
-        assert_eq!(redirect(&good.replace("https", "http")), "302 to sts-corp-example.proxy.example");
+        assert_eq!(
+            redirect(&good.replace("a%3Db", "a=b")),
+            "302 to the reverse proxy, query lost"
+        );
+        assert_eq!(
+            redirect(&good.replace("https", "http")),
+            "302 to sts-corp-example.proxy.example"
+        );
         assert_eq!(redirect("https://evil.example/"), "302 to evil.example");
     }
 
@@ -236,7 +288,10 @@ mod tests {
             "seq": 1, "time": "", "kind": "request", "id": "0123456789abcdef", "reason": "Use a managed device.",
         });
         let event = serde_json::from_value(event).expect("these are all it needs");
-        let evidence = Evidence { events: vec![event], ..Evidence::default() };
+        let evidence = Evidence {
+            events: vec![event],
+            ..Evidence::default()
+        };
         let said = "Use a managed device. Reference: 0123456789abcdef";
         assert!(explains(said, &evidence));
         assert!(!explains("Use a managed device.", &evidence));
@@ -251,7 +306,10 @@ mod tests {
             "400 2 51234\n",
         );
         assert_eq!((answer.status, answer.port), (400, 51234));
-        assert_eq!(answer.describe(ASKED, &Evidence::default()), "400 invalid_grant, HTTP/2");
+        assert_eq!(
+            answer.describe(ASKED, &Evidence::default()),
+            "400 invalid_grant, HTTP/2"
+        );
         let silent = Answer::read(28, "", "curl: (28) Connection timed out\n000 0 0\n");
         assert_eq!(silent.describe(ASKED, &Evidence::default()), "no answer");
     }

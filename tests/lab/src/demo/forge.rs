@@ -11,7 +11,10 @@ use super::rows::passive;
 /// What the relying party said, in words.
 pub async fn flipped_byte(stage: &Stage<'_>, row: &Row) -> Result<String> {
     let plan = &stage.lab.plan;
-    let domain = plan.domains.iter().find(|domain| domain.service == row.service);
+    let domain = plan
+        .domains
+        .iter()
+        .find(|domain| domain.service == row.service);
     let domain = domain.context("the service is federated")?;
     let user = plan.users.iter().find(|user| user.domain() == domain.name);
     let user = user.context("the domain has a user")?;
@@ -28,12 +31,18 @@ pub async fn flipped_byte(stage: &Stage<'_>, row: &Row) -> Result<String> {
     let send = |call: Call| async move { call.send(stage, Some(row.class), row.family).await };
     let signed_in = send(Call::form(page, &credentials).with(&cookies)).await?;
     if signed_in.status != 302 {
-        bail!("the form was not taken: {} {}", signed_in.status, signed_in.complaint);
+        bail!(
+            "the form was not taken: {} {}",
+            signed_in.status,
+            signed_in.complaint
+        );
     }
     let answer = send(Call::get(page).with(&cookies)).await?;
     let token = hidden_field(&answer.body, "wresult").context("the service gave no token")?;
     // The first letter of the user's name in the signed assertion.
-    let at = token.find(&user.upn).context("the token does not name the user")?;
+    let at = token
+        .find(&user.upn)
+        .context("the token does not name the user")?;
     let mut bytes = token.clone().into_bytes();
     bytes[at] ^= 0x01;
     let forged = String::from_utf8(bytes).context("one bit turned ASCII into something else")?;
@@ -42,14 +51,23 @@ pub async fn flipped_byte(stage: &Stage<'_>, row: &Row) -> Result<String> {
     let refused = send(post(&forged)).await?;
     let accepted = send(post(&token)).await?;
     Ok(match (refused.status, accepted.status) {
-        (403, 303) => "refused; unchanged: accepted".to_owned(),
-        (changed, unchanged) => format!("changed: {changed}; unchanged: {unchanged}"),
+        (403, 303) => "refused; intact: accepted".to_owned(),
+        (changed, intact) => format!("changed: {changed}; intact: {intact}"),
     })
 }
 
 fn hidden_field(page: &str, name: &str) -> Option<String> {
     let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\""))?;
     let (value, _) = rest.split_once('"')?;
-    let plain = value.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#39;", "'");
-    Some(plain.replace("&#x27;", "'").replace("&apos;", "'").replace("&amp;", "&"))
+    let plain = value
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&#39;", "'");
+    Some(
+        plain
+            .replace("&#x27;", "'")
+            .replace("&apos;", "'")
+            .replace("&amp;", "&"),
+    )
 }

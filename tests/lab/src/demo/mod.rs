@@ -80,8 +80,15 @@ async fn show(lab: &Lab, wanted: &args::Demo) -> Result<ExitCode> {
     let stage = Stage::new(lab, wanted, &rows)?;
     let control = lab.control();
     let status = control.status().await?;
-    let hook = status["kernel"]["hooks"][0]["hook"].as_str().unwrap_or("?").to_owned();
-    eprintln!("  weir is up: kernel plane by {hook}, proxy plane as process {}", status["proxy"]["pid"]);
+    let hook = status["kernel"]["hooks"][0]["hook"]
+        .as_str()
+        .unwrap_or("?")
+        .to_owned();
+    eprintln!(
+        "  weir is up: kernel plane by {hook}, proxy plane as process {}, rules of {}",
+        status["proxy"]["pid"],
+        rows::SET
+    );
     if !lab.options.switched_off.is_empty() {
         eprintln!("  switched off: {}", lab.options.switched_off.join(", "));
     }
@@ -107,10 +114,17 @@ async fn show(lab: &Lab, wanted: &args::Demo) -> Result<ExitCode> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     if wanted.keep {
-        eprintln!("  the lab stands ({}); Ctrl-C takes it down", lab.options.out.join("lab.json").display());
+        eprintln!(
+            "  the lab stands ({}); Ctrl-C takes it down",
+            lab.options.out.join("lab.json").display()
+        );
         std::future::pending::<()>().await;
     }
-    Ok(if good == done.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if good == done.len() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 impl<'a> Stage<'a> {
@@ -120,11 +134,14 @@ impl<'a> Stage<'a> {
         let screenshots = lab.options.out.join("screenshots");
         fs::create_dir_all(&screenshots)
             .with_context(|| format!("cannot make {}", screenshots.display()))?;
-        let python = needs("msal").then(|| msal::Python::new(&lab.run, wanted.raise.venv.as_deref()));
+        let python =
+            needs("msal").then(|| msal::Python::new(&lab.run, wanted.raise.venv.as_deref()));
         Ok(Self {
             lab,
             python: python.transpose()?,
-            programs: needs("chromium").then(chromium::Programs::find).transpose()?,
+            programs: needs("chromium")
+                .then(chromium::Programs::find)
+                .transpose()?,
             screenshots,
         })
     }
@@ -146,15 +163,18 @@ impl<'a> Stage<'a> {
             events,
             counters: more(row.service, &counters, &control.counters().await?),
             firewall: after.other_ports - firewall.other_ports,
+            opened: answer.opened_to_services(row),
         };
         let got = Verdict {
-            outcome: answer.describe(row, &evidence),
+            outcome: answer.describe(row, &evidence, &self.lab.plan.cloud.egress),
             by: evidence.deciders(row.class, row.flows),
         };
         let mut remarks = Vec::new();
         if after.refused > firewall.refused {
             let packets = after.refused - firewall.refused;
-            remarks.push(format!("{packets} packets were refused by the router's firewall"));
+            remarks.push(format!(
+                "{packets} packets were refused by the router's firewall"
+            ));
         }
         Ok(Done {
             name: row.name.clone(),
@@ -186,7 +206,11 @@ impl<'a> Stage<'a> {
     }
 
     async fn datagrams(&self, row: &Row) -> Result<String> {
-        let service = self.lab.plan.service(row.service).context("the plan has the service")?;
+        let service = self
+            .lab
+            .plan
+            .service(row.service)
+            .context("the plan has the service")?;
         let v6 = row.family == Family::V6;
         let to: SocketAddr = *service
             .listen
@@ -194,10 +218,18 @@ impl<'a> Stage<'a> {
             .find(|address| address.is_ipv6() == v6)
             .context("the service has an address of the family")?;
         let mut command = clean(self.lab.run.join("bin/weir-lab"));
-        command.arg("udp-probe").arg(to.to_string()).stdin(Stdio::null());
+        command
+            .arg("udp-probe")
+            .arg(to.to_string())
+            .stdin(Stdio::null());
         let identity = Identity::Reader(row.class.source().uid);
-        self.lab.entry(Part::Inet, Some(row.family), identity)?.apply(&mut command);
-        let output = tokio::process::Command::from(command).kill_on_drop(true).output().await?;
+        self.lab
+            .entry(Part::Inet, Some(row.family), identity)?
+            .apply(&mut command);
+        let output = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .output()
+            .await?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
@@ -212,7 +244,11 @@ impl<'a> Stage<'a> {
         let call = Call::get(format!("https://{other}.corp.example{MARK}"));
         let mark = call.send(self, None, row.family).await?;
         if mark.status != 404 {
-            bail!("weir-proxy does not answer: {} {}", mark.status, mark.complaint);
+            bail!(
+                "weir-proxy does not answer: {} {}",
+                mark.status,
+                mark.complaint
+            );
         }
         let mut ours: Vec<IpAddr> = self.lab.plan.cloud.egress.clone();
         ours.push(row.class.source().address(row.family));
@@ -242,13 +278,22 @@ enum Answer {
 }
 
 impl Answer {
-    fn describe(&self, row: &Row, evidence: &Evidence) -> String {
+    fn describe(&self, row: &Row, evidence: &Evidence, egress: &[IpAddr]) -> String {
         match (self, &row.act) {
             (Self::Curl(answer), Act::Curl(call)) => answer.describe(&call.url, evidence),
             (Self::Msal(answer), _) => answer.describe(evidence),
-            (Self::Chromium(answer), Act::Chromium(visit)) => answer.describe(row, visit, evidence),
+            (Self::Chromium(answer), Act::Chromium(visit)) => {
+                answer.describe(row, visit, evidence, egress)
+            }
             (Self::Words(words), _) => words.clone(),
             (Self::Curl(_) | Self::Chromium(_), _) => "another client's answer".to_owned(),
+        }
+    }
+
+    fn opened_to_services(&self, row: &Row) -> Vec<capture::Opened> {
+        match self {
+            Self::Chromium(answer) => answer.opened_to_services(row),
+            _ => Vec::new(),
         }
     }
 
@@ -263,17 +308,27 @@ impl Answer {
 /// What was counted more, for one service.
 fn more(service: &str, before: &[Counter], after: &[Counter]) -> Vec<Counter> {
     let key = |counter: &Counter| {
-        (counter.class.clone(), counter.verdict.clone(), counter.reason.clone())
+        (
+            counter.class.clone(),
+            counter.verdict.clone(),
+            counter.reason.clone(),
+        )
     };
     let of = |counter: &&Counter| counter.service == service;
-    let before: BTreeMap<_, u64> =
-        before.iter().filter(of).map(|counter| (key(counter), counter.packets)).collect();
+    let before: BTreeMap<_, u64> = before
+        .iter()
+        .filter(of)
+        .map(|counter| (key(counter), counter.packets))
+        .collect();
     after
         .iter()
         .filter(of)
         .map(|counter| {
             let old = before.get(&key(counter)).copied().unwrap_or(0);
-            Counter { packets: counter.packets.saturating_sub(old), ..counter.clone() }
+            Counter {
+                packets: counter.packets.saturating_sub(old),
+                ..counter.clone()
+            }
         })
         .filter(|counter| counter.packets > 0)
         .collect()
@@ -281,9 +336,13 @@ fn more(service: &str, before: &[Counter], after: &[Counter]) -> Vec<Counter> {
 
 /// Whether a name matches a pattern, in which `*` stands for any text.
 fn matches(glob: &str, name: &str) -> bool {
-    let Some((start, rest)) = glob.split_once('*') else { return glob == name };
+    let Some((start, rest)) = glob.split_once('*') else {
+        return glob == name;
+    };
     name.strip_prefix(start).is_some_and(|name| {
-        (0..=name.len()).filter(|&at| name.is_char_boundary(at)).any(|at| matches(rest, &name[at..]))
+        (0..=name.len())
+            .filter(|&at| name.is_char_boundary(at))
+            .any(|at| matches(rest, &name[at..]))
     })
 }
 
@@ -306,7 +365,11 @@ mod tests {
         let mut names = std::collections::BTreeSet::new();
         for row in &rows {
             assert!(names.insert(&row.name), "{} is there twice", row.name);
-            assert!(!row.expected.outcome.is_empty(), "{} expects nothing", row.name);
+            assert!(
+                !row.expected.outcome.is_empty(),
+                "{} expects nothing",
+                row.name
+            );
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::sources::{Class, Family};
 /// The program that uses msal.
 const CLIENT: &str = include_str!("../../clients/msal_client.py");
 /// Longer than any sign-in takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What msal is asked to do.
 #[derive(Clone, Debug)]
@@ -78,7 +78,9 @@ impl Python {
     /// Checks that msal is there, and puts the client where every user of the lab can read it.
     pub fn new(stage_directory: &std::path::Path, venv: Option<&std::path::Path>) -> Result<Self> {
         let Some(venv) = venv else {
-            bail!("rows with msal need --venv DIR, a Python environment with msal; or leave them out with --only 'curl/*'");
+            bail!(
+                "rows with msal need --venv DIR, a Python environment with msal; or leave them out with --only 'curl/*'"
+            );
         };
         let program = std::path::absolute(venv)?.join("bin/python");
         let check = std::process::Command::new(&program)
@@ -102,21 +104,39 @@ impl SignIn {
     pub async fn run(&self, stage: &Stage<'_>, class: Class, family: Family) -> Result<Answer> {
         let python = stage.python.as_ref().context("this row needs msal")?;
         let mut command = clean(&python.program);
-        command.arg("-B").arg(&python.script).env("HOME", stage.lab.home(class));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .arg("-B")
+            .arg(&python.script)
+            .env("HOME", stage.lab.home(class));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let identity = Identity::Reader(class.source().uid);
-        stage.lab.entry(Part::Inet, Some(family), identity)?.apply(&mut command);
-        let mut child =
-            Command::from(command).kill_on_drop(true).spawn().context("cannot run Python")?;
+        stage
+            .lab
+            .entry(Part::Inet, Some(family), identity)?
+            .apply(&mut command);
+        let mut child = Command::from(command)
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot run Python")?;
         let mut stdin = child.stdin.take().expect("stdin was asked for");
         // When Python ended early, what it says is reported below.
-        let _ = stdin.write_all(self.wanted(stage).to_string().as_bytes()).await;
+        let _ = stdin
+            .write_all(self.wanted(stage).to_string().as_bytes())
+            .await;
         drop(stdin);
-        let output = timeout(PATIENCE, child.wait_with_output()).await.context("msal does not end")??;
+        let output = timeout(PATIENCE, child.wait_with_output())
+            .await
+            .context("msal does not end")??;
         let stdout = String::from_utf8_lossy(&output.stdout);
         let line = stdout.lines().last().unwrap_or_default();
         serde_json::from_str(line).with_context(|| {
-            format!("msal's client failed: {}", String::from_utf8_lossy(&output.stderr).trim())
+            format!(
+                "msal's client failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            )
         })
     }
 
@@ -127,7 +147,12 @@ impl SignIn {
                 "authority": format!("https://{}/{}", stage.lab.plan.cloud.login.host, stage.lab.plan.cloud.tenant),
                 "client_id": stage.lab.plan.oauth_clients[0].id,
             }),
-            Self::Active { url, version, user, password } => json!({
+            Self::Active {
+                url,
+                version,
+                user,
+                password,
+            } => json!({
                 "do": "active", "url": url, "version": version, "user": user, "password": password,
             }),
             Self::Mex { url } => json!({ "do": "mex", "url": url }),
@@ -156,18 +181,31 @@ impl Answer {
         if explains(&self.said, evidence) {
             return format!("blocked{way}, explained");
         }
-        if self.said.contains("403 Client Error") {
+        // The second as msal says it on the whole way.
+        if self.said.contains("403 Client Error") || self.said.contains("HTTP Error: 403") {
             return format!("403{way}");
         }
         if self.said.contains("FailedAuthentication") {
             return "wrong password".to_owned();
         }
-        format!("{}{way}: {}", self.error, self.said.chars().take(80).collect::<String>())
+        format!(
+            "{}{way}: {}",
+            self.error,
+            self.said.chars().take(80).collect::<String>()
+        )
     }
 
     /// The WS-Trust version that was used.
     fn active(&self) -> Option<&'static str> {
-        let asked = self.asked.iter().rev().find(|url| url.ends_with("/usernamemixed"))?;
-        Some(if asked.contains("/2005/") { "2005" } else { "1.3" })
+        let asked = self
+            .asked
+            .iter()
+            .rev()
+            .find(|url| url.ends_with("/usernamemixed"))?;
+        Some(if asked.contains("/2005/") {
+            "2005"
+        } else {
+            "1.3"
+        })
     }
 }

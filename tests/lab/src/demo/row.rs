@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::capture::Opened;
 use super::chromium::Visit;
 use super::curl::Call;
 use super::msal::SignIn;
@@ -83,6 +84,9 @@ pub struct Evidence {
     pub counters: Vec<Counter>,
     /// Packets that the firewall's rule for other ports let through.
     pub firewall: u64,
+    /// Connections that the row's source opened to the services, where they were captured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub opened: Vec<Opened>,
 }
 
 /// A row that was done.
@@ -123,7 +127,10 @@ pub struct Done {
 impl Verdict {
     /// What must come of a row.
     pub fn new(outcome: impl Into<String>, by: Vec<Decider>) -> Self {
-        Self { outcome: outcome.into(), by }
+        Self {
+            outcome: outcome.into(),
+            by,
+        }
     }
 }
 
@@ -156,14 +163,17 @@ impl Decider {
     /// In words; `hook` is where the kernel plane decides.
     pub fn words(&self, hook: &str) -> String {
         match self {
-            Self::Kernel(verdict) => format!("kernel {hook}: {verdict}"),
-            Self::Proxy { decision, rule } => format!("proxy: {decision} {rule}"),
+            Self::Kernel(verdict) => format!("kernel {hook} {verdict}"),
+            Self::Proxy { decision, rule } => format!("proxy {decision} {rule}"),
             Self::Firewall => "the router's firewall".to_owned(),
         }
     }
 
     fn proxy(decision: &str, rule: &str) -> Self {
-        Self::Proxy { decision: decision.to_owned(), rule: rule.to_owned() }
+        Self::Proxy {
+            decision: decision.to_owned(),
+            rule: rule.to_owned(),
+        }
     }
 }
 
@@ -192,7 +202,11 @@ impl Evidence {
     /// Packets of `class` to the row's service, by verdict.
     pub fn packets(&self, class: Class) -> BTreeMap<String, u64> {
         let mut packets = BTreeMap::new();
-        for counter in self.counters.iter().filter(|counter| counter.class == class.name()) {
+        for counter in self
+            .counters
+            .iter()
+            .filter(|counter| counter.class == class.name())
+        {
             *packets.entry(counter.verdict.clone()).or_default() += counter.packets;
         }
         packets
@@ -223,7 +237,10 @@ mod tests {
     #[test]
     fn packets_handed_to_the_proxy_do_not_say_what_it_decided() {
         let evidence = Evidence {
-            counters: vec![counter("unmanaged", "proxy", 12), counter("managed", "forward", 3)],
+            counters: vec![
+                counter("unmanaged", "proxy", 12),
+                counter("managed", "forward", 3),
+            ],
             ..Evidence::default()
         };
         assert_eq!(evidence.deciders(Class::Unmanaged, &[]), []);
@@ -241,7 +258,8 @@ mod tests {
             ..Evidence::default()
         };
         let redirect = Decider::redirect("set/browser");
-        assert_eq!(evidence.deciders(Class::Unmanaged, &["passive"]), [redirect.clone()]);
+        let passive = evidence.deciders(Class::Unmanaged, &["passive"]);
+        assert_eq!(passive, std::slice::from_ref(&redirect));
         assert_eq!(
             evidence.deciders(Class::Unmanaged, &[]),
             [redirect, Decider::pass("set/assets")]

@@ -2,11 +2,15 @@
 
 use std::io::{IsTerminal, Write};
 
-use super::row::Done;
+use super::row::{Decider, Done};
+use super::rows::SET;
 
 /// Widths of source, address, client, service and what; the last column takes what it needs.
-const WIDTHS: [usize; 5] = [9, 15, 8, 4, 33];
-const OUTCOME: usize = 29;
+const WIDTHS: [usize; 5] = [9, 15, 8, 4, 26];
+const OUTCOME: usize = 26;
+const PACKETS: usize = 10;
+/// The mark in front of a row.
+const MARK: usize = 3;
 
 /// Prints rows as they are done, and the summary.
 #[derive(Debug)]
@@ -21,7 +25,11 @@ impl Table {
     ///
     /// `hook` is where the kernel plane decides.
     pub fn new(hook: &str) -> Self {
-        Self { hook: hook.to_owned(), colours: std::io::stdout().is_terminal(), section: None }
+        Self {
+            hook: hook.to_owned(),
+            colours: std::io::stdout().is_terminal(),
+            section: None,
+        }
     }
 
     /// One row.
@@ -42,63 +50,107 @@ impl Table {
     /// The last line.
     pub fn summary(&self, rows: &[Done], seconds: u64) {
         let good = rows.iter().filter(|row| row.ok).count();
-        let text = format!("\n{good} of {} rows as expected, in {seconds} s\n", rows.len());
+        let text = format!(
+            "\n{good} of {} rows as expected, in {seconds} s\n",
+            rows.len()
+        );
         let colour = if good == rows.len() { "1;32" } else { "1;31" };
         print!("{}", self.paint(colour, &text));
     }
 
     fn line(&self, row: &Done) -> String {
-        let cells = [row.class.name(), &row.address.to_string(), row.client, row.service, &row.what];
-        let mut line = String::from(if row.ok { "ok  " } else { "NOT " });
-        for (cell, width) in cells.iter().zip(WIDTHS) {
-            line.push_str(&padded(cell, width));
-        }
-        line.push_str(&padded(&row.expected.outcome, OUTCOME));
         let same = row.got.outcome == row.expected.outcome;
-        line.push_str(if same { "same  " } else { "*     " });
-        line.push_str(&padded(&packets(row), 13));
-        let mut deciders = row.got.by.iter().map(|decider| decider.words(&self.hook));
-        line.push_str(&deciders.next().unwrap_or_else(|| "nobody".to_owned()));
-        line.push('\n');
-        let indent = " ".repeat(4 + WIDTHS.iter().map(|width| width + 1).sum::<usize>());
-        for decider in deciders {
-            line.push_str(&format!("{indent}{}then {decider}\n", " ".repeat(OUTCOME + 21)));
+        let cells = [
+            row.class.name(),
+            &row.address.to_string(),
+            row.client,
+            row.service,
+            &row.what,
+        ];
+        let mut first = String::from(if row.ok { "ok " } else { "NO " });
+        for (cell, width) in cells.iter().zip(WIDTHS) {
+            first.push_str(&padded(cell, width));
         }
+        first.push_str(&padded(&row.expected.outcome, OUTCOME));
+        first.push_str(if same { "=   " } else { "*   " });
+        first.push_str(&padded(&packets(row), PACKETS));
+        let mut deciders = row.got.by.iter().map(|decider| self.words(decider));
+        first.push_str(&deciders.next().unwrap_or_else(|| "nobody".to_owned()));
+        let mut lines = vec![first];
+        let outcome = " ".repeat(MARK + WIDTHS.iter().map(|width| width + 1).sum::<usize>());
+        let by = format!("{outcome}{}", " ".repeat(OUTCOME + 1 + 4 + PACKETS + 1));
+        lines.extend(deciders.map(|decider| format!("{by}{decider}")));
         if !same {
-            line.push_str(&format!("{indent}* got: {}\n", row.got.outcome));
+            lines.push(format!("{outcome}* got: {}", row.got.outcome));
         }
         if row.got.by != row.expected.by {
-            let wanted: Vec<String> = row.expected.by.iter().map(|decider| decider.words(&self.hook)).collect();
-            line.push_str(&format!("{indent}* must be decided by: {}\n", wanted.join(", then ")));
+            let wanted: Vec<String> = row
+                .expected
+                .by
+                .iter()
+                .map(|decider| self.words(decider))
+                .collect();
+            let wanted = if wanted.is_empty() {
+                "nobody".to_owned()
+            } else {
+                wanted.join(", ")
+            };
+            lines.push(format!("{outcome}* must be decided by: {wanted}"));
         }
-        for remark in &row.remarks {
-            line.push_str(&format!("{indent}{remark}\n"));
+        lines.extend(
+            row.remarks
+                .iter()
+                .map(|remark| format!("{outcome}{remark}")),
+        );
+        let text = lines.join("\n") + "\n";
+        if row.ok {
+            text
+        } else {
+            self.paint("31", &text)
         }
-        if row.ok { line } else { self.paint("31", &line) }
+    }
+
+    /// A decider; rules of the usual set without its name.
+    fn words(&self, decider: &Decider) -> String {
+        decider.words(&self.hook).replace(&format!("{SET}/"), "")
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {
-        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colours {
+            format!("\x1b[{colour}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
 fn header() -> String {
-    let mut line = String::from("\n    ");
-    for (title, width) in ["source", "address", "client", "to", "flow"].iter().zip(WIDTHS) {
+    let mut line = format!("\n{}", " ".repeat(MARK));
+    for (title, width) in ["source", "address", "client", "to", "flow"]
+        .iter()
+        .zip(WIDTHS)
+    {
         line.push_str(&padded(title, width));
     }
     line.push_str(&padded("expected", OUTCOME));
-    line.push_str("got   ");
-    line.push_str(&padded("packets", 13));
+    line.push_str("got ");
+    line.push_str(&padded("packets", PACKETS));
     line.push_str("decided by\n");
     line
 }
 
 /// `forward 12`, `proxy 9`, or both.
 fn packets(row: &Done) -> String {
-    let parts: Vec<String> =
-        row.packets.iter().map(|(verdict, packets)| format!("{verdict} {packets}")).collect();
-    if parts.is_empty() { "-".to_owned() } else { parts.join(" ") }
+    let parts: Vec<String> = row
+        .packets
+        .iter()
+        .map(|(verdict, packets)| format!("{verdict} {packets}"))
+        .collect();
+    if parts.is_empty() {
+        "-".to_owned()
+    } else {
+        parts.join(" ")
+    }
 }
 
 fn padded(text: &str, width: usize) -> String {

@@ -22,7 +22,7 @@ const IMPLICIT_WAIT: u64 = 20_000;
 /// How long a page may take to load, in milliseconds.
 const PAGE_LOAD: u64 = 30_000;
 /// How long the driver may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Key under which the protocol names an element (section 12).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -59,8 +59,13 @@ impl Driver {
             "goog:chromeOptions": options,
         } } });
         let answer = self.ask("POST", "/session", Some(wanted)).await?;
-        let session = answer["sessionId"].as_str().context("the driver gave no session")?;
-        Ok(Browser { session: session.to_owned(), driver: self })
+        let session = answer["sessionId"]
+            .as_str()
+            .context("the driver gave no session")?;
+        Ok(Browser {
+            session: session.to_owned(),
+            driver: self,
+        })
     }
 
     async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value> {
@@ -73,7 +78,9 @@ impl Driver {
 
     async fn exchange(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value> {
         let to = SocketAddr::from(([127, 0, 0, 1], self.port));
-        let stream = self.namespace.run(move || std::net::TcpStream::connect(to))??;
+        let stream = self
+            .namespace
+            .run(move || std::net::TcpStream::connect(to))??;
         stream.set_nonblocking(true)?;
         let stream = TcpStream::from_std(stream)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -103,21 +110,27 @@ impl Driver {
 impl Browser {
     /// Goes to an address, as typed into the address bar.
     pub async fn go(&self, url: &str) -> Result<()> {
-        self.ask("POST", "/url", Some(json!({ "url": url }))).await.map(drop)
+        self.ask("POST", "/url", Some(json!({ "url": url })))
+            .await
+            .map(drop)
     }
 
     /// Waits until an element is on the page that is shown, whichever page that is by then.
     pub async fn find(&self, css: &str) -> Result<Element> {
         let wanted = json!({ "using": "css selector", "value": css });
         let answer = self.ask("POST", "/element", Some(wanted)).await?;
-        let id = answer[ELEMENT].as_str().context("the driver named no element")?;
+        let id = answer[ELEMENT]
+            .as_str()
+            .context("the driver named no element")?;
         Ok(Element(id.to_owned()))
     }
 
     /// Types into an element.
     pub async fn type_into(&self, element: &Element, text: &str) -> Result<()> {
         let path = format!("/element/{}/value", element.0);
-        self.ask("POST", &path, Some(json!({ "text": text }))).await.map(drop)
+        self.ask("POST", &path, Some(json!({ "text": text })))
+            .await
+            .map(drop)
     }
 
     /// Clicks an element.
@@ -128,7 +141,8 @@ impl Browser {
 
     /// The text of an element, as a person reads it.
     pub async fn text(&self, element: &Element) -> Result<String> {
-        self.string("GET", &format!("/element/{}/text", element.0)).await
+        self.string("GET", &format!("/element/{}/text", element.0))
+            .await
     }
 
     /// The address of the page that is shown.
@@ -149,10 +163,15 @@ impl Browser {
 
     async fn string(&self, method: &str, path: &str) -> Result<String> {
         let answer = self.ask(method, path, None).await?;
-        answer.as_str().map(ToOwned::to_owned).with_context(|| format!("no text at {path}"))
+        answer
+            .as_str()
+            .map(ToOwned::to_owned)
+            .with_context(|| format!("no text at {path}"))
     }
 
     async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value> {
-        self.driver.ask(method, &format!("/session/{}{path}", self.session), body).await
+        self.driver
+            .ask(method, &format!("/session/{}{path}", self.session), body)
+            .await
     }
 }

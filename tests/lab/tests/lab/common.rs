@@ -37,14 +37,25 @@ impl Ground {
         };
         let out = tempfile::tempdir().expect("a temporary directory can be made");
         // A test that failed has not spoilt anything for the next: each has a lab of its own.
-        let alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Some(Self { bin_dir, object, out, _alone: alone })
+        let alone = ALONE
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        Some(Self {
+            bin_dir,
+            object,
+            out,
+            _alone: alone,
+        })
     }
 
     /// `weir-lab VERB --instance INSTANCE` with what a lab is made from.
     pub fn raise(&self, verb: &str, instance: &str) -> Command {
         let mut command = lab(&[verb, "--instance", instance]);
-        command.arg("--bin-dir").arg(&self.bin_dir).arg("--object").arg(&self.object);
+        command
+            .arg("--bin-dir")
+            .arg(&self.bin_dir)
+            .arg("--object")
+            .arg(&self.object);
         command.arg("--out").arg(self.out(instance));
         command
     }
@@ -56,7 +67,10 @@ impl Ground {
 
     /// Raises a lab that is taken down when the answer is dropped.
     pub fn up(&self, instance: &'static str) -> Standing {
-        let output = self.raise("up", instance).output().expect("weir-lab can be run");
+        let output = self
+            .raise("up", instance)
+            .output()
+            .expect("weir-lab can be run");
         assert!(output.status.success(), "{}", text(&output));
         Standing { instance }
     }
@@ -75,16 +89,31 @@ impl Standing {
 
     /// What curl prints of a request from a class's address: the status alone.
     pub fn status_of(&self, class: &str, url: &str) -> String {
-        let output = lab(&["exec", "inet", "--instance", self.instance, "--source", class, "--family", "4", "--"])
-            .args(["curl", "-s", "-o", "/dev/null", "--max-time", "10", "-w", "%{http_code}", url])
-            .output()
-            .expect("weir-lab can be run");
+        let output = lab(&[
+            "exec",
+            "inet",
+            "--instance",
+            self.instance,
+            "--source",
+            class,
+            "--family",
+            "4",
+            "--",
+        ])
+        .args([
+            "curl",
+            "-s",
+            "-o",
+            "/dev/null",
+            "--max-time",
+            "10",
+            "-w",
+            "%{http_code}",
+            url,
+        ])
+        .output()
+        .expect("weir-lab can be run");
         String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    /// Takes it down.
-    pub fn down(self) {
-        // Dropped here.
     }
 }
 
@@ -120,14 +149,22 @@ pub fn left_behind(instance: &str) -> Vec<String> {
         let at = line.split(' ').nth(1).unwrap_or_default();
         Path::new(at).starts_with(&run)
     };
-    left.extend(mounts.lines().filter(ours).map(|line| format!("mount {line}")));
+    left.extend(
+        mounts
+            .lines()
+            .filter(ours)
+            .map(|line| format!("mount {line}")),
+    );
     for path in [run.clone(), run.with_extension("json")] {
         if path.exists() {
             left.push(path.display().to_string());
         }
     }
     // Processes of a lab hold its directory open, or run a program that lies there.
-    for entry in std::fs::read_dir("/proc").expect("/proc is mounted").flatten() {
+    for entry in std::fs::read_dir("/proc")
+        .expect("/proc is mounted")
+        .flatten()
+    {
         let line = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
         if line.contains(&format!("{}/", run.display())) {
             left.push(format!("process {}", line.replace('\0', " ")));

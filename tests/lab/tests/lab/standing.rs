@@ -1,26 +1,37 @@
 //! What can be seen of Weir in a lab that stands.
 
-mod common;
-
 use std::time::Instant;
 
-use common::Ground;
+use crate::common::Ground;
 use weir_lab::sources::Class;
 use weir_lab::weir::list_name;
 
 /// What an administrator is promised.
 const PROMISE_MS: u128 = 1000;
-const PAGE: &str = "https://sts.corp.example/adfs/ls/?wa=wsignin1.0&wtrealm=urn:federation:MicrosoftOnline";
+const PAGE: &str =
+    "https://sts.corp.example/adfs/ls/?wa=wsignin1.0&wtrealm=urn:federation:MicrosoftOnline";
 
 #[tokio::test]
 async fn the_proxy_runs_without_privileges() {
-    let Some(ground) = Ground::find("the_proxy_runs_without_privileges") else { return };
+    let Some(ground) = Ground::find("the_proxy_runs_without_privileges") else {
+        return;
+    };
     let standing = ground.up("bare");
-    let status = standing.control().status().await.expect("weir-control answers");
-    let pid = status["proxy"]["pid"].as_u64().expect("the proxy is connected");
+    let status = standing
+        .control()
+        .status()
+        .await
+        .expect("weir-control answers");
+    let pid = status["proxy"]["pid"]
+        .as_u64()
+        .expect("the proxy is connected");
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the proxy runs");
     let field = |name: &str| {
-        status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default()
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(str::trim)
+            .unwrap_or_default()
     };
     assert_eq!(field("Name:"), "weir-proxy");
     let uids: Vec<&str> = field("Uid:").split_whitespace().collect();
@@ -35,7 +46,9 @@ async fn the_proxy_runs_without_privileges() {
 
 #[tokio::test]
 async fn a_changed_list_takes_effect_within_a_second() {
-    let Some(ground) = Ground::find("a_changed_list_takes_effect_within_a_second") else { return };
+    let Some(ground) = Ground::find("a_changed_list_takes_effect_within_a_second") else {
+        return;
+    };
     let standing = ground.up("lists");
     let control = standing.control();
     let managed = list_name(Class::Managed).expect("there is a list of managed sources");
@@ -45,25 +58,46 @@ async fn a_changed_list_takes_effect_within_a_second() {
     let begun = Instant::now();
     let entry = serde_json::json!({ "prefix": format!("{source}/32") });
     control
-        .ask("POST", &format!("/v1/lists/{managed}/entries"), Some(&entry))
+        .ask(
+            "POST",
+            &format!("/v1/lists/{managed}/entries"),
+            Some(&entry),
+        )
         .await
         .expect("the entry is added");
     let added = begun.elapsed();
-    assert_eq!(standing.status_of("unmanaged", PAGE), "200", "forwarded, to the form");
+    assert_eq!(
+        standing.status_of("unmanaged", PAGE),
+        "200",
+        "forwarded, to the form"
+    );
 
-    let path = ground.out("lists").join(format!("etc/lists/{managed}.list"));
+    let path = ground
+        .out("lists")
+        .join(format!("etc/lists/{managed}.list"));
     let text = std::fs::read_to_string(&path).expect("the list's file is there");
-    let without: String =
-        text.lines().filter(|line| !line.contains(&source.to_string())).map(|line| format!("{line}\n")).collect();
+    let others = text
+        .lines()
+        .filter(|line| !line.contains(&source.to_string()));
+    let without = others.collect::<Vec<_>>().join("\n") + "\n";
     assert_ne!(text, without, "weir-control writes the entry to the file");
-    let mut audit = control.follow().await.expect("the audit log can be followed");
+    let mut audit = control
+        .follow()
+        .await
+        .expect("the audit log can be followed");
     let begun = Instant::now();
     std::fs::write(&path, without).expect("the list's file is writable");
     while audit.recv().await.expect("weir-control goes on").kind != "change" {}
     let edited = begun.elapsed();
-    assert_eq!(standing.status_of("unmanaged", PAGE), "302", "to the reverse proxy again");
+    assert_eq!(
+        standing.status_of("unmanaged", PAGE),
+        "302",
+        "to the reverse proxy again"
+    );
 
-    println!("in force in both planes: added by the socket in {added:?}, by the file in {edited:?}");
+    println!(
+        "in force in both planes: added by the socket in {added:?}, by the file in {edited:?}"
+    );
     assert!(added.as_millis() <= PROMISE_MS, "{added:?}");
     assert!(edited.as_millis() <= PROMISE_MS, "{edited:?}");
 }

@@ -1,0 +1,138 @@
+//! What a request costs: recognising it, and deciding it.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use weir_policy::{
+    Classified, Classify, Head, Policy, PolicySpec, RuleSetName, RuleSpec, ThenSpec, Values,
+    WhenSpec,
+};
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
+
+criterion_group!(benches, recognise, decide);
+criterion_main!(benches);
+
+/// Everybody is unmanaged, so that the whole rule set is gone through.
+struct Nobody;
+
+impl Classify for Nobody {
+    fn classify(&self, _: IpAddr) -> Classified {
+        Classified::default()
+    }
+}
+
+fn recognise(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("recognise");
+    let policy = policy(0);
+    let body = trust_request();
+    let headers: [(&str, &[u8]); 4] = [
+        ("host", b"sts.corp.example"),
+        ("content-type", b"application/soap+xml; charset=utf-8"),
+        ("user-agent", b"python-requests/2.32.5"),
+        (
+            "soapaction",
+            b"http://schemas.xmlsoap.org/ws/2005/02/trust/RST/Issue",
+        ),
+    ];
+    let active = Head {
+        method: "POST",
+        host: "sts.corp.example",
+        path: "/adfs/services/trust/2005/usernamemixed",
+        query: None,
+        headers: &headers,
+    };
+    group.bench_function("WS-Trust request of 2 KB", |bencher| {
+        bencher.iter(|| facts(&policy, &active, Some(body.as_bytes())));
+    });
+    let passive = Head {
+        method: "GET",
+        path: "/adfs/ls/",
+        query: Some(
+            "wa=wsignin1.0&wtrealm=urn%3afederation%3aMicrosoftOnline&wctx=estsredirect%3d2",
+        ),
+        headers: &headers[..1],
+        ..active
+    };
+    group.bench_function("passive sign-in", |bencher| {
+        bencher.iter(|| facts(&policy, &passive, None));
+    });
+}
+
+fn decide(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decide");
+    let head = Head {
+        method: "GET",
+        host: "sts.corp.example",
+        path: "/adfs/ls/",
+        query: Some("wa=wsignin1.0"),
+        headers: &[],
+    };
+    for rules in [0, 1_000] {
+        let policy = policy(rules);
+        let facts = facts(&policy, &head, None);
+        group.bench_function(BenchmarkId::new("rules in front", rules), |bencher| {
+            bencher.iter(|| black_box(policy.decide(black_box(&facts))));
+        });
+    }
+}
+
+fn facts(policy: &Policy, head: &Head<'_>, body: Option<&[u8]>) -> weir_policy::Facts {
+    let recognised = policy.recognise(head).expect("the path is a plain one");
+    policy.facts(head, &recognised, body, PEER, &Nobody)
+}
+
+/// The default policy behind `rules` rules of an administrator that do not match.
+fn policy(rules: usize) -> Policy {
+    let one = |value: &str| Values::One(value.to_owned());
+    let rules = (0..rules)
+        .map(|number| RuleSpec {
+            name: format!("rule-{number}"),
+            when: WhenSpec {
+                flow: one("active"),
+                class: one("bypass"),
+                ..WhenSpec::default()
+            },
+            then: ThenSpec {
+                decision: "block".into(),
+                reason: None,
+                target: None,
+            },
+        })
+        .collect();
+    let spec = PolicySpec {
+        service: "sts".into(),
+        profile: "adfs".into(),
+        rule_set: RuleSetName::Office365Strict,
+        outlook: None,
+        windows_logon: weir_policy::WindowsLogonSetting::Block,
+        reverse_proxy: Some("https://sts-corp-example.proxy.example{query}".into()),
+        rules,
+        switched_off: Vec::new(),
+        applications: std::collections::BTreeMap::default(),
+    };
+    Policy::compile(&spec).expect("the rules are valid")
+}
+
+/// A request as Microsoft's libraries send it.
+fn trust_request() -> String {
+    let padding = " ".repeat(600);
+    format!(
+        r"<?xml version='1.0' encoding='utf-8'?>
+<s:Envelope xmlns:s='http://www.w3.org/2003/05/soap-envelope' xmlns:wsa='http://www.w3.org/2005/08/addressing' xmlns:wsu='http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd'>
+<s:Header><wsa:Action s:mustUnderstand='1'>http://schemas.xmlsoap.org/ws/2005/02/trust/RST/Issue</wsa:Action>
+<wsa:MessageID>urn:uuid:7f5c3c7e-4f5b-4f3a-9f2c-1d2a3b4c5d6e</wsa:MessageID>
+<wsa:ReplyTo><wsa:Address>http://www.w3.org/2005/08/addressing/anonymous</wsa:Address></wsa:ReplyTo>
+<wsa:To s:mustUnderstand='1'>https://sts.corp.example/adfs/services/trust/2005/usernamemixed</wsa:To>
+<wsse:Security s:mustUnderstand='1' xmlns:wsse='http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd'>
+<wsu:Timestamp wsu:Id='_0'><wsu:Created>2026-11-21T08:00:00.000Z</wsu:Created><wsu:Expires>2026-11-21T08:10:00.000Z</wsu:Expires></wsu:Timestamp>
+<wsse:UsernameToken wsu:Id='ADALUsernameToken'><wsse:Username>alice@corp.example</wsse:Username><wsse:Password>not a real one</wsse:Password></wsse:UsernameToken>
+</wsse:Security></s:Header>
+<s:Body>{padding}<wst:RequestSecurityToken xmlns:wst='http://schemas.xmlsoap.org/ws/2005/02/trust'>
+<wsp:AppliesTo xmlns:wsp='http://schemas.xmlsoap.org/ws/2004/09/policy'><wsa:EndpointReference><wsa:Address>urn:federation:MicrosoftOnline</wsa:Address></wsa:EndpointReference></wsp:AppliesTo>
+<wst:KeyType>http://schemas.xmlsoap.org/ws/2005/05/identity/NoProofKey</wst:KeyType>
+<wst:RequestType>http://schemas.xmlsoap.org/ws/2005/02/trust/Issue</wst:RequestType>
+</wst:RequestSecurityToken></s:Body></s:Envelope>"
+    )
+}

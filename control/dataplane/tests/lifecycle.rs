@@ -1,0 +1,337 @@
+//! Starting, adopting, upgrading, publishing and detaching, and what goes wrong in it.
+
+mod bed;
+#[path = "../../../ebpf/classify/tests/fixtures/mod.rs"]
+mod fixtures;
+mod plane;
+
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use aya::programs::tc::{SchedClassifier, TcAttachType};
+use bed::{answer, ask, ip_output};
+use fixtures::{Memory, source};
+use plane::{LONG, SHORT, find, open, story, story_of_processes, sts, tables};
+use weir_abi::{Class, Reason, Verdict};
+use weir_dataplane::{Counter, Dataplane, Error, Options, Probe};
+
+#[test]
+fn a_process_that_ends_leaves_it_running() {
+    story_of_processes("a_process_that_ends_leaves_it_running", |bed| {
+        answer(&bed.server, sts(false, 443), "server", false);
+        answer(&bed.router, sts(false, 443), "proxy", true);
+        let get = |class| {
+            let from = source(class, false);
+            ask(&bed.client, from, sts(false, 443), 1, LONG).expect("an answer")
+        };
+        let before = {
+            let plane = open(bed);
+            assert!(!plane.status().adopted);
+            get(Class::Managed);
+            plane.counters().expect("readable")
+        };
+        assert!(get(Class::Managed).starts_with("server"));
+        assert!(get(Class::Unmanaged).starts_with("proxy"));
+
+        let plane = Dataplane::open(&bed.options).expect("pins of this version");
+        let status = plane.status();
+        assert!(status.adopted);
+        assert_eq!(status.maps.len(), 7);
+        assert_eq!(status.warnings, Vec::<String>::new());
+        let names: Vec<&str> = status.interfaces.iter().map(|i| i.name.as_str()).collect();
+        assert_eq!(names, ["out", "in"]);
+        for interface in &status.interfaces {
+            assert!(interface.pin.exists());
+            assert_eq!(
+                programs_on(&interface.name),
+                [interface.program],
+                "swapped, not added"
+            );
+        }
+        // Services, tables and counters are those of before, and go on.
+        assert!(get(Class::Managed).starts_with("server"));
+        assert!(get(Class::Unmanaged).starts_with("proxy"));
+        let after = plane.counters().expect("readable");
+        let managed =
+            |c: &[Counter]| find(c, Class::Managed, Verdict::Forward, Reason::Class).packets;
+        assert!(
+            managed(&after) >= managed(&before) + 8,
+            "two more connections"
+        );
+    });
+}
+
+#[test]
+fn an_upgrade_under_load_loses_no_connection() {
+    story_of_processes("an_upgrade_under_load_loses_no_connection", |bed| {
+        answer(&bed.server, sts(false, 443), "server", false);
+        answer(&bed.router, sts(false, 443), "proxy", true);
+        drop(open(bed));
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let load = [Class::Managed, Class::Unmanaged].map(|class| {
+                let stop = &stop;
+                scope.spawn(move || {
+                    let from = source(class, false);
+                    let word = if class == Class::Managed {
+                        "server"
+                    } else {
+                        "proxy"
+                    };
+                    let mut connections = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        let got =
+                            ask(&bed.client, from, sts(false, 443), 9, LONG).expect("an answer");
+                        assert_eq!(got, format!("{word} {from} 9"));
+                        connections += 1;
+                    }
+                    connections
+                })
+            });
+            for _ in 0..5 {
+                drop(Dataplane::open(&bed.options).expect("pins of this version"));
+            }
+            stop.store(true, Ordering::Relaxed);
+            for thread in load {
+                assert!(thread.join().expect("every connection was answered") > 0);
+            }
+        });
+    });
+}
+
+#[test]
+fn detaching_leaves_nothing() {
+    story_of_processes("detaching_leaves_nothing", |bed| {
+        let rules = || {
+            let mut text = String::new();
+            for family in ["-4", "-6"] {
+                text += &ip_output(&bed.router, &[family, "rule"]);
+                // Routes of interfaces come and go by themselves.
+                let routes = ip_output(&bed.router, &[family, "route", "show", "table", "all"]);
+                text.extend(
+                    routes
+                        .lines()
+                        .filter(|line| line.contains("dev lo table 5745")),
+                );
+                text.extend(
+                    routes
+                        .lines()
+                        .filter(|line| line.contains("dev lo table 300")),
+                );
+            }
+            text
+        };
+        let before = rules();
+        let first = open(bed);
+        let with = rules();
+        assert_eq!(
+            with.matches("fwmark 0x5745 lookup 5745").count(),
+            2,
+            "{with}"
+        );
+        assert_eq!(
+            with.matches("local default dev lo table 5745").count(),
+            2,
+            "{with}"
+        );
+        drop(first);
+        // Twice is once; another mark takes the place of the first.
+        let again = Dataplane::open(&bed.options).expect("pins of this version");
+        assert_eq!(rules(), with);
+        drop(again);
+        let options = Options {
+            mark: 0x77,
+            table: 300,
+            ..bed.options.clone()
+        };
+        let other = Dataplane::open(&options).expect("pins of this version");
+        assert_eq!(rules().matches("5745").count(), 0);
+        assert_eq!(rules().matches("fwmark 0x77 lookup 300").count(), 2);
+        other.detach().expect("removed");
+        assert_eq!(rules(), before);
+        assert!(programs_on("out").is_empty() && programs_on("in").is_empty());
+        for part in ["maps", "links", "programs"] {
+            assert!(!bed.options.pin_dir.join(part).exists());
+        }
+    });
+}
+
+#[test]
+fn pins_of_another_version_are_refused() {
+    story_of_processes("pins_of_another_version_are_refused", |bed| {
+        drop(open(bed));
+        let config = bed.options.pin_dir.join("maps/CONFIG");
+        let file = config.to_str().expect("a plain path");
+        let wrong =
+            "update pinned FILE key 0 0 0 0 value 99 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0";
+        let arguments = wrong
+            .split(' ')
+            .map(|word| if word == "FILE" { file } else { word });
+        let changed = Command::new("bpftool").arg("map").args(arguments).status();
+        if !changed.is_ok_and(|status| status.success()) {
+            let _ = writeln!(
+                std::io::stderr(),
+                "skipped: pins_of_another_version_are_refused: needs bpftool"
+            );
+            return;
+        }
+        let error = Dataplane::open(&bed.options).expect_err("layout 99");
+        assert!(matches!(&error, Error::Incompatible { path, .. } if *path == config));
+        assert!(
+            error
+                .to_string()
+                .contains("layout 99, this version has layout 1"),
+            "{error}"
+        );
+        // One of the maps gone: the pins are no whole either.
+        std::fs::remove_file(bed.options.pin_dir.join("maps/V6_LENGTHS")).expect("removed");
+        assert!(Dataplane::open(&bed.options).is_err());
+        weir_dataplane::detach_pinned(&bed.options.pin_dir, bed::MARK, bed::TABLE)
+            .expect("removed");
+        assert!(!open(bed).status().adopted);
+    });
+}
+
+#[test]
+fn mistakes_are_named() {
+    story_of_processes("mistakes_are_named", |bed| {
+        let open = |change: &dyn Fn(&mut Options)| {
+            let mut options = bed.options.clone();
+            change(&mut options);
+            Dataplane::open(&options)
+                .expect_err("a mistake")
+                .to_string()
+        };
+        let error = open(&|options| options.outside = vec!["eth9".into()]);
+        assert!(error.starts_with("there is no interface eth9"), "{error}");
+        let error = open(&|options| options.inside = vec!["out".into()]);
+        assert!(
+            error.starts_with("interface out is listed twice"),
+            "{error}"
+        );
+        let error = open(&|options| options.object = "/nowhere/weir-ebpf.o".into());
+        assert!(
+            error.starts_with("cannot read the kernel programs at /nowhere"),
+            "{error}"
+        );
+        let error = open(&|options| options.object = std::env::current_exe().expect("this test"));
+        assert!(
+            error.contains("holds no kernel programs of this version"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn surroundings_are_warned_of() {
+    story_of_processes("surroundings_are_warned_of", |bed| {
+        for (setting, value) in [
+            ("ipv4/conf/out/forwarding", "0"),
+            ("ipv4/conf/all/rp_filter", "1"),
+            ("ipv4/conf/out/src_valid_mark", "1"),
+        ] {
+            std::fs::write(format!("/proc/sys/net/{setting}"), value).expect("root may");
+        }
+        let plane = open(bed);
+        let warnings = plane.status().warnings;
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[0].contains("IPv4 forwarding is off on out"));
+        assert!(warnings[1].contains("rp_filter and src_valid_mark are both set"));
+        // What cannot be forwarded goes to the stack, counted as such.
+        let error = ask(
+            &bed.client,
+            source(Class::Managed, false),
+            sts(false, 443),
+            1,
+            SHORT,
+        );
+        assert!(error.is_err());
+        let counters = plane.counters().expect("readable");
+        assert_eq!(
+            find(&counters, Class::Managed, Verdict::Pass, Reason::NoRoute).packets,
+            1
+        );
+    });
+}
+
+#[test]
+fn a_million_prefixes_are_published_at_once() {
+    story("a_million_prefixes_are_published_at_once", |_, plane| {
+        let mut tables = tables(&Memory::default());
+        // 700,000 exact addresses, and 300,000 prefixes of IPv6; managed, every one.
+        let managed = Class::Managed as u8;
+        let (first4, first6) = (0x0a00_0000_u32, 0x2a00_u128 << 112);
+        for i in 0..700_000_u32 {
+            let address = first4 + i * 16;
+            tables.v4_blocks[(address >> 8) as usize] = weir_abi::EXACT;
+            tables.v4_exact.push((address, managed));
+        }
+        for i in 0..300_000_u128 {
+            tables
+                .v6
+                .push((48, (first6 + (i << 80)).to_be_bytes(), managed));
+        }
+        let start = Instant::now();
+        let published = plane.publish(&tables).expect("it fits");
+        println!("published {published:?} in {:?}", start.elapsed());
+        let class = |source: IpAddr| {
+            let destination = sts(source.is_ipv6(), 443).ip();
+            plane
+                .probe(&Probe {
+                    source,
+                    destination,
+                    port: 443,
+                })
+                .expect("a program")
+                .class
+        };
+        for i in [0, 1, 499_999, 699_999] {
+            assert_eq!(
+                class(Ipv4Addr::from_bits(first4 + i * 16).into()),
+                Class::Managed
+            );
+            assert_eq!(
+                class(Ipv4Addr::from_bits(first4 + i * 16 + 1).into()),
+                Class::Unmanaged
+            );
+        }
+        for i in [0, 1, 299_999] {
+            let network = first6 + (i << 80);
+            assert_eq!(
+                class(Ipv6Addr::from_bits(network + 77).into()),
+                Class::Managed
+            );
+        }
+        assert_eq!(
+            class(Ipv6Addr::from_bits(first6 + (300_000 << 80)).into()),
+            Class::Unmanaged
+        );
+    });
+}
+
+#[test]
+fn the_verifier_has_room_left() {
+    story("the_verifier_has_room_left", |_, _| {
+        for interface in ["out", "in"] {
+            let (_, programs) =
+                SchedClassifier::query_tcx(interface, TcAttachType::Ingress).expect("tcx");
+            let walked = programs[0]
+                .verified_instruction_count()
+                .expect("since Linux 5.16");
+            // A million is the limit; other kernels walk somewhat more or less.
+            assert!(walked < 250_000, "{interface}: {walked} instructions");
+        }
+    });
+}
+
+fn programs_on(interface: &str) -> Vec<u32> {
+    let (_, programs) = SchedClassifier::query_tcx(interface, TcAttachType::Ingress).expect("tcx");
+    programs
+        .iter()
+        .map(aya::programs::ProgramInfo::id)
+        .collect()
+}

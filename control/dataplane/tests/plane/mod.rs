@@ -1,0 +1,112 @@
+//! An open plane in a bed, with the services and sources of the fixtures.
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use weir_abi::{Class, Reason, Verdict};
+use weir_dataplane::{Counter, Dataplane, ServiceSpec};
+use weir_tables::KernelTables;
+
+use crate::bed::{Bed, object_or_skip, within};
+use crate::fixtures::{
+    ADFS, ADFS_V4, ADFS_V6, ADFS_VERDICTS, Memory, STS, STS_V4, STS_V6, STS_VERDICTS,
+};
+
+/// For what must come.
+pub const LONG: Duration = Duration::from_secs(5);
+/// Shorter than the first retransmission of a SYN.
+pub const SHORT: Duration = Duration::from_millis(300);
+
+/// Tells a story with an open plane, in the router's namespace.
+pub fn story(name: &str, tell: impl FnOnce(&Bed, &mut Dataplane) + Send) {
+    story_of_processes(name, |bed| tell(bed, &mut open(bed)));
+}
+
+/// Tells a story that opens planes by itself, in the router's namespace.
+pub fn story_of_processes(name: &str, tell: impl FnOnce(&Bed) + Send) {
+    let Some(object) = object_or_skip(name) else {
+        return;
+    };
+    let bed = Bed::new(object);
+    within(&bed.router, || tell(&bed));
+}
+
+/// A plane with services and tables.
+pub fn open(bed: &Bed) -> Dataplane {
+    let mut plane = Dataplane::open(&bed.options).unwrap_or_else(|error| panic!("{error}"));
+    plane.set_services(&services()).expect("two services");
+    plane
+        .publish(&tables(&Memory::default()))
+        .expect("a small generation");
+    plane
+}
+
+/// The services of the fixtures.
+pub fn services() -> [ServiceSpec; 2] {
+    [
+        ServiceSpec {
+            id: STS,
+            name: "sts".into(),
+            addresses: vec![STS_V4.into(), STS_V6.into()],
+            ports: vec![443, 49443],
+            verdicts: STS_VERDICTS,
+        },
+        ServiceSpec {
+            id: ADFS,
+            name: "adfs".into(),
+            addresses: vec![ADFS_V4.into(), ADFS_V6.into()],
+            ports: vec![443],
+            verdicts: ADFS_VERDICTS,
+        },
+    ]
+}
+
+/// The fixtures' tables in the shape that is published.
+pub fn tables(memory: &Memory) -> KernelTables {
+    let mut v4_blocks = vec![0; 1 << 24];
+    for (block, byte) in &memory.blocks {
+        v4_blocks[*block as usize] = *byte;
+    }
+    let v6 = memory.prefixes.iter().map(|(key, class)| {
+        let network = key
+            .words
+            .iter()
+            .flat_map(|word| word.to_be_bytes())
+            .collect::<Vec<u8>>();
+        let length = u8::try_from(key.length).expect("at most 128");
+        (length, network.try_into().expect("16 bytes"), *class)
+    });
+    KernelTables {
+        v4_blocks,
+        v4_exact: memory
+            .exact
+            .iter()
+            .map(|(address, class)| (*address, *class))
+            .collect(),
+        v6: v6.collect(),
+    }
+}
+
+/// A port of the service that forwards.
+pub fn sts(six: bool, port: u16) -> SocketAddr {
+    let address: IpAddr = if six { STS_V6.into() } else { STS_V4.into() };
+    SocketAddr::new(address, port)
+}
+
+/// One counter of the service that forwards; zero when it is not there.
+pub fn find(counters: &[Counter], class: Class, verdict: Verdict, reason: Reason) -> Counter {
+    counters
+        .iter()
+        .find(|c| (c.service, c.class, c.verdict, c.reason) == (STS, class, verdict, reason))
+        .copied()
+        .unwrap_or(Counter {
+            service: STS,
+            class,
+            verdict,
+            reason,
+            packets: 0,
+            bytes: 0,
+        })
+}
