@@ -18,7 +18,7 @@ criterion_main!(benches);
 
 fn find(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("find a source");
-    for prefixes in [1_000, 100_000] {
+    for prefixes in [1_000, 100_000, 1_000_000] {
         let list = list(prefixes);
         let sources = sources_inside(&list);
         let lists = Lists::compile(&[list]);
@@ -35,7 +35,7 @@ fn find(criterion: &mut Criterion) {
 fn compile(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("compile lists");
     group.sample_size(10);
-    for prefixes in [1_000, 100_000] {
+    for prefixes in [1_000, 100_000, 1_000_000] {
         group.bench_function(BenchmarkId::from_parameter(prefixes), |bencher| {
             bencher.iter_batched(
                 || [list(prefixes)],
