@@ -83,7 +83,8 @@ pub struct Exec {
     /// Name of the lab.
     #[arg(long, default_value = "lab", value_parser = instance)]
     pub instance: String,
-    /// Connect from this class's address; only in `inet`.
+    /// Connect from this class's address, under its user id; only in `inet`. Without it: as root, from an address that is
+    /// on no list, so unmanaged.
     #[arg(long)]
     pub source: Option<Class>,
     /// Names resolve to this family only.

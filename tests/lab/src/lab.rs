@@ -163,6 +163,7 @@ impl Lab {
                 json!({
                     "name": service.name,
                     "url": format!("https://{}/", service.host),
+                    "sign_in": format!("https://{}/{}", self.plan.cloud.application.host, service.name),
                     "tunnel": service.certificate_host,
                     "addresses": service.listen,
                     "reverse_proxy": format!("https://{}/", self.plan.proxied(&service.host)),
@@ -173,7 +174,19 @@ impl Lab {
             .plan
             .users
             .iter()
-            .map(|user| json!({ "user": user.upn, "account": user.account, "password": user.password }))
+            .map(|user| {
+                let domain = self
+                    .plan
+                    .domains
+                    .iter()
+                    .find(|domain| domain.name == user.domain());
+                json!({
+                    "user": user.upn,
+                    "account": user.account,
+                    "password": user.password,
+                    "service": domain.map(|domain| &domain.service),
+                })
+            })
             .collect();
         json!({
             "instance": self.options.instance,
@@ -187,7 +200,7 @@ impl Lab {
                     format!("https://{}/", self.plan.proxied(&self.plan.cloud.application.host)),
             },
             "hosts_file": self.hosts.path(None),
-            "ca_file": self.plan.files().ca(),
+            "ca_file": self.ca(),
             "users": users,
             "control_socket": self.control().socket(),
             "configuration": self.options.out.join("etc/weir.toml"),
@@ -256,10 +269,12 @@ impl Lab {
             .arg(weir::run_directory(&self.run).join("proxy.sock"));
         self.entry(Part::Weir, None, Identity::Bare(PROXY_UID))?
             .apply(&mut command);
-        supervisor
-            .start("weir-proxy", command, Some("in force"))
-            .await?;
-        Ok(())
+        supervisor.start("weir-proxy", command, None).await?;
+        let control = self.control();
+        tokio::select! {
+            result = control.both_planes_ready() => result,
+            failure = supervisor.failure() => Err(failure),
+        }
     }
 
     fn servers(&self, verb: &str, plan: &Path) -> Command {

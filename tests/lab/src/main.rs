@@ -172,8 +172,7 @@ fn status(instance: &str, json: bool) -> Result<ExitCode> {
         let inside = namespace.inode().into_iter().collect();
         let programs: Vec<String> = weir_lab::cleanup::processes_inside(&inside)
             .into_iter()
-            .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok())
-            .map(|name| name.trim().to_owned())
+            .filter_map(program)
             .collect();
         println!(
             "  {:<6} {:<18} {}",
@@ -183,6 +182,13 @@ fn status(instance: &str, json: bool) -> Result<ExitCode> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The name of a process's program; whole, unlike /proc/PID/comm.
+fn program(pid: i32) -> Option<String> {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+    let path = line.split('\0').next()?;
+    Some(path.rsplit('/').next()?.to_owned())
 }
 
 /// Becomes the command, in its namespace.

@@ -32,12 +32,23 @@ const WEIR_INSIDE: [&str; 2] = ["192.0.2.1", "2001:db8:10::1"];
 const INET_CLOUD: [&str; 2] = ["198.51.100.1", "2001:db8:c0::1"];
 
 /// What the firewall of `weir` counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Firewall {
     /// Packets that its rule for other ports let through.
     pub other_ports: u64,
     /// Packets that the policy dropped.
     pub refused: u64,
+}
+
+impl Firewall {
+    /// What was counted since `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            other_ports: self.other_ports - before.other_ports,
+            refused: self.refused - before.refused,
+        }
+    }
 }
 
 /// Makes the namespaces of `instance` and everything in them. What stands already is an error: clean up first.
@@ -80,6 +91,15 @@ pub fn raise(instance: &str, plan: &Plan) -> Result<()> {
             "link add inet type veth peer name cloud netns {}",
             inet.name
         )],
+    )?;
+    // No wire of the lab loses packets: a connection attempt that stays without an answer was dropped, and is given up
+    // after seconds instead of minutes, by clients that leave that to the kernel.
+    sysctl(
+        &inet,
+        &[
+            ("net/ipv4/tcp_syn_retries", "1"),
+            ("net/ipv4/tcp_syn_linear_timeouts", "0"),
+        ],
     )?;
     wire_inet(&inet, plan)?;
     wire_weir(&weir)?;

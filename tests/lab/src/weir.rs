@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -15,10 +16,15 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::timeout;
 use weir_lab_servers::plan::{Plan, ServiceKind, ServicePlan};
 
 use crate::sources::{Class, PROXY_UID};
 use crate::topology::{INSIDE, OUTSIDE};
+
+/// How long the proxy may take to acknowledge its first generation, and how often weir-control is asked meanwhile.
+const READY: Duration = Duration::from_secs(30);
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What the configuration is written from.
 #[derive(Debug)]
@@ -263,6 +269,26 @@ impl Control {
         Ok(serde_json::from_slice(
             &self.ask("GET", "/v1/status", None).await?,
         )?)
+    }
+
+    /// Waits until the proxy has acknowledged the generation that is in force in the kernel.
+    pub async fn both_planes_ready(&self) -> Result<()> {
+        let ready = async {
+            loop {
+                let status = self.status().await?;
+                let (wanted, proxy) = (&status["generation"], &status["proxy"]["generation"]);
+                if proxy.is_u64() && proxy == wanted {
+                    return Ok(());
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        };
+        timeout(READY, ready).await.with_context(|| {
+            format!(
+                "weir-proxy did not acknowledge a generation within {} s: see its log",
+                READY.as_secs()
+            )
+        })?
     }
 
     /// `GET /v1/counters`.

@@ -1,11 +1,12 @@
-//! What clients really send: a capture on `inet`'s interface towards Weir, of the packets that open connections.
+//! What clients really send: a capture on `inet`'s interface towards Weir, of the packets that open connections, and of
+//! datagrams.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::pipe;
@@ -17,7 +18,7 @@ use crate::topology::WAN;
 /// Ethernet, IPv6 and TCP headers, and some options.
 const LENGTH: i32 = 128;
 
-/// A connection that a client opened: its first packet.
+/// A connection that somebody opened: its first packet; or a datagram.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Opened {
     /// When the packet was seen.
@@ -91,6 +92,12 @@ fn read(stopped: &OwnedFd, is_open: &mpsc::Sender<()>) -> Result<Vec<Opened>> {
             }
         }
         if last {
+            let dropped = capture.stats().context("cannot ask the capture")?.dropped;
+            if dropped > 0 {
+                bail!(
+                    "the capture lost {dropped} packets: the machine is too busy to observe a row"
+                );
+            }
             return Ok(seen);
         }
     }
@@ -107,33 +114,41 @@ fn read_packet(packet: &pcap::Packet<'_>) -> Result<Option<Opened>> {
     Ok(Some(Opened { at, from, to }))
 }
 
-/// Source and destination of a frame that is a TCP packet with SYN and without ACK; untagged Ethernet, no extension
-/// headers, as this lab's clients send them.
+/// Source and destination of a frame that is a TCP packet with SYN and without ACK, or a datagram of UDP; untagged
+/// Ethernet, no extension headers, as this lab's clients send them.
 fn opening(frame: &[u8]) -> Option<(IpAddr, SocketAddr)> {
     const TCP: u8 = 6;
+    const UDP: u8 = 17;
     const SYN: u8 = 0x02;
     const ACK: u8 = 0x10;
     let packet = frame.get(14..)?;
-    let (from, to, tcp): (IpAddr, IpAddr, &[u8]) = match packet.first()? >> 4 {
-        4 if packet.get(9) == Some(&TCP) => {
+    let (from, to, protocol, segment): (IpAddr, IpAddr, u8, &[u8]) = match packet.first()? >> 4 {
+        4 => {
             let length = usize::from(packet[0] & 0x0f) * 4;
             let address = |at: usize| -> Option<IpAddr> {
                 let bytes: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
                 Some(Ipv4Addr::from(bytes).into())
             };
-            (address(12)?, address(16)?, packet.get(length..)?)
+            let protocol = *packet.get(9)?;
+            (address(12)?, address(16)?, protocol, packet.get(length..)?)
         }
-        6 if packet.get(6) == Some(&TCP) => {
+        6 => {
             let address = |at: usize| -> Option<IpAddr> {
                 let bytes: [u8; 16] = packet.get(at..at + 16)?.try_into().ok()?;
                 Some(Ipv6Addr::from(bytes).into())
             };
-            (address(8)?, address(24)?, packet.get(40..)?)
+            let protocol = *packet.get(6)?;
+            (address(8)?, address(24)?, protocol, packet.get(40..)?)
         }
         _ => return None,
     };
-    let port = u16::from_be_bytes(tcp.get(2..4)?.try_into().ok()?);
-    (tcp.get(13)? & (SYN | ACK) == SYN).then(|| (from, SocketAddr::new(to, port)))
+    let port = u16::from_be_bytes(segment.get(2..4)?.try_into().ok()?);
+    let opens = match protocol {
+        TCP => segment.get(13)? & (SYN | ACK) == SYN,
+        UDP => true,
+        _ => false,
+    };
+    opens.then(|| (from, SocketAddr::new(to, port)))
 }
 
 #[cfg(test)]
@@ -158,5 +173,8 @@ mod tests {
         assert_eq!(opening(&frame(0x12)), None);
         assert_eq!(opening(&frame(0x10)), None);
         assert_eq!(opening(&frame(0x02)[..40]), None);
+        let mut datagram = frame(0);
+        datagram[23] = 17;
+        assert_eq!(opening(&datagram), Some((from, to)));
     }
 }

@@ -17,7 +17,6 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::Stage;
-use super::capture::{Capture, Opened};
 use super::row::{Evidence, Row};
 use super::webdriver::{Browser, Driver};
 use crate::exec::{Identity, clean};
@@ -59,8 +58,6 @@ pub struct Answer {
     pub posted_from: String,
     /// Why it went no further.
     pub failure: Option<String>,
-    /// Connections that the clients opened meanwhile.
-    pub opened: Vec<Opened>,
     /// The picture of the last page.
     pub screenshot: Option<PathBuf>,
 }
@@ -91,7 +88,6 @@ impl Visit {
         let (class, family) = (row.class, row.family);
         let programs = stage.programs.as_ref().context("this row needs Chromium")?;
         let home = self.home(stage, row)?;
-        let capture = Capture::start(&stage.lab.namespace(Part::Inet))?;
         let (mut process, port) = start_driver(programs, stage, class, family, &home).await?;
         let driver = Driver::new(stage.lab.namespace(Part::Inet), port);
         let browser = driver.start(options(&programs.browser, &home)).await?;
@@ -108,7 +104,6 @@ impl Visit {
         answer.screenshot = Some(picture);
         browser.quit().await?;
         process.kill().await.context("cannot stop chromedriver")?;
-        answer.opened = tokio::task::spawn_blocking(|| capture.finish()).await??;
         Ok(answer)
     }
 
@@ -198,11 +193,14 @@ impl Answer {
         let through = |address: &str| host(address).ends_with(".proxy.example");
         match (through(&self.form), through(&self.address)) {
             (false, false) if by_source => "signed in".to_owned(),
-            (true, true) if by_proxy => match Self::opened_after_redirect(evidence) {
-                Some(0) => "signed in, reverse proxy".to_owned(),
-                Some(opened) => format!("{opened} connections to the service after the redirect"),
-                None => "at the reverse proxy without a redirect".to_owned(),
-            },
+            (true, true) if by_proxy => {
+                let source = row.class.source().address(row.family);
+                match Self::after_redirect(source, evidence) {
+                    Some(0) => "signed in, reverse proxy".to_owned(),
+                    Some(more) => format!("went to the service {more} times after the redirect"),
+                    None => "at the reverse proxy without a redirect".to_owned(),
+                }
+            }
             (form, _) => format!(
                 "form at {}, end at {}, token posted from {}",
                 if form {
@@ -216,34 +214,28 @@ impl Answer {
         }
     }
 
-    /// The connections that the row's source opened to the services.
-    pub fn opened_to_services(&self, row: &Row) -> Vec<Opened> {
-        let source = row.class.source().address(row.family);
-        let ours = |opened: &&Opened| opened.from == source && is_service(opened);
-        self.opened.iter().filter(ours).cloned().collect()
-    }
-
-    /// How many connections the row's source opened to the services after Weir redirected it: by the capture's times and
-    /// the audit event's. `None` without a redirect, or when the capture missed the connection that was redirected.
-    fn opened_after_redirect(evidence: &Evidence) -> Option<usize> {
-        let redirect = evidence
+    /// How often `source` went to the services after Weir redirected it: connections that it opened, by the capture's
+    /// times, and requests on those it had, by the audit events. `None` without a redirect, or when the capture missed the
+    /// connection that was redirected.
+    fn after_redirect(source: IpAddr, evidence: &Evidence) -> Option<usize> {
+        let mut requests = evidence
             .events
             .iter()
-            .find(|event| event.decision == "redirect")?;
-        let at = OffsetDateTime::parse(&redirect.time, &Rfc3339).ok()?;
-        let after = evidence
+            .filter(|event| {
+                event
+                    .peer
+                    .is_some_and(|peer| peer.ip().to_canonical() == source)
+            })
+            .skip_while(|event| event.decision != "redirect");
+        let at = OffsetDateTime::parse(&requests.next()?.time, &Rfc3339).ok()?;
+        let (after, before): (Vec<_>, Vec<_>) = evidence
+            .seen
             .opened
             .iter()
-            .filter(|opened| opened.at > at)
-            .count();
-        (evidence.opened.len() > after).then_some(after)
+            .filter(|opened| opened.from == source)
+            .partition(|opened| opened.at > at);
+        (!before.is_empty()).then(|| after.len() + requests.count())
     }
-}
-
-/// The network of the services, whichever of them.
-fn is_service(opened: &Opened) -> bool {
-    let text = opened.to.ip().to_string();
-    text.starts_with("192.0.2.") || text.starts_with("2001:db8:10::")
 }
 
 /// What a person's browser would do, without the calls home that would have nobody to answer them.

@@ -164,7 +164,8 @@ impl Answer {
         match self.exit {
             0 => {}
             28 => return "no answer".to_owned(),
-            35 | 52 | 56 => return "connection refused in TLS".to_owned(),
+            35 => return "connection refused in TLS".to_owned(),
+            52 | 56 => return "connection cut".to_owned(),
             7 => return "connection refused".to_owned(),
             60 => return "certificate not trusted".to_owned(),
             other => return format!("curl error {other}"),
@@ -173,7 +174,7 @@ impl Answer {
             300..=399 => self.describe_redirect(asked),
             _ => self.describe_body(evidence),
         };
-        let over = if self.version == "2" { ", HTTP/2" } else { "" };
+        let over = if self.version == "2" { ", h2" } else { "" };
         format!("{} {what}{over}", self.status)
             .trim_end()
             .to_owned()
@@ -251,8 +252,10 @@ pub fn explains(text: &str, evidence: &Evidence) -> bool {
         .replace("&gt;", ">")
         .replace("&amp;", "&");
     evidence.events.iter().any(|event| {
-        let reason = event.reason.as_deref().unwrap_or_default();
-        event.id.len() == 16 && plain.contains(&event.id) && plain.contains(reason)
+        let reason = event.reason.as_deref().filter(|reason| !reason.is_empty());
+        event.id.len() == 16
+            && plain.contains(&event.id)
+            && reason.is_some_and(|reason| plain.contains(reason))
     })
 }
 
@@ -296,6 +299,9 @@ mod tests {
         assert!(explains(said, &evidence));
         assert!(!explains("Use a managed device.", &evidence));
         assert!(!explains(said, &Evidence::default()));
+        let mut silent = evidence.clone();
+        silent.events[0].reason = None;
+        assert!(!explains(said, &silent));
     }
 
     #[test]
@@ -308,7 +314,7 @@ mod tests {
         assert_eq!((answer.status, answer.port), (400, 51234));
         assert_eq!(
             answer.describe(ASKED, &Evidence::default()),
-            "400 invalid_grant, HTTP/2"
+            "400 invalid_grant, h2"
         );
         let silent = Answer::read(28, "", "curl: (28) Connection timed out\n000 0 0\n");
         assert_eq!(silent.describe(ASKED, &Evidence::default()), "no answer");

@@ -2,8 +2,8 @@
 //! default policy says.
 //!
 //! Each row is done alone. Before and after it the kernel's counters are read, and every audit event in between is
-//! taken; who decided is read from those. A request of the lab's own, sent after each row to the other service, marks
-//! the end of the row's events.
+//! taken; who decided is read from those. The wire in front of Weir and the logs of the services behind it must agree.
+//! A request of the lab's own, sent after each row to the other service, marks the end of the row's events.
 
 mod capture;
 mod chromium;
@@ -14,6 +14,7 @@ mod row;
 mod rows;
 mod table;
 mod webdriver;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,8 +29,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
 use self::curl::Call;
-use self::row::{Act, Done, Evidence, Row, Verdict};
+use self::row::{Act, Decider, Done, Evidence, Row, Verdict};
 use self::table::Table;
+use self::witness::Witness;
 use crate::args;
 use crate::exec::{Identity, clean};
 use crate::lab::{Lab, with_lab};
@@ -129,7 +131,8 @@ async fn show(lab: &Lab, wanted: &args::Demo) -> Result<ExitCode> {
 
 impl<'a> Stage<'a> {
     fn new(lab: &'a Lab, wanted: &args::Demo, rows: &[Row]) -> Result<Self> {
-        crate::require::tools(&["curl"])?;
+        // The relying party verifies signatures with xmlsec1.
+        crate::require::tools(&["curl", "xmlsec1"])?;
         let needs = |client: &str| rows.iter().any(|row| row.client == client);
         let screenshots = lab.options.out.join("screenshots");
         fs::create_dir_all(&screenshots)
@@ -154,26 +157,32 @@ impl<'a> Stage<'a> {
     ) -> Result<Done> {
         let counters = control.counters().await?;
         let firewall = firewall_counters(&self.lab.options.instance)?;
+        let witness = Witness::begin(self.lab)?;
         let begun = Instant::now();
         let answer = self.act(row).await?;
         let took = begun.elapsed();
+        let seen = tokio::task::spawn_blocking(|| witness.end()).await??;
         let events = self.events_until_mark(row, events).await?;
-        let after = firewall_counters(&self.lab.options.instance)?;
         let evidence = Evidence {
             events,
             counters: more(row.service, &counters, &control.counters().await?),
-            firewall: after.other_ports - firewall.other_ports,
-            opened: answer.opened_to_services(row),
+            firewall: firewall_counters(&self.lab.options.instance)?.since(firewall),
+            seen,
         };
         let got = Verdict {
             outcome: answer.describe(row, &evidence, &self.lab.plan.cloud.egress),
             by: evidence.deciders(row.class, row.flows),
         };
-        let mut remarks = Vec::new();
-        if after.refused > firewall.refused {
-            let packets = after.refused - firewall.refused;
+        let doubts = evidence.seen.doubts(row, &got.by);
+        let ok = got == row.expected && doubts.is_empty();
+        let mut remarks: Vec<String> = doubts
+            .iter()
+            .map(|doubt| format!("* but {doubt}"))
+            .collect();
+        let refused = evidence.firewall.refused;
+        if refused > 0 && !got.by.contains(&Decider::firewall("drop")) {
             remarks.push(format!(
-                "{packets} packets were refused by the router's firewall"
+                "{refused} packets were refused by the router's firewall"
             ));
         }
         Ok(Done {
@@ -183,7 +192,7 @@ impl<'a> Stage<'a> {
             client: row.client,
             service: row.service,
             what: row.what.clone(),
-            ok: got == row.expected,
+            ok,
             expected: row.expected.clone(),
             got,
             packets: evidence.packets(row.class),
@@ -287,13 +296,6 @@ impl Answer {
             }
             (Self::Words(words), _) => words.clone(),
             (Self::Curl(_) | Self::Chromium(_), _) => "another client's answer".to_owned(),
-        }
-    }
-
-    fn opened_to_services(&self, row: &Row) -> Vec<capture::Opened> {
-        match self {
-            Self::Chromium(answer) => answer.opened_to_services(row),
-            _ => Vec::new(),
         }
     }
 

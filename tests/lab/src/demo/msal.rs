@@ -185,6 +185,9 @@ impl Answer {
         if self.said.contains("403 Client Error") || self.said.contains("HTTP Error: 403") {
             return format!("403{way}");
         }
+        if self.error == "ConnectTimeout" {
+            return "no answer".to_owned();
+        }
         if self.said.contains("FailedAuthentication") {
             return "wrong password".to_owned();
         }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::capture::Opened;
 use super::chromium::Visit;
 use super::curl::Call;
 use super::msal::SignIn;
+use super::witness::Seen;
 use crate::sources::{Class, Family};
+use crate::topology::Firewall;
 use crate::weir::{Counter, Event};
 
 /// What is done, by whom, and what must come of it.
@@ -71,8 +72,8 @@ pub enum Decider {
         /// `SET/NAME`.
         rule: String,
     },
-    /// The router's own firewall let the packets through.
-    Firewall,
+    /// The router's own firewall: it let the packets through (`accept`), or refused them (`drop`).
+    Firewall(&'static str),
 }
 
 /// What the planes say of the time in which a row was done.
@@ -82,11 +83,11 @@ pub struct Evidence {
     pub events: Vec<Event>,
     /// What the kernel counted more than before, all classes and reasons of the row's service.
     pub counters: Vec<Counter>,
-    /// Packets that the firewall's rule for other ports let through.
-    pub firewall: u64,
-    /// Connections that the row's source opened to the services, where they were captured.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub opened: Vec<Opened>,
+    /// What the router's firewall counted more than before.
+    pub firewall: Firewall,
+    /// What others than Weir saw.
+    #[serde(flatten)]
+    pub seen: Seen,
 }
 
 /// A row that was done.
@@ -108,7 +109,7 @@ pub struct Done {
     pub expected: Verdict,
     /// What came of it.
     pub got: Verdict,
-    /// Whether the two are the same.
+    /// Whether the two are the same, and nobody saw anything else.
     pub ok: bool,
     /// Packets of the source to the service, by the kernel's verdict.
     pub packets: BTreeMap<String, u64>,
@@ -160,12 +161,22 @@ impl Decider {
         Self::proxy("redirect", rule)
     }
 
+    /// The router's firewall, which is not Weir's.
+    pub const fn firewall(verdict: &'static str) -> Self {
+        Self::Firewall(verdict)
+    }
+
+    /// Whether the proxy let something pass.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Proxy { decision, .. } if decision == "pass")
+    }
+
     /// In words; `hook` is where the kernel plane decides.
     pub fn words(&self, hook: &str) -> String {
         match self {
             Self::Kernel(verdict) => format!("kernel {hook} {verdict}"),
             Self::Proxy { decision, rule } => format!("proxy {decision} {rule}"),
-            Self::Firewall => "the router's firewall".to_owned(),
+            Self::Firewall(verdict) => format!("firewall {verdict}"),
         }
     }
 
@@ -193,8 +204,12 @@ impl Evidence {
                 by.push(decider);
             }
         }
-        if self.firewall > 0 {
-            by.push(Decider::Firewall);
+        if self.firewall.other_ports > 0 {
+            by.push(Decider::firewall("accept"));
+        }
+        // A stray packet of a row that Weir decided is no decision.
+        if by.is_empty() && self.firewall.refused > 0 {
+            by.push(Decider::firewall("drop"));
         }
         by
     }

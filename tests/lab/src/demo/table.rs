@@ -7,7 +7,7 @@ use super::rows::SET;
 
 /// Widths of source, address, client, service and what; the last column takes what it needs.
 const WIDTHS: [usize; 5] = [9, 15, 8, 4, 26];
-const OUTCOME: usize = 26;
+const OUTCOME: usize = 28;
 const PACKETS: usize = 10;
 /// The mark in front of a row.
 const MARK: usize = 3;

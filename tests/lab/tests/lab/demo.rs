@@ -41,6 +41,11 @@ fn rows_as_expected_name_who_decided() {
         serde_json::json!([]),
         "the proxy saw nothing"
     );
+    assert_eq!(
+        forwarded["evidence"]["direct"].as_array().map(Vec::len),
+        Some(1),
+        "the service saw the client itself"
+    );
     let redirected = row(ROW);
     let event = &redirected["evidence"]["events"][0];
     assert_eq!(event["rule"], redirected["got"]["by"][0]["proxy"]["rule"]);
@@ -53,6 +58,9 @@ fn rows_as_expected_name_who_decided() {
         dropped["got"]["by"],
         serde_json::json!([{ "kernel": "drop" }])
     );
+    for refused in [&redirected, &dropped] {
+        assert_eq!(refused["evidence"]["requests"], 0, "it arrived nowhere");
+    }
 }
 
 #[test]
@@ -63,7 +71,7 @@ fn a_rule_that_is_switched_off_turns_its_rows_red() {
     let json = ground.out("red.json");
     let output = ground
         .raise("demo", "red")
-        .args(["--only", ROW, "--only", "curl/sign-out/*/4"])
+        .args(["--only", ROW, "--only", "curl/sign-out/sts/unmanaged/4"])
         .args([
             "--switch-off",
             "office365-strict/browser-unmanaged",

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::common::Ground;
+use crate::common::{Ground, lab, text};
 use weir_lab::sources::Class;
 use weir_lab::weir::list_name;
 
@@ -42,6 +42,28 @@ async fn the_proxy_runs_without_privileges() {
     }
     assert_eq!(field("NoNewPrivs:"), "1");
     assert_eq!(field("Groups:"), "");
+}
+
+#[test]
+fn a_command_from_a_clean_shell_needs_no_options() {
+    let Some(ground) = Ground::find("a_command_from_a_clean_shell_needs_no_options") else {
+        return;
+    };
+    let _standing = ground.up("shell");
+    let output = lab(&["exec", "inet", "--instance", "shell", "--"])
+        .args(["curl", "--silent", "--show-error", "--output", "/dev/null"])
+        .args(["--write-out", "%{http_code} %{redirect_url}"])
+        .arg("https://sts.corp.example/adfs/ls/")
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .output()
+        .expect("weir-lab can be run");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "302 https://sts-corp-example.proxy.example/adfs/ls/",
+        "{}",
+        text(&output)
+    );
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::sources::{Class, Family};
 impl Rows<'_> {
     /// What browsers and trusting parties ask for: metadata, sign-in pages, SAML, sign-out.
     pub(super) fn pages(&mut self) {
-        use Class::{Blocked, Bypass, Managed, Unmanaged};
+        use Class::{Bypass, Managed, Unmanaged};
         for family in Family::ALL {
             for (service, class) in [
                 ("sts", Managed),
@@ -43,6 +43,8 @@ impl Rows<'_> {
                 )
                 .expect("200 federation metadata", by);
             }
+            self.saml(family);
+            self.blocked(family);
             for service in ["sts", "adfs"] {
                 for class in [Managed, Bypass, Unmanaged] {
                     let call = Call::get(passive(service));
@@ -57,55 +59,96 @@ impl Rows<'_> {
                     self.expect_page(service, class);
                 }
             }
-            for class in [Managed, Bypass, Unmanaged] {
-                let call = Call::get(saml(self.plan, "sts"));
-                self.curl("saml", "SAML sign-in", "sts", class, family, call);
-                self.expect_page("sts", class);
+            for (service, class) in [("adfs", Managed), ("sts", Bypass), ("sts", Unmanaged)] {
+                let call = Call::get(passive(service)).with(&["--http2"]);
+                let what = "WS-Federation over HTTP/2";
+                self.curl("http2", what, service, class, family, call);
+                self.expect_page(service, class);
+                let row = self.rows.last_mut().expect("a row was pushed just before");
+                row.expected.outcome.push_str(", h2");
             }
-            let call = Call::form(
-                url("adfs", "/adfs/ls/"),
-                &[(
-                    "SAMLRequest",
-                    &STANDARD.encode(authn_request(self.plan, "adfs")),
-                )],
-            );
-            self.curl(
-                "saml-post",
-                "SAML sign-in by POST",
+            for (service, class) in [
+                ("sts", Managed),
+                ("adfs", Bypass),
+                ("sts", Unmanaged),
+                ("adfs", Unmanaged),
+            ] {
+                let by = match class {
+                    Managed => managed(service, "sign-out"),
+                    _ => vec![pass("sign-out")],
+                };
+                let call = Call::get(url(service, "/adfs/ls/?wa=wsignout1.0"));
+                self.curl("sign-out", "sign-out", service, class, family, call)
+                    .expect("200 signed out", by);
+            }
+        }
+    }
+
+    /// SAML requests, by redirect and by POST.
+    fn saml(&mut self, family: Family) {
+        use Class::{Bypass, Managed, Unmanaged};
+        for (service, class) in [
+            ("sts", Managed),
+            ("sts", Bypass),
+            ("sts", Unmanaged),
+            ("adfs", Managed),
+            ("adfs", Unmanaged),
+        ] {
+            let call = Call::get(saml(self.plan, service));
+            self.curl("saml", "SAML sign-in", service, class, family, call);
+            self.expect_page(service, class);
+        }
+        for (service, class) in [("sts", Bypass), ("adfs", Unmanaged)] {
+            let message = STANDARD.encode(authn_request(self.plan, service));
+            let call = Call::form(url(service, "/adfs/ls/"), &[("SAMLRequest", &message)]);
+            let what = "SAML sign-in by POST";
+            self.curl("saml-post", what, service, class, family, call);
+            self.expect_page(service, class);
+            // The body is dropped, so the browser must come with a GET.
+            let row = self.rows.last_mut().expect("a row was pushed just before");
+            row.expected.outcome = row.expected.outcome.replace("302", "303");
+        }
+    }
+
+    /// Nothing that a blocked source asks for arrives anywhere.
+    fn blocked(&mut self, family: Family) {
+        let user = self.user("adfs");
+        let client = self.plan.oauth_clients[0].id.clone();
+        let password = [
+            ("grant_type", "password"),
+            ("client_id", &client),
+            ("username", &user.upn),
+            ("password", &user.password),
+        ];
+        let metadata = "/FederationMetadata/2007-06/FederationMetadata.xml";
+        for (name, what, service, call) in [
+            (
+                "ws-fed",
+                "WS-Federation sign-in",
+                "sts",
+                Call::get(passive("sts")),
+            ),
+            (
+                "ws-fed",
+                "WS-Federation sign-in",
                 "adfs",
-                Unmanaged,
-                family,
-                call,
-            )
-            .expect(
-                "303 to the reverse proxy",
-                vec![redirect("browser-unmanaged")],
-            );
-            let call = Call::get(passive("adfs")).with(&["--http2"]);
-            self.curl(
-                "http2",
-                "WS-Federation over HTTP/2",
+                Call::get(passive("adfs")),
+            ),
+            (
+                "metadata",
+                "federation metadata",
+                "sts",
+                Call::get(url("sts", metadata)),
+            ),
+            (
+                "password",
+                "OAuth password grant",
                 "adfs",
-                Bypass,
-                family,
-                call,
-            )
-            .expect("200 sign-in form, HTTP/2", vec![pass("browser-bypass")]);
-            let call = Call::get(url("sts", "/adfs/ls/?wa=wsignout1.0"));
-            self.curl("sign-out", "sign-out", "sts", Unmanaged, family, call)
-                .expect("200 signed out", vec![pass("sign-out")]);
-            for service in ["sts", "adfs"] {
-                let call = Call::get(passive(service));
-                self.curl(
-                    "ws-fed",
-                    "WS-Federation sign-in",
-                    service,
-                    Blocked,
-                    family,
-                    call,
-                )
+                Call::form(url("adfs", "/adfs/oauth2/token"), &password),
+            ),
+        ] {
+            self.curl(name, what, service, Class::Blocked, family, call)
                 .expect("no answer", vec![Decider::drop()]);
-            }
         }
     }
 
@@ -123,73 +166,70 @@ impl Rows<'_> {
 
     /// OAuth: the browser's endpoint, the native password call, a server's own call.
     pub(super) fn oauth(&mut self) {
-        use Class::{Bypass, Managed, Unmanaged};
-        let native = self.plan.oauth_clients[0].clone();
-        let server = self.plan.oauth_clients[1].clone();
-        let user = self.user("adfs");
         for family in Family::ALL {
-            for class in [Managed, Bypass, Unmanaged] {
-                let mut authorize =
-                    Url::parse(&url("adfs", "/adfs/oauth2/authorize")).expect("a literal");
-                authorize
-                    .query_pairs_mut()
-                    .append_pair("response_type", "code")
-                    .append_pair("client_id", &native.id)
-                    .append_pair("redirect_uri", &native.redirects[0])
-                    .append_pair("resource", MICROSOFT_ONLINE)
-                    .append_pair("state", "a=b&c");
-                let call = Call::get(authorize);
-                self.curl("authorize", "OAuth authorize", "adfs", class, family, call);
-                self.expect_page("adfs", class);
-                let token = url("adfs", "/adfs/oauth2/token");
-                let call = Call::form(
-                    &token,
-                    &[
-                        ("grant_type", "password"),
-                        ("client_id", &native.id),
-                        ("username", &user.upn),
-                        ("password", &user.password),
-                    ],
-                );
-                let verdict = match class {
-                    Managed => Verdict::new("200 token", vec![pass("native-managed")]),
-                    Bypass => Verdict::new("200 token", vec![pass("native-bypass")]),
-                    _ => Verdict::new(
-                        "403 OAuth error, explained",
-                        vec![block("native-unmanaged")],
-                    ),
-                };
-                self.curl(
-                    "password",
-                    "OAuth password grant",
-                    "adfs",
-                    class,
-                    family,
-                    call,
-                )
-                .expected = verdict;
+            for service in ["sts", "adfs"] {
+                for class in [Class::Managed, Class::Bypass, Class::Unmanaged] {
+                    self.authorize(service, class, family);
+                    self.password_grant(service, class, family);
+                }
+                self.server_grant(service, family);
             }
-            let call = Call::form(
-                url("adfs", "/adfs/oauth2/token"),
-                &[
-                    ("grant_type", "client_credentials"),
-                    ("client_id", &server.id),
-                    (
-                        "client_secret",
-                        server.secret.as_deref().unwrap_or_default(),
-                    ),
-                ],
-            );
-            self.curl(
-                "server",
-                "a server's OAuth call",
-                "adfs",
-                Unmanaged,
-                family,
-                call,
-            )
-            .expect("200 token", vec![pass("server-unmanaged")]);
         }
+    }
+
+    fn authorize(&mut self, service: &'static str, class: Class, family: Family) {
+        let client = &self.plan.oauth_clients[0];
+        let mut authorize = Url::parse(&url(service, "/adfs/oauth2/authorize")).expect("a literal");
+        authorize
+            .query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &client.id)
+            .append_pair("redirect_uri", &client.redirects[0])
+            .append_pair("resource", MICROSOFT_ONLINE)
+            .append_pair("state", "a=b&c");
+        let call = Call::get(authorize);
+        self.curl("authorize", "OAuth authorize", service, class, family, call);
+        self.expect_page(service, class);
+    }
+
+    fn password_grant(&mut self, service: &'static str, class: Class, family: Family) {
+        let user = self.user(service);
+        let call = Call::form(
+            url(service, "/adfs/oauth2/token"),
+            &[
+                ("grant_type", "password"),
+                ("client_id", &self.plan.oauth_clients[0].id),
+                ("username", &user.upn),
+                ("password", &user.password),
+            ],
+        );
+        let verdict = match class {
+            Class::Managed => Verdict::new("200 token", managed(service, "native-managed")),
+            Class::Bypass => Verdict::new("200 token", vec![pass("native-bypass")]),
+            _ => Verdict::new(
+                "403 OAuth error, explained",
+                vec![block("native-unmanaged")],
+            ),
+        };
+        let what = "OAuth password grant";
+        self.curl("password", what, service, class, family, call)
+            .expected = verdict;
+    }
+
+    fn server_grant(&mut self, service: &'static str, family: Family) {
+        let server = &self.plan.oauth_clients[1];
+        let secret = server.secret.as_deref().unwrap_or_default();
+        let call = Call::form(
+            url(service, "/adfs/oauth2/token"),
+            &[
+                ("grant_type", "client_credentials"),
+                ("client_id", &server.id),
+                ("client_secret", secret),
+            ],
+        );
+        let what = "a server's OAuth call";
+        self.curl("server", what, service, Class::Unmanaged, family, call)
+            .expect("200 token", vec![pass("server-unmanaged")]);
     }
 
     /// What native applications send, as seen on the wire.
@@ -210,9 +250,26 @@ impl Rows<'_> {
                 self.curl("mex", "MEX", service, class, family, call)
                     .expect("200 endpoints", by);
             }
-            let call = Call::get(url("adfs", "/adfs/services/trust/mex"));
-            self.curl("mex", "MEX", "adfs", Unmanaged, family, call)
-                .expect("403 explained", vec![block("native-unmanaged")]);
+            for service in ["sts", "adfs"] {
+                let call = Call::get(url(service, "/adfs/services/trust/mex"));
+                self.curl("mex", "MEX", service, Unmanaged, family, call)
+                    .expect("403 explained", vec![block("native-unmanaged")]);
+            }
+            // As the part of Windows that signs users in calls itself.
+            let logon = "User-Agent: Windows-AzureAD-Authentication-Provider/1.0";
+            let call = self.active("sts", &[logon]);
+            self.curl(
+                "windows-logon",
+                "Windows logon",
+                "sts",
+                Unmanaged,
+                family,
+                call,
+            )
+            .expect(
+                "403 SOAP fault, explained",
+                vec![block("windows-logon-unmanaged")],
+            );
             let call = self.active(
                 "adfs",
                 &["User-Agent: Microsoft Office/16.0 (Microsoft Outlook 16.0)"],
@@ -234,9 +291,17 @@ impl Rows<'_> {
 
     /// What comes through Exchange Online: the source behind it decides.
     pub(super) fn relayed(&mut self) {
-        let forwarded = |class: Class| format!("X-MS-Forwarded-Client-IP: {}", class.source().v4);
+        for family in Family::ALL {
+            self.relayed_over(family);
+        }
+    }
+
+    fn relayed_over(&mut self, family: Family) {
+        let forwarded = |class: Class| {
+            let address = class.source().address(family);
+            format!("X-MS-Forwarded-Client-IP: {address}")
+        };
         let outlook = "X-MS-Client-Application: Microsoft.Exchange.ActiveSync";
-        let family = Family::V4;
         let call = self.active("adfs", &[outlook, &forwarded(Class::Unmanaged)]);
         self.curl(
             "outlook",
@@ -283,7 +348,7 @@ impl Rows<'_> {
             "a relay does not browse",
             "sts",
             Class::Relay,
-            Family::V6,
+            family,
             call,
         )
         .expect("403 page, explained", vec![block("browser-relay")]);
@@ -353,16 +418,26 @@ impl Rows<'_> {
                 call,
             )
             .expect("404 explained", vec![block("internal-path")]);
-            let call = Call::get("http://sts.corp.example/adfs/probe");
-            self.curl(
-                "port-80",
-                "another port: not Weir's",
-                "sts",
-                Unmanaged,
-                family,
-                call,
-            )
-            .expect("200", vec![Decider::Firewall]);
+            for (service, class) in [("adfs", Managed), ("sts", Unmanaged), ("sts", Class::Relay)] {
+                let call = Call::get(url(service, "/adfs/nothing/of/this/name"));
+                self.curl("unknown", "unknown path", service, class, family, call)
+                    .expect("404 explained", vec![block("unknown-path")]);
+            }
+            // Other ports are the firewall's business; its policy is drop, and so it would drop what Weir forwards.
+            for (name, what, port, outcome, verdict) in [
+                ("port-80", "an open port: not Weir's", 80, "200", "accept"),
+                (
+                    "port-8443",
+                    "a closed port: not Weir's",
+                    8443,
+                    "no answer",
+                    "drop",
+                ),
+            ] {
+                let call = Call::get(format!("http://sts.corp.example:{port}/adfs/probe"));
+                self.curl(name, what, "sts", Managed, family, call)
+                    .expect(outcome, vec![Decider::firewall(verdict)]);
+            }
         }
         for family in Family::ALL {
             for class in [Managed, Unmanaged] {

@@ -5,13 +5,13 @@ use weir_lab_servers::plan::User;
 use super::{Rows, block, managed, pass, redirect, url};
 use crate::demo::chromium::Visit;
 use crate::demo::msal::SignIn;
-use crate::demo::row::{Act, Verdict};
+use crate::demo::row::{Act, Decider, Verdict};
 use crate::sources::{Class, Family};
 
 impl Rows<'_> {
     /// Rich clients.
     pub(super) fn msal(&mut self) {
-        use Class::{Bypass, Managed, Unmanaged};
+        use Class::{Blocked, Bypass, Managed, Unmanaged};
         let users: Vec<(User, &'static str, bool)> = self
             .plan
             .users
@@ -38,7 +38,11 @@ impl Rows<'_> {
                     ("realm, WS-Trust 2005", "token by WS-Trust 2005")
                 };
                 let id = if *mex { "mex" } else { "direct" };
-                for class in [Managed, Bypass, Unmanaged] {
+                for class in [Managed, Bypass, Unmanaged, Blocked] {
+                    // Waiting for no answer takes seconds; once a service and way is enough.
+                    if class == Blocked && *mex != (family == Family::V4) {
+                        continue;
+                    }
                     let sign_in = SignIn::Password {
                         user: user.upn.clone(),
                         password: user.password.clone(),
@@ -46,6 +50,7 @@ impl Rows<'_> {
                     let verdict = match class {
                         Managed => Verdict::new(token, managed(service, "native-managed")),
                         Bypass => Verdict::new(token, vec![pass("native-bypass")]),
+                        Blocked => Verdict::new("no answer", vec![Decider::drop()]),
                         _ if *mex => Verdict::new("403 at MEX", vec![block("native-unmanaged")]),
                         _ => Verdict::new("blocked, explained", vec![block("native-unmanaged")]),
                     };
@@ -145,7 +150,7 @@ impl Rows<'_> {
 
     /// Browsers: the whole sign-in, to the application's page.
     pub(super) fn chromium(&mut self) {
-        use Class::{Bypass, Managed, Unmanaged};
+        use Class::{Blocked, Bypass, Managed, Unmanaged};
         for (service, class, family) in [
             ("sts", Managed, Family::V4),
             ("sts", Managed, Family::V6),
@@ -157,10 +162,13 @@ impl Rows<'_> {
             ("sts", Unmanaged, Family::V6),
             ("adfs", Unmanaged, Family::V4),
             ("adfs", Unmanaged, Family::V6),
+            ("sts", Blocked, Family::V4),
+            ("adfs", Blocked, Family::V6),
         ] {
             let verdict = match class {
                 Managed => Verdict::new("signed in", managed(service, "browser-managed")),
                 Bypass => Verdict::new("signed in", vec![pass("browser-bypass")]),
+                Blocked => Verdict::new("ERR_CONNECTION_TIMED_OUT", vec![Decider::drop()]),
                 // The reverse proxy's own connections come from a bypass list.
                 _ => Verdict::new(
                     "signed in, reverse proxy",
@@ -178,6 +186,34 @@ impl Rows<'_> {
                 family,
                 Act::Chromium(visit),
             );
+            row.expected = verdict;
+            row.flows = &["passive"];
+        }
+        for (service, class, family, verdict) in [
+            (
+                "sts",
+                Managed,
+                Family::V6,
+                Verdict::new("signed in", managed("sts", "")),
+            ),
+            (
+                "adfs",
+                Unmanaged,
+                Family::V4,
+                Verdict::new(
+                    "signed in, reverse proxy",
+                    vec![redirect("browser-unmanaged"), pass("browser-bypass")],
+                ),
+            ),
+        ] {
+            let application = &self.plan.cloud.application.host;
+            let visit = Visit {
+                start: format!("https://{application}/saml/{service}"),
+                ..self.visit(service, true)
+            };
+            let act = Act::Chromium(visit);
+            let what = "whole sign-in by SAML";
+            let row = self.push("saml", "chromium", what, service, class, family, act);
             row.expected = verdict;
             row.flows = &["passive"];
         }
