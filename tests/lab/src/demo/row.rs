@@ -63,8 +63,13 @@ pub struct Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decider {
-    /// The kernel plane: the verdict `forward` or `drop` was counted for packets of this source.
-    Kernel(String),
+    /// The kernel plane: packets of this source were counted with a verdict that it carried out.
+    Kernel {
+        /// forward, drop, reject.
+        verdict: String,
+        /// What it followed from: the class of the source, or a rule for all of them.
+        reason: String,
+    },
     /// The proxy plane: an audit event of this source.
     Proxy {
         /// pass, redirect, block, refuse.
@@ -136,14 +141,22 @@ impl Verdict {
 }
 
 impl Decider {
-    /// The kernel forwarded.
+    /// The kernel forwarded, by the class of the source.
     pub fn forward() -> Self {
-        Self::Kernel("forward".to_owned())
+        Self::kernel("forward", "class")
     }
 
-    /// The kernel dropped.
+    /// The kernel dropped, by the class of the source.
     pub fn drop() -> Self {
-        Self::Kernel("drop".to_owned())
+        Self::kernel("drop", "class")
+    }
+
+    /// The kernel plane.
+    pub fn kernel(verdict: &str, reason: &str) -> Self {
+        Self::Kernel {
+            verdict: verdict.to_owned(),
+            reason: reason.to_owned(),
+        }
     }
 
     /// The proxy let it pass.
@@ -174,7 +187,7 @@ impl Decider {
     /// In words; `hook` is where the kernel plane decides.
     pub fn words(&self, hook: &str) -> String {
         match self {
-            Self::Kernel(verdict) => format!("kernel {hook} {verdict}"),
+            Self::Kernel { verdict, reason } => format!("kernel {hook} {verdict} by {reason}"),
             Self::Proxy { decision, rule } => format!("proxy {decision} {rule}"),
             Self::Firewall(verdict) => format!("firewall {verdict}"),
         }
@@ -192,9 +205,17 @@ impl Evidence {
     /// Who decided a row of `class`; with `flows`, only events of these flow kinds count.
     pub fn deciders(&self, class: Class, flows: &[&str]) -> Vec<Decider> {
         let mut by = Vec::new();
-        for verdict in ["forward", "drop", "reject"] {
-            if self.packets(class).contains_key(verdict) {
-                by.push(Decider::Kernel(verdict.to_owned()));
+        for counter in self
+            .counters
+            .iter()
+            .filter(|counter| counter.class == class.name())
+        {
+            // What the service answers to a forwarded client follows from the same decision.
+            let counts = matches!(counter.verdict.as_str(), "forward" | "drop" | "reject")
+                && counter.reason != "answer";
+            let decider = Decider::kernel(&counter.verdict, &counter.reason);
+            if counts && !by.contains(&decider) {
+                by.push(decider);
             }
         }
         for event in &self.events {

@@ -33,7 +33,7 @@ fn rows_as_expected_name_who_decided() {
     let forwarded = row("curl/ws-fed/sts/managed/4");
     assert_eq!(
         forwarded["got"]["by"],
-        serde_json::json!([{ "kernel": "forward" }])
+        serde_json::json!([{ "kernel": { "verdict": "forward", "reason": "class" } }])
     );
     assert!(forwarded["packets"]["forward"].as_u64() > Some(5));
     assert_eq!(
@@ -56,7 +56,7 @@ fn rows_as_expected_name_who_decided() {
     let dropped = row("curl/ws-fed/sts/blocked/4");
     assert_eq!(
         dropped["got"]["by"],
-        serde_json::json!([{ "kernel": "drop" }])
+        serde_json::json!([{ "kernel": { "verdict": "drop", "reason": "class" } }])
     );
     for refused in [&redirected, &dropped] {
         assert_eq!(refused["evidence"]["requests"], 0, "it arrived nowhere");

@@ -450,7 +450,7 @@ impl Rows<'_> {
                     family,
                     Act::Datagrams,
                 )
-                .expect("silence", vec![Decider::drop()]);
+                .expect("silence", vec![Decider::kernel("drop", "udp-443")]);
             }
         }
     }
