@@ -4,12 +4,18 @@
 //! before what a rule set may let through.
 
 use crate::body::form::{Parameter, Parameters};
-use crate::{Client, Flow, Head};
+use crate::{Client, Flow, Head, NormalPath};
 
-/// Who asks. `form` is the body of a token call.
-pub(crate) fn recognise(head: &Head<'_>, flow: Flow, relayed: bool, form: &Parameters) -> Client {
+/// Who asks. `path` is the normalised one, `form` the body of a token call.
+pub(crate) fn recognise(
+    head: &Head<'_>,
+    path: &NormalPath,
+    flow: Flow,
+    relayed: bool,
+    form: &Parameters,
+) -> Client {
     let agent = agent(head);
-    if flow == Flow::Device || (flow == Flow::OauthToken && is_for_natives(form)) {
+    if flow == Flow::Device || (flow == Flow::OauthToken && is_for_natives(head, path, form)) {
         return Client::Native;
     }
     if relayed {
@@ -87,13 +93,17 @@ fn says_exchange(head: &Head<'_>) -> bool {
         })
 }
 
-/// Grants that carry a user's password or a device's code, and the device-code endpoint itself, which
-/// has no grant.
-fn is_for_natives(form: &Parameters) -> bool {
-    !matches!(
-        form.get("grant_type"),
-        Parameter::One("authorization_code" | "refresh_token" | "client_credentials")
-    )
+/// Grants that carry a user's password or a device's code; the device-code endpoint itself, which has
+/// no grant, whatever the form says; and calls whose query names a grant too, which belongs in the body
+/// alone (RFC 6749 4.3.2).
+fn is_for_natives(head: &Head<'_>, path: &NormalPath, form: &Parameters) -> bool {
+    let query = Parameters::parse(head.query.unwrap_or_default().as_bytes());
+    path.trimmed() == "/adfs/oauth2/devicecode"
+        || query.may_have("grant_type")
+        || !matches!(
+            form.get("grant_type"),
+            Parameter::One("authorization_code" | "refresh_token" | "client_credentials")
+        )
 }
 
 /// A confidential client shows a secret, an assertion, or both its name and secret by Basic
@@ -124,7 +134,9 @@ mod tests {
             query: None,
             headers: &headers,
         };
-        recognise(&head, flow, relayed, &Parameters::parse(form.as_bytes()))
+        let path = NormalPath::parse(head.path).expect("a path");
+        let form = Parameters::parse(form.as_bytes());
+        recognise(&head, &path, flow, relayed, &form)
     }
 
     fn agent(flow: Flow, agent: &str) -> Client {

@@ -117,7 +117,7 @@ impl Facts {
         } else {
             recognised.flow
         };
-        let client = client::recognise(head, flow, source.relayed, &form);
+        let client = client::recognise(head, &recognised.path, flow, source.relayed, &form);
         let request = match (flow, body) {
             (Flow::Active | Flow::Mex, Some(body)) if is_readable_xml(head) => soap::read(body),
             _ => None,
@@ -132,7 +132,12 @@ impl Facts {
             Flow::OauthBrowser => (oauth_party(&query, &form), stated_user(&query, &form)),
             Flow::OauthToken => {
                 let nothing = Parameters::default();
-                (oauth_party(&nothing, &form), stated_user(&nothing, &form))
+                let party = if head.values("authorization").next().is_some() {
+                    Said::Unknown("the client names itself in its credential")
+                } else {
+                    oauth_party(&nothing, &form)
+                };
+                (party, stated_user(&nothing, &form))
             }
             Flow::Device => {
                 let why = "device registration is not read";
@@ -206,10 +211,12 @@ fn has_type(head: &Head<'_>, wanted: impl Fn(&str) -> bool) -> bool {
     let packed = head
         .values("content-encoding")
         .any(|value| value.trim_ascii() != b"identity");
-    let foreign = first
-        .split_once("charset=")
-        .is_some_and(|(_, rest)| !rest.trim_start_matches('"').starts_with("utf-8"));
-    !packed && !foreign && parts.next().is_some_and(wanted)
+    let is_wanted = parts.next().is_some_and(wanted);
+    // Servers differ in what they make of a second charset, or of blanks around the `=`.
+    let foreign = parts.any(|parameter| {
+        parameter.contains("charset") && !matches!(parameter, "charset=utf-8" | "charset=\"utf-8\"")
+    });
+    is_wanted && !packed && !foreign
 }
 
 /// Signing out is let through for everyone, so nothing else may look like it: the message stands once,
@@ -309,6 +316,12 @@ fn passive_party(query: &Parameters, form: &Parameters) -> Said {
             }),
             Parameter::Unclear => found.push(None),
         }
+        // The answer of a claims provider goes on with the sign-in that asked for it.
+        for name in ["samlresponse", "samlart", "wresult"] {
+            if parameters.may_have(name) {
+                found.push(None);
+            }
+        }
     }
     one_party(&found)
 }
@@ -361,8 +374,8 @@ fn stated_user(query: &Parameters, form: &Parameters) -> Said {
 
 fn redirects(head: &Head<'_>) -> u8 {
     head.values("cookie")
-        .filter_map(|line| std::str::from_utf8(line).ok())
-        .flat_map(|line| line.split(';'))
+        .flat_map(|line| line.split(|byte| *byte == b';'))
+        .filter_map(|cookie| std::str::from_utf8(cookie).ok())
         .filter_map(|cookie| {
             cookie
                 .trim()

@@ -4,6 +4,7 @@
 //! it itself. A trusted relay (Exchange Online) is the exception: its word about the application and
 //! the client behind it travels on.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::Head;
@@ -44,7 +45,8 @@ pub fn strip_inbound(name: &str) -> bool {
 #[derive(Clone, Debug)]
 pub struct Hygiene {
     relayed: bool,
-    named: Vec<String>,
+    /// A set: a client may name thousands.
+    named: HashSet<String>,
 }
 
 impl Hygiene {
@@ -169,6 +171,8 @@ const STRIPPED: &[&str] = &[
     "x-http-method-override",
     "x-method-override",
     "front-end-https",
+    // .NET's HttpListener takes it for the charset of a form when the User-Agent begins with `UP`.
+    "x-up-devcap-post-charset",
     "x-envoy-external-address",
 ];
 
@@ -247,6 +251,7 @@ mod tests {
             "X-Original-URL",
             "X-Rewrite-URL",
             "X-HTTP-Method-Override",
+            "X-UP-Devcap-Post-Charset",
             "Proxy",
             "Connection",
             "Proxy-Connection",

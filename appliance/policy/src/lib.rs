@@ -9,7 +9,8 @@
 //! 1. [`Policy::recognise`]: what kind of request is it, and how much of its body must be read?
 //! 2. [`Policy::facts`]: everything that rules may ask about, from head, body and source.
 //! 3. [`Policy::decide`] (or [`Policy::explain`], the same evaluation, with every rule it tried).
-//! 4. [`answer::block`] or [`answer::redirect`] when Weir itself answers.
+//! 4. [`answer::block`] or [`answer::redirect`] when Weir itself answers, [`answer::unavailable`] when
+//!    nobody else does.
 //!
 //! It must never let through what it does not understand: a path that can be read in two ways is
 //! refused, a fact that cannot be read is *unknown*, unknown never satisfies a rule that passes, and

@@ -93,7 +93,7 @@ impl Source {
 
     /// The class by which a request is judged: a list that exempts browsers only counts as unmanaged
     /// for everyone else. What it blocks it blocks for all.
-    pub(crate) fn class_for(&self, browser: bool) -> Class {
+    pub fn class_for(&self, browser: bool) -> Class {
         let exempts = matches!(self.class, Class::Managed | Class::Bypass);
         if self.web_only && exempts && !browser {
             Class::Unmanaged

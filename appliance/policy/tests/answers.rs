@@ -186,6 +186,47 @@ fn people_get_a_page_that_needs_nothing_from_elsewhere() {
 }
 
 #[test]
+fn an_outage_is_never_told_as_a_block() {
+    let requests = [
+        msal("13", "alice@corp.example"),
+        Request::get("/adfs/services/trust/mex"),
+        Request::form("/adfs/oauth2/token", "grant_type=password"),
+        Request::get(PASSIVE).agent("MSAuthHost/1.0"),
+    ];
+    for request in requests {
+        let (facts, _) = judged(&request);
+        for status in [502, 503, 504] {
+            let answer = answer::unavailable(facts.flow, facts.soap.as_ref(), status, REFERENCE);
+            assert_eq!(answer.status, status);
+            assert_eq!(header(&answer, "retry-after").is_some(), status == 503);
+            let body = &answer.body;
+            assert!(body.contains("does not answer") && body.contains(REFERENCE));
+            assert!(
+                !body.contains("blocked") && !body.contains("denied"),
+                "{body}"
+            );
+            match header(&answer, "content-type").expect("a type") {
+                "application/soap+xml; charset=utf-8" => {
+                    let at = |path: &str| text_at(body, &format!("Envelope/{path}"));
+                    assert_eq!(at("Body/Fault/Code/Value").as_deref(), Some("s:Receiver"));
+                    let id = facts.soap.as_ref().and_then(|soap| soap.message_id.clone());
+                    assert_eq!(at("Header/RelatesTo"), id);
+                }
+                "application/json" => {
+                    let json: serde_json::Value = serde_json::from_str(body).expect("JSON");
+                    assert_eq!(json["error"], "temporarily_unavailable");
+                }
+                "text/html; charset=utf-8" => {
+                    let title = "<h1>The sign-in service does not answer</h1>";
+                    assert!(body.contains(title) && !body.contains("alice"), "{body}");
+                }
+                _ => assert_eq!(body.lines().count(), 2),
+            }
+        }
+    }
+}
+
+#[test]
 fn internal_and_unknown_paths_are_not_found() {
     for path in [
         "/adfs/proxy/EstablishTrust",

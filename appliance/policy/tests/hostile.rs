@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{MANAGED, Request, compile, msal, strict};
+use common::{Lists, MANAGED, Request, UNMANAGED, compile, msal, strict};
 use proptest::prelude::*;
-use weir_policy::{DecisionKind, Flow, Said};
+use weir_policy::{DecisionKind, Flow, Head, Said};
 
 const INTERNAL: [&str; 6] = [
     "/adfs/proxy/establishtrust",
@@ -262,4 +262,22 @@ fn bodies_made_to_exhaust_are_unknown_not_fatal() {
             facts.user
         );
     }
+}
+
+#[test]
+fn a_cookie_in_another_charset_does_not_hide_the_count_of_redirects() {
+    let policy = compile(&strict());
+    let headers: &[(&str, &[u8])] = &[("Cookie", b"name=\xfc; __Host-weir-redirects=3; x")];
+    let head = Head {
+        method: "GET",
+        host: "sts.corp.example",
+        path: "/adfs/ls/",
+        query: Some("wa=wsignin1.0"),
+        headers,
+    };
+    let recognised = policy.recognise(&head).expect("a sign-in page");
+    let peer = UNMANAGED.parse().expect("an address");
+    let facts = policy.facts(&head, &recognised, None, peer, &Lists);
+    assert_eq!(facts.redirects, 3);
+    assert_eq!(policy.decide(&facts).kind, DecisionKind::Block);
 }

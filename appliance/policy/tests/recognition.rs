@@ -3,7 +3,7 @@
 mod common;
 
 use common::{FIREFOX, MICROSOFT_ONLINE, PASSIVE, Request, UNMANAGED, compile, msal, strict};
-use weir_policy::{Facts, Flow, Said, TrustVersion};
+use weir_policy::{Client, Facts, Flow, Said, TrustVersion};
 
 fn facts(request: &Request) -> Facts {
     request
@@ -218,6 +218,82 @@ fn a_saml_logout_by_form_is_told_from_a_sign_in() {
         Flow::Passive
     );
     assert_eq!(form("SAMLRequest=junk"), Flow::Passive);
+}
+
+#[test]
+fn a_form_that_may_be_in_another_charset_is_no_logout() {
+    // In UTF-7 the second name is `wa`: whoever heeds that charset reads a sign-in.
+    let message =
+        base64("<samlp:LogoutRequest xmlns:samlp='urn:oasis:names:tc:SAML:2.0:protocol'/>");
+    let form = format!(
+        "SAMLRequest={}&%2BAHcAYQ-=wsignin1.0",
+        message.replace('+', "%2b")
+    );
+    let flow = |charset: &str| {
+        let kind = format!("application/x-www-form-urlencoded{charset}");
+        facts(&Request::post("/adfs/ls/", &kind, form.as_str())).flow
+    };
+    for plain in ["", "; charset=utf-8", ";Charset=\"UTF-8\""] {
+        assert_eq!(flow(plain), Flow::SignOut, "{plain}");
+    }
+    for foreign in [
+        "; charset=utf-7",
+        "; charset =utf-7",
+        "; charset= utf-7",
+        "; charset=utf-8; charset=utf-7",
+        "; charset=utf-8-or-not",
+    ] {
+        assert_eq!(flow(foreign), Flow::Passive, "{foreign}");
+    }
+}
+
+#[test]
+fn a_token_call_is_a_servers_by_its_endpoint_and_its_body_alone() {
+    let server = "grant_type=refresh_token&refresh_token=r&client_id=a&client_secret=s";
+    for (target, client) in [
+        ("/adfs/oauth2/token", Client::Server),
+        ("/adfs/oauth2/token?client-request-id=1", Client::Server),
+        // The device-code endpoint knows no grant, whatever a form says.
+        ("/adfs/oauth2/devicecode", Client::Native),
+        ("/adfs/oauth2/devicecode/", Client::Native),
+        (
+            "/adfs/oauth2/token?grant_type=password&username=u",
+            Client::Native,
+        ),
+        ("/adfs/oauth2/token?grant%5ftype=password", Client::Native),
+        ("/adfs/oauth2/token?%zz", Client::Native),
+    ] {
+        assert_eq!(
+            facts(&Request::form(target, server)).client,
+            client,
+            "{target}"
+        );
+    }
+}
+
+#[test]
+fn a_client_that_names_itself_in_a_header_too_is_unknown() {
+    let call = Request::form("/adfs/oauth2/token", "grant_type=password&client_id=a");
+    assert_eq!(facts(&call).relying_party, bound("a"));
+    let call = call.with("Authorization", "Basic YjpzZWNyZXQ=");
+    assert!(is_unknown(&facts(&call).relying_party));
+}
+
+#[test]
+fn an_answer_of_a_claims_provider_leaves_the_relying_party_unknown() {
+    let target = "/adfs/ls/?wa=wsignin1.0&wtrealm=urn%3aa";
+    assert_eq!(
+        facts(&Request::form(target, "Kmsi=true")).relying_party,
+        bound("urn:a")
+    );
+    for form in [
+        "wresult=%3ct%2f%3e&wctx=b",
+        "SAMLResponse=PGEvPg",
+        "samlart=AAQ",
+    ] {
+        let found = facts(&Request::form(target, form)).relying_party;
+        assert!(is_unknown(&found), "{form}: {found:?}");
+    }
 }
 
 #[test]

@@ -291,7 +291,8 @@ async fn tunnel(
     let mut event = event(reference_id(), EventKind::Tunnel, live.number, peer);
     event.service = Some(service.name.clone());
     event.effective_source = source.effective.filter(|effective| *effective != peer.ip());
-    event.class = source.class;
+    // The class that was judged, as for requests: who speaks in a tunnel is not known.
+    event.class = source.class_for(false);
     event.list = source.list;
     event.host = Some(name);
     event.decision = decision.kind.name().into();

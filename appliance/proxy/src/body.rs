@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
 
+use crate::Shared;
 use crate::upstream::UpstreamBody;
 
 /// A request's body must be whole after this long.
@@ -29,6 +32,14 @@ pub enum Answer {
     Upstream(UpstreamBody),
 }
 
+/// A request's body, whole. Its bytes count as memory in use until this is dropped.
+#[derive(Debug, Default)]
+pub struct Whole {
+    /// The bytes.
+    pub bytes: Bytes,
+    _memory: Option<OwnedSemaphorePermit>,
+}
+
 /// Why a request's body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
@@ -36,28 +47,36 @@ pub enum Unread {
     TooLarge,
     /// It took too long.
     Slow,
+    /// The bodies of other requests fill the memory that there is for them.
+    NoMemory,
     /// The client stopped sending, or its framing is broken.
     Broken,
 }
 
-/// Reads a body of at most `limit` bytes. With `lenient`, some of a larger one is read and thrown
-/// away before this returns.
-pub async fn read(mut body: Incoming, limit: u64, lenient: bool) -> Result<Bytes, Unread> {
-    let read = tokio::time::timeout(READ_TIMEOUT, collect(&mut body, limit)).await;
+/// Reads a body of at most `limit` bytes. With `lenient`, some of one that finds no room is read and
+/// thrown away before this returns.
+pub async fn read(
+    mut body: Incoming,
+    limit: u64,
+    lenient: bool,
+    shared: &Shared,
+) -> Result<Whole, Unread> {
+    let read = tokio::time::timeout(READ_TIMEOUT, collect(&mut body, limit, shared)).await;
     let read = read.unwrap_or(Err(Unread::Slow));
-    if read == Err(Unread::TooLarge) && lenient {
+    if matches!(read, Err(Unread::TooLarge | Unread::NoMemory)) && lenient {
         // Whether it could all be thrown away or not: the answer is the same.
         let _ = tokio::time::timeout(DISCARD_TIMEOUT, collect_nothing(&mut body)).await;
     }
     read
 }
 
-async fn collect(body: &mut Incoming, limit: u64) -> Result<Bytes, Unread> {
+async fn collect(body: &mut Incoming, limit: u64, shared: &Shared) -> Result<Whole, Unread> {
     if body.size_hint().lower() > limit {
         return Err(Unread::TooLarge);
     }
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
+    let mut memory: Option<OwnedSemaphorePermit> = None;
     while let Some(frame) = body.frame().await {
         // Trailers are dropped: nothing behind Weir expects any.
         let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else {
@@ -66,19 +85,38 @@ async fn collect(body: &mut Incoming, limit: u64) -> Result<Bytes, Unread> {
         if (first.len() + rest.len() + data.len()) as u64 > limit {
             return Err(Unread::TooLarge);
         }
+        // For what has arrived, not for what was announced: announcing costs a client nothing.
+        let more = take_memory(data.len(), shared).await?;
+        match &mut memory {
+            Some(memory) => memory.merge(more),
+            None => memory = Some(more),
+        }
         if first.is_empty() {
             first = data;
         } else {
             rest.extend_from_slice(&data);
         }
     }
-    if rest.is_empty() {
-        return Ok(first);
-    }
-    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
-    Ok(whole.freeze())
+    let bytes = if rest.is_empty() {
+        first
+    } else {
+        let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&rest);
+        whole.freeze()
+    };
+    Ok(Whole {
+        bytes,
+        _memory: memory,
+    })
+}
+
+async fn take_memory(bytes: usize, shared: &Shared) -> Result<OwnedSemaphorePermit, Unread> {
+    let bytes = u32::try_from(bytes).map_err(|_| Unread::TooLarge)?;
+    let memory = Arc::clone(&shared.request_memory).acquire_many_owned(bytes);
+    let memory = tokio::time::timeout(shared.limits.wait, memory).await;
+    let memory = memory.map_err(|_| Unread::NoMemory)?;
+    Ok(memory.expect("the semaphore is never closed"))
 }
 
 async fn collect_nothing(body: &mut Incoming) {

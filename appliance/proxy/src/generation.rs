@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use ipnet::IpNet;
 use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
@@ -71,6 +72,12 @@ pub enum Refused {
     /// There are no lists at all.
     #[error("the generation has no lists; weir-control and weir-proxy must be of one version")]
     NoLists,
+    /// The name of the appliance cannot stand in a header. Without `X-MS-Proxy` AD FS would take every
+    /// request for an internal one.
+    #[error(
+        "the appliance's name is empty or cannot stand in a header; give it letters and digits"
+    )]
+    Appliance,
     /// A descriptor is not the listening socket that it is said to be.
     #[error("the descriptor for {address} is not a TCP socket that listens there")]
     Listener {
@@ -120,6 +127,10 @@ impl Live {
         descriptors: Vec<OwnedFd>,
         before: &Self,
     ) -> Result<(Self, Vec<(SocketAddr, TcpListener)>), Refused> {
+        let name = HeaderValue::from_str(&generation.appliance);
+        if name.is_err() || generation.appliance.trim().is_empty() {
+            return Err(Refused::Appliance);
+        }
         let mut lists = None;
         let mut listeners = Vec::new();
         let mut names = Vec::new();

@@ -15,6 +15,7 @@ pub mod counts;
 pub mod events;
 pub mod generation;
 pub mod hello;
+pub mod limits;
 pub mod request;
 pub mod serve;
 pub mod splice;
@@ -31,6 +32,7 @@ use tokio::sync::{Semaphore, watch};
 use counts::Counters;
 use events::Events;
 use generation::Live;
+use limits::Limits;
 
 /// What every connection shares.
 pub struct Shared {
@@ -44,6 +46,10 @@ pub struct Shared {
     pub phase: watch::Receiver<Phase>,
     /// One for each connection that may be open.
     pub permits: Arc<Semaphore>,
+    /// What clients may hold.
+    pub limits: Limits,
+    /// One for each byte of a request's body that may be in memory.
+    pub request_memory: Arc<Semaphore>,
 }
 
 /// The life of the proxy.
@@ -64,6 +70,8 @@ pub struct Options {
     pub control: PathBuf,
     /// Most client connections that are open at once.
     pub max_connections: usize,
+    /// What clients may hold.
+    pub limits: Limits,
 }
 
 /// Runs until weir-control says `Drain`, or `stop` is ready; then finishes what is open within the
@@ -78,6 +86,8 @@ pub async fn run(options: Options, stop: impl Future<Output = Duration>) {
         events,
         phase,
         permits: Arc::new(Semaphore::new(options.max_connections)),
+        limits: options.limits,
+        request_memory: Arc::new(Semaphore::new(options.limits.request_memory)),
     });
     let mut link = control::Link::new(Arc::clone(&shared), waiting, options.control);
     let grace = link.serve(stop).await;

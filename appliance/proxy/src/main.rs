@@ -79,6 +79,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
             let options = weir_proxy::Options {
                 control: arguments.control,
                 max_connections,
+                limits: weir_proxy::limits::Limits::default(),
             };
             weir_proxy::run(options, stop).await;
             Ok(())

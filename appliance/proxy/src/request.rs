@@ -9,19 +9,22 @@ mod target;
 
 use std::time::Instant;
 
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
-use weir_link::EventKind;
+use weir_link::{Event, EventKind};
 use weir_policy::{
-    BodyNeed, Classify, Decision, DecisionKind, Facts, Head, NormalPath, Refusal, answer,
+    BodyNeed, Classify, DecisionKind, Facts, Flow, Head, NormalPath, Recognised, Refusal, answer,
 };
 
-use crate::body::{self, Answer, Unread};
+use crate::body::{self, Answer, Unread, Whole};
 use crate::generation::Live;
 use crate::serve::Client;
 use crate::upstream::Failure;
 use record::Record;
 use target::{Refused, Target};
+
+/// So much of a method stands in the audit log; those that are served are far shorter.
+const MAX_METHOD: usize = 32;
 
 /// The request cannot be answered on this HTTP/2 connection: its stream is reset, with a reason
 /// that makes clients come again over HTTP/1.1.
@@ -38,7 +41,7 @@ pub async fn handle(
     let live = client.shared.live.load_full();
     let mut record = Record::new(client, &live);
     let (parts, incoming) = request.into_parts();
-    record.method = Some(parts.method.to_string());
+    record.method = Some(parts.method.as_str().chars().take(MAX_METHOD).collect());
 
     let service = live
         .service_at(client.listener)
@@ -88,18 +91,16 @@ pub async fn handle(
     record.path = Some(recognised.path.as_str().to_owned());
     record.flow = Some(recognised.flow.name().to_owned());
 
-    // Only HTTP/1.1 needs leniency: HTTP/2 resets the stream alone. A client that waits for
-    // `100 Continue` has sent nothing yet.
-    let lenient = client.pin.is_some() && !parts.headers.contains_key(http::header::EXPECT);
-    let body = match body::read(incoming, recognised.body_limit, lenient).await {
+    let body = match body_of(client, &parts, &recognised, incoming).await {
         Ok(body) => body,
-        Err(unread) => {
-            let (rule, refusal) = unread_body(unread);
-            return Ok(refuse(record, &live, client, rule, &refusal));
+        Err((rule, refusal)) if refusal.status == 503 => {
+            let flow = recognised.flow;
+            return Ok(put_off(record, &live, client, flow, rule, &refusal));
         }
+        Err((rule, refusal)) => return Ok(refuse(record, &live, client, rule, &refusal)),
     };
     let seen = match recognised.body {
-        BodyNeed::UpTo(most) if body.len() <= most => Some(&body[..]),
+        BodyNeed::UpTo(most) if body.bytes.len() <= most => Some(&body.bytes[..]),
         _ => None,
     };
     let facts = service
@@ -128,9 +129,9 @@ pub async fn handle(
         &recognised,
         &facts,
         (&live, service),
-        body,
+        body.bytes.clone(),
     );
-    match service.upstream.send(outgoing, client.pin.as_ref()).await {
+    match service.upstream.send(outgoing, client).await {
         Ok(response) => Ok(record.finish(forward::response(response))),
         Err(Failure::NeedsHttp1) => {
             record.reason = Some("asked to come again over HTTP/1.1".into());
@@ -138,6 +139,30 @@ pub async fn handle(
             Err(Reset(h2::Reason::HTTP_1_1_REQUIRED.into()))
         }
         Err(failure) => Ok(failed(record, &facts, &failure)),
+    }
+}
+
+/// The body of a request, whole; or by which rule and why it is refused.
+async fn body_of(
+    client: &Client,
+    parts: &request::Parts,
+    recognised: &Recognised,
+    incoming: Incoming,
+) -> Result<Whole, (&'static str, Refusal)> {
+    // Only HTTP/1.1 needs leniency: HTTP/2 resets the stream alone. A client that waits for
+    // `100 Continue` has sent nothing yet.
+    let lenient = client.pin.is_some() && !parts.headers.contains_key(http::header::EXPECT);
+    match body::read(incoming, recognised.body_limit, lenient, &client.shared).await {
+        // Policy has not looked at it, and servers differ in what they do with it (RFC 9110, section
+        // 9.3.1).
+        Ok(body) if !body.bytes.is_empty() && parts.method != Method::POST => {
+            let why = "a request of this method has no body".into();
+            Err(("proxy/body-unexpected", Refusal { status: 400, why }))
+        }
+        Ok(body) => Ok(body),
+        // Never forwarded, with or without a body: policy has the answer.
+        Err(_) if matches!(recognised.flow, Flow::Internal | Flow::Other) => Ok(Whole::default()),
+        Err(unread) => Err(unread_body(unread)),
     }
 }
 
@@ -149,17 +174,35 @@ fn refuse(
     rule: &'static str,
     refusal: &Refusal,
 ) -> Response<Answer> {
+    refused(&mut record, live, client, rule, refusal);
+    let answer = own_answer(answer::refuse(refusal, &record.id));
+    record.finish(answer)
+}
+
+/// Answers a request that never reached policy, but may do so in a moment.
+fn put_off(
+    mut record: Record<'_>,
+    live: &Live,
+    client: &Client,
+    flow: Flow,
+    rule: &'static str,
+    refusal: &Refusal,
+) -> Response<Answer> {
+    refused(&mut record, live, client, rule, refusal);
+    let answer = own_answer(answer::unavailable(flow, None, refusal.status, &record.id));
+    record.finish(answer)
+}
+
+/// Counts and records a request that never reached policy.
+fn refused(event: &mut Event, live: &Live, client: &Client, rule: &'static str, refusal: &Refusal) {
     client.shared.counters.refused.add();
     let found = live.sources.classify(client.peer.ip());
-    let event = &mut *record;
     event.kind = EventKind::Refused;
     event.class = found.class;
     event.list = found.list;
     event.decision = "refuse".into();
     event.rule = rule.into();
     event.reason = Some(refusal.why.to_string());
-    let answer = own_answer(answer::refuse(refusal, &event.id));
-    record.finish(answer)
 }
 
 /// Answers a request that was passed, but got no answer from the upstream.
@@ -167,16 +210,9 @@ fn failed(mut record: Record<'_>, facts: &Facts, failure: &Failure) -> Response<
     record.kind = EventKind::Upstream;
     record.reason = Some(failure.to_string());
     tracing::warn!(id = record.id, %failure, "no answer from the upstream");
-    let decision = Decision {
-        kind: DecisionKind::Block,
-        rule: "proxy/upstream".into(),
-        reason: "The sign-in service does not answer at the moment. Please try again.".into(),
-        status: Some(failure.status()),
-        target: None,
-    };
-    let mut answer = own_answer(answer::block(facts, &decision, &record.id));
-    *answer.status_mut() = StatusCode::from_u16(failure.status()).expect("502 to 504");
-    record.finish(answer)
+    let (status, soap) = (failure.status(), facts.soap.as_ref());
+    let answer = answer::unavailable(facts.flow, soap, status, &record.id);
+    record.finish(own_answer(answer))
 }
 
 fn own_answer(answer: answer::Answer) -> Response<Answer> {
@@ -200,6 +236,13 @@ fn unread_body(unread: Unread) -> (&'static str, Refusal) {
             Refusal {
                 status: 413,
                 why: "the body is larger than any sign-in needs".into(),
+            },
+        ),
+        Unread::NoMemory => (
+            "proxy/memory",
+            Refusal {
+                status: 503,
+                why: "the bodies of other requests fill the memory that there is for them".into(),
             },
         ),
         Unread::Slow => (

@@ -11,6 +11,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_rustls::server::TlsStream;
 use weir_link::EventKind;
 use weir_policy::Classify;
@@ -45,6 +46,8 @@ pub struct Client {
     pub sni: String,
     /// The place for an upstream connection of this client's own; `None` on HTTP/2.
     pub pin: Option<Arc<PinSlot>>,
+    /// One for each exchange that this client may have with an upstream.
+    pub exchanges: Arc<Semaphore>,
     /// Requests begun, and those finished.
     begun: AtomicU64,
     finished: AtomicU64,
@@ -61,6 +64,7 @@ impl Client {
         stream: &TlsStream<TcpStream>,
     ) -> Self {
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let exchanges = Semaphore::new(shared.limits.exchanges_per_client);
         Self {
             shared,
             service,
@@ -68,9 +72,26 @@ impl Client {
             listener,
             sni,
             pin: (!is_h2).then(Arc::default),
+            exchanges: Arc::new(exchanges),
             begun: AtomicU64::new(0),
             finished: AtomicU64::new(0),
         }
+    }
+}
+
+/// A request that is being handled; finished when dropped, also when the client takes it back.
+struct Begun<'a>(&'a Client);
+
+impl<'a> Begun<'a> {
+    fn new(client: &'a Client) -> Self {
+        client.begun.fetch_add(1, Ordering::Relaxed);
+        Self(client)
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.0.finished.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -82,10 +103,8 @@ pub async fn serve(client: Client, stream: TlsStream<TcpStream>) {
         service_fn(move |request: hyper::Request<Incoming>| {
             let client = Arc::clone(&client);
             async move {
-                client.begun.fetch_add(1, Ordering::Relaxed);
-                let answer = handle(&client, request).await;
-                client.finished.fetch_add(1, Ordering::Relaxed);
-                answer
+                let _begun = Begun::new(&client);
+                handle(&client, request).await
             }
         })
     };

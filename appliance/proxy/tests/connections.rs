@@ -7,6 +7,7 @@ use std::sync::Arc;
 use common::client::{certificate, over_http1};
 use common::{BYPASS, BYPASS_WEB, HOST, MANAGED, RELAY, Stage, TUNNEL, UNMANAGED};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use weir_abi::Class;
 use weir_link::EventKind;
 
 #[tokio::test]
@@ -65,6 +66,13 @@ async fn a_tunnel_name_is_refused_to_everyone_else() {
         assert_eq!(event.kind, EventKind::Tunnel);
         assert_eq!(event.decision, "block");
         assert_eq!(event.peer.ip(), source.0);
+        // The class that was judged: a list that exempts browsers exempts no tunnel.
+        let class = if source == RELAY {
+            Class::Relay
+        } else {
+            Class::Unmanaged
+        };
+        assert_eq!(event.class, class);
     }
     assert_eq!(stage.upstream.connections(), 0);
 }

@@ -110,6 +110,15 @@ async fn a_generation_that_cannot_be_used_leaves_the_one_before_in_force() {
     let why = stage.control.publish(4).await.unwrap_err();
     assert!(why.contains("rules of service `sts`"), "{why}");
 
+    stage.control.plan.policy.profile = "adfs".into();
+
+    // Without `X-MS-Proxy`, AD FS would take every request for an internal one.
+    for name in ["", " ", "weir\n1"] {
+        stage.control.plan.appliance = name.into();
+        let why = stage.control.publish(5).await.unwrap_err();
+        assert!(why.contains("appliance"), "{why}");
+    }
+
     assert_eq!(stage.http1(MANAGED).await.get(SIGN_IN).await.status, 200);
     assert_eq!(stage.event().await.generation, 1);
 }

@@ -136,6 +136,82 @@ async fn internal_paths_never_reach_the_upstream() {
 }
 
 #[tokio::test]
+async fn internal_paths_are_not_found_with_a_body_either() {
+    let mut stage = Stage::new().await;
+    for mut client in [stage.http1(UNMANAGED).await, stage.http2(UNMANAGED).await] {
+        for (path, rule) in [
+            (
+                "/adfs/proxy/EstablishTrust",
+                "office365-strict/internal-path",
+            ),
+            ("/unknown", "office365-strict/unknown-path"),
+        ] {
+            let answer = client.post(path, "application/json", "{\"a\":1}").await;
+            assert_eq!(answer.status, 404, "{path}");
+            let event = stage.event().await;
+            assert_eq!((event.rule.as_str(), event.status), (rule, Some(404)));
+        }
+    }
+    assert_eq!(stage.upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_get_with_a_body_is_refused() {
+    let mut stage = Stage::new().await;
+    // HTTP/2 need not announce a body. This one would turn a sign-out, which everyone may do, into a
+    // sign-in for a server that reads it.
+    let stream = stage.tls(UNMANAGED, HOST, &["h2"]).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get(format!("https://{HOST}/adfs/ls/?wa=wsignout1.0"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(())
+        .unwrap();
+    let mut sender = sender.ready().await.unwrap();
+    let (answer, mut body) = sender.send_request(request, false).unwrap();
+    body.send_data("wa=wsignin1.0&UserName=u&Password=p".into(), true)
+        .unwrap();
+    assert_eq!(common::patiently(answer).await.unwrap().status(), 400);
+    let event = stage.event().await;
+    assert_eq!(
+        (event.kind, event.rule.as_str(), event.status),
+        (EventKind::Refused, "proxy/body-unexpected", Some(400))
+    );
+
+    let request = format!(
+        "GET /adfs/ls/ HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\ncontent-length: 3\r\n\r\na=b"
+    );
+    let answer = stage.raw(MANAGED, request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert_eq!(stage.upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn no_request_swells_the_audit_log() {
+    let mut stage = Stage::new().await;
+    let long = "a".repeat(40 << 10);
+    let request =
+        format!("GET /adfs/ls/ HTTP/1.1\r\nhost: {long}.example\r\nconnection: close\r\n\r\n");
+    let answer = stage.raw(UNMANAGED, request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let event = stage.event().await;
+    assert_eq!(
+        (event.rule.as_str(), event.host),
+        ("proxy/host-ambiguous", None)
+    );
+
+    let request = format!("{long} /adfs/ls/ HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n");
+    let answer = stage.raw(UNMANAGED, request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    let method = stage.event().await.method.unwrap();
+    assert!(
+        long.starts_with(&method) && method.len() < 64,
+        "{}",
+        method.len()
+    );
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_is_refused_whether_announced_or_not() {
     let mut stage = Stage::new().await;
     let large = "x".repeat(2 << 20);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use common::upstream::{Seen, text};
 use common::{APPLIANCE, HOST, MANAGED, Setting, Stage, UNMANAGED, patiently};
-use http::Response;
+use http::{Method, Response};
 use http_body_util::{BodyExt, Full};
 use weir_link::{EventKind, UpstreamKind};
 
@@ -202,10 +202,16 @@ async fn head_requests_keep_the_length_and_have_no_body() {
             (200, Some("5"))
         );
         assert!(answer.body.is_empty());
-        // The connection is in order for the next request.
         assert_eq!(client.get("/adfs/ls/?a=b").await.text(), "hello");
     }
-    assert_eq!(stage.upstream.connections(), 1);
+    // A server that sent a body after all would have it taken for the answer to the next request.
+    let seen = stage.upstream.seen();
+    let mut used = seen.iter().map(|seen| (&seen.method, seen.connection));
+    while let Some((method, connection)) = used.next() {
+        let again = used.clone().any(|(_, later)| later == connection);
+        assert!(*method != Method::HEAD || !again, "{seen:#?}");
+    }
+    assert_eq!(stage.upstream.connections(), 3);
 }
 
 #[tokio::test]
@@ -320,14 +326,26 @@ async fn an_upstream_that_is_down_gets_an_answer_fit_for_the_asker() {
     assert_eq!((event.kind, event.status), (EventKind::Upstream, Some(502)));
     assert!(answer.text().contains(&event.id), "{}", answer.text());
     assert!(!answer.text().contains("127.0.0.1"), "{}", answer.text());
+    let title = "<title>The sign-in service does not answer</title>";
+    assert!(answer.text().contains(title), "{}", answer.text());
+    assert!(!answer.text().contains("blocked"), "{}", answer.text());
     assert!(event.reason.unwrap().contains(&down.to_string()));
 
     let path = "/adfs/services/trust/2005/usernamemixed";
     let answer = client.post(path, "application/soap+xml", "<x/>").await;
     assert_eq!(answer.status, 502);
-    assert!(answer.text().contains("Fault"), "{}", answer.text());
+    assert!(answer.text().contains("s:Receiver"), "{}", answer.text());
     let event = stage.event().await;
     assert!(answer.text().contains(&event.id), "{}", answer.text());
+
+    let form = "application/x-www-form-urlencoded";
+    let answer = client
+        .post("/adfs/oauth2/token", form, "grant_type=password")
+        .await;
+    assert_eq!(answer.status, 502);
+    let error = "{\"error\":\"temporarily_unavailable\"";
+    assert!(answer.text().starts_with(error), "{}", answer.text());
+    assert!(answer.text().contains(&stage.event().await.id));
 }
 
 #[tokio::test]

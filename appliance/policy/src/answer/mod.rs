@@ -9,7 +9,7 @@ mod soap;
 mod text;
 
 use crate::facts::REDIRECTS_COOKIE;
-use crate::{Decision, DecisionKind, Facts, Flow, Refusal};
+use crate::{Decision, DecisionKind, Facts, Flow, Refusal, Soap};
 
 /// An answer that Weir gives itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub fn block(facts: &Facts, decision: &Decision, reference: &str) -> Answer {
     let status = decision.status.unwrap_or(403);
     let reason = &*decision.reason;
     match facts.flow {
-        Flow::Active => soap::fault(status, facts.soap.as_ref(), reason, reference),
-        Flow::OauthToken => text::oauth_error(status, reason, reference),
+        Flow::Active => soap::blocked(status, facts.soap.as_ref(), reason, reference),
+        Flow::OauthToken => text::oauth_error(status, "access_denied", reason, reference),
         Flow::Mex | Flow::Device | Flow::Internal | Flow::Other | Flow::Metadata => {
             text::plain(status, reason, reference)
         }
@@ -37,6 +37,29 @@ pub fn block(facts: &Facts, decision: &Decision, reference: &str) -> Answer {
             page::blocked(status, reason, reference)
         }
     }
+}
+
+/// The answer to a request that is allowed, as far as is known, but gets no answer from the sign-in
+/// server: a SOAP fault, an OAuth error, a page or text, by flow, and never in the words of a block.
+/// `soap` is that of the facts, when they are known; `status` is 502, 503 or 504.
+pub fn unavailable(flow: Flow, soap: Option<&Soap>, status: u16, reference: &str) -> Answer {
+    const REASON: &str = "The sign-in service does not answer at the moment. Please try again.";
+    let mut answer = match flow {
+        Flow::Active => soap::unavailable(status, soap, REASON, reference),
+        // RFC 6749, 4.1.2.1: the token endpoint has no word of its own for this.
+        Flow::OauthToken => text::oauth_error(status, "temporarily_unavailable", REASON, reference),
+        Flow::Mex | Flow::Device | Flow::Internal | Flow::Other | Flow::Metadata => {
+            text::plain(status, REASON, reference)
+        }
+        Flow::Passive | Flow::OauthBrowser | Flow::SignOut | Flow::Asset => {
+            page::unavailable(status, REASON, reference)
+        }
+    };
+    // Too much to do passes; nobody knows how long the others last (RFC 9110, 10.2.3).
+    if status == 503 {
+        answer.headers.push(("retry-after", "5".to_owned()));
+    }
+    answer
 }
 
 /// The answer to a redirected request. `query` is the raw query of the request. `None` when the

@@ -1,9 +1,32 @@
-//! The page for a person whose sign-in is blocked. No scripts, no assets, nothing from elsewhere; it
+//! The pages for a person whose sign-in is blocked, or gets no answer. No scripts, no assets, nothing from elsewhere; it
 //! reads well aloud, enlarged, in the dark, and printed.
 
 use super::{Answer, common, escape};
 
 pub(super) fn blocked(status: u16, reason: &str, reference: &str) -> Answer {
+    let advice = [
+        "Sign in from a device that your organisation manages.",
+        "On a managed device, make sure that its network client is connected, then try again.",
+        "If you think that this is a mistake, contact your help desk and give them the reference below.",
+    ];
+    page(status, "Sign-in blocked", reason, &advice, reference)
+}
+
+pub(super) fn unavailable(status: u16, reason: &str, reference: &str) -> Answer {
+    let advice = [
+        "Wait a moment, then try again.",
+        "If it stays like this, contact your help desk and give them the reference below.",
+    ];
+    let title = "The sign-in service does not answer";
+    page(status, title, reason, &advice, reference)
+}
+
+/// `title` and `advice` are HTML.
+fn page(status: u16, title: &str, reason: &str, advice: &[&str], reference: &str) -> Answer {
+    let advice: String = advice
+        .iter()
+        .flat_map(|step| ["<li>", step, "</li>\n"])
+        .collect();
     let reason = escape(reason);
     let reference = escape(reference);
     let body = format!(
@@ -13,18 +36,16 @@ pub(super) fn blocked(status: u16, reason: &str, reference: &str) -> Answer {
 <meta charset=\"utf-8\">\n\
 <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
 <meta name=\"robots\" content=\"noindex\">\n\
-<title>Sign-in blocked</title>\n\
+<title>{title}</title>\n\
 <style>{STYLE}</style>\n\
 </head>\n\
 <body>\n\
 <main>\n\
-<h1>Sign-in blocked</h1>\n\
+<h1>{title}</h1>\n\
 <p>{reason}</p>\n\
 <h2>What you can do</h2>\n\
 <ul>\n\
-<li>Sign in from a device that your organisation manages.</li>\n\
-<li>On a managed device, make sure that its network client is connected, then try again.</li>\n\
-<li>If you think that this is a mistake, contact your help desk and give them the reference below.</li>\n\
+{advice}\
 </ul>\n\
 <h2>Reference</h2>\n\
 <p><code>{reference}</code></p>\n\

@@ -1,17 +1,35 @@
-//! The SOAP 1.2 fault for a blocked WS-Trust request (SOAP 1.2 part 1, 5.4; WS-Addressing SOAP
-//! binding 6).
+//! The SOAP 1.2 faults for WS-Trust requests (SOAP 1.2 part 1, 5.4; WS-Addressing SOAP binding 6).
 //!
-//! The subcode is `RequestFailed`, not `FailedAuthentication`: the latter makes applications ask for the
+//! A block is the sender's fault, and an outage the receiver's: the same message may be sent again. The
+//! subcode of a block is `RequestFailed`, not `FailedAuthentication`: the latter makes applications ask for the
 //! password again, until the account is locked. With HTTP 403 real clients show the reason text.
 
 use super::{Answer, common, escape};
 use crate::{Soap, TrustVersion};
 
-pub(super) fn fault(status: u16, soap: Option<&Soap>, reason: &str, reference: &str) -> Answer {
+pub(super) fn blocked(status: u16, soap: Option<&Soap>, reason: &str, reference: &str) -> Answer {
     let trust = match soap.map(|soap| soap.version).unwrap_or_default() {
         TrustVersion::V2005 => "http://schemas.xmlsoap.org/ws/2005/02/trust",
         TrustVersion::V13 => "http://docs.oasis-open.org/ws-sx/ws-trust/200512",
     };
+    let code = format!(
+        "<s:Value>s:Sender</s:Value>\
+         <s:Subcode><s:Value xmlns:wst=\"{trust}\">wst:RequestFailed</s:Value></s:Subcode>"
+    );
+    fault(status, soap, &code, reason, reference)
+}
+
+pub(super) fn unavailable(
+    status: u16,
+    soap: Option<&Soap>,
+    reason: &str,
+    reference: &str,
+) -> Answer {
+    let code = "<s:Value>s:Receiver</s:Value>";
+    fault(status, soap, code, reason, reference)
+}
+
+fn fault(status: u16, soap: Option<&Soap>, code: &str, reason: &str, reference: &str) -> Answer {
     let relates_to = soap
         .and_then(|soap| soap.message_id.as_deref())
         .map(|id| format!("<a:RelatesTo>{}</a:RelatesTo>", escape(id)))
@@ -26,8 +44,7 @@ pub(super) fn fault(status: u16, soap: Option<&Soap>, reason: &str, reference: &
          {relates_to}\
          </s:Header>\
          <s:Body><s:Fault>\
-         <s:Code><s:Value>s:Sender</s:Value>\
-         <s:Subcode><s:Value xmlns:wst=\"{trust}\">wst:RequestFailed</s:Value></s:Subcode></s:Code>\
+         <s:Code>{code}</s:Code>\
          <s:Reason><s:Text xml:lang=\"en\">{reason} Reference: {reference}</s:Text></s:Reason>\
          </s:Fault></s:Body></s:Envelope>"
     );

@@ -19,10 +19,10 @@ pub(super) fn plain_body(status: u16, body: String) -> Answer {
     }
 }
 
-pub(super) fn oauth_error(status: u16, reason: &str, reference: &str) -> Answer {
+pub(super) fn oauth_error(status: u16, error: &str, reason: &str, reference: &str) -> Answer {
     let description = format!("{} Reference: {reference}", one_line(reason));
     let body = format!(
-        "{{\"error\":\"access_denied\",\"error_description\":{}}}",
+        "{{\"error\":\"{error}\",\"error_description\":{}}}",
         json_string(&description)
     );
     let mut headers = common("application/json");

@@ -7,6 +7,10 @@ use weir_policy::Refusal;
 
 use crate::serve::Client;
 
+/// Longest host with its port, in bytes: a name has at most 253 (RFC 1035, section 2.3.4). What is
+/// longer must not fill the queue of audit events.
+const MAX_AUTHORITY: usize = 260;
+
 /// The host that a request names.
 #[derive(Debug)]
 pub struct Target {
@@ -85,6 +89,7 @@ impl Target {
         let authority = header
             .to_str()
             .ok()
+            .filter(|text| text.len() <= MAX_AUTHORITY)
             .and_then(|text| text.parse::<Authority>().ok());
         let authority =
             authority.ok_or_else(|| refused("proxy/host-ambiguous", 400, "the host is no host"))?;

@@ -1,16 +1,21 @@
 //! The body of an answer, and the connection on which it comes.
+//!
+//! The body is read by a task of its own, one frame ahead of the client: HTTP/2 does not ask for more
+//! while the client gives no window, so that nothing that waits to be asked could end the exchange.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Sleep;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::timeout;
 
 use super::Connection;
 use super::pin::PinSlot;
@@ -24,44 +29,85 @@ const PAUSE: Duration = Duration::from_mins(1);
 pub(super) enum Home {
     Pool(Arc<Pool>),
     Pin(Arc<PinSlot>),
+    /// It closes.
+    Nowhere,
+}
+
+/// A connection for the time of one exchange.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub connection: Connection,
+    pub home: Home,
+    /// One of the upstream's exchanges.
+    pub permit: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    /// Ends the exchange: the answer has been read to its end.
+    fn give_back(self) {
+        match self.home {
+            Home::Pool(pool) => pool.put(self.connection),
+            Home::Pin(slot) => slot.put(self.connection),
+            Home::Nowhere => {}
+        }
+        drop(self.permit);
+    }
 }
 
 /// The body of an answer. When it has been read to its end, the connection goes back to where it
-/// may be used again; when it is dropped before, the connection closes.
+/// may be used again; when it is dropped before, or the client takes nothing of it for too long, the
+/// connection closes.
 #[derive(Debug)]
 pub struct UpstreamBody {
-    inner: Incoming,
-    lease: Option<(Connection, Home)>,
-    /// One of the upstream's exchanges, for as long as this one lasts.
-    _permit: OwnedSemaphorePermit,
-    /// Runs while nothing comes.
-    pause: Option<Pin<Box<Sleep>>>,
+    /// `None` when there is no body.
+    frames: Option<Arc<Mutex<Frames>>>,
+    /// Bytes that are still to come, when that is known.
+    left: Option<u64>,
+    ended: bool,
 }
 
+/// `Ok(None)` is the end of an answer whose length was not known before.
+type Item = io::Result<Option<Frame<Bytes>>>;
+type Frames = Receiver<Item>;
+
 impl UpstreamBody {
+    /// `place` is one of the client's exchanges; it is held until the client has taken everything.
+    /// `stalled` is the longest time in which it takes nothing.
     pub(super) fn new(
         inner: Incoming,
-        connection: Connection,
-        home: Home,
-        permit: OwnedSemaphorePermit,
+        lease: Lease,
+        place: OwnedSemaphorePermit,
+        stalled: Duration,
     ) -> Self {
-        let mut body = Self {
-            inner,
-            lease: Some((connection, home)),
-            _permit: permit,
-            pause: None,
-        };
-        if body.inner.is_end_stream() {
-            body.give_back();
+        let left = inner.size_hint().exact();
+        if inner.is_end_stream() {
+            lease.give_back();
+            return Self {
+                frames: None,
+                left,
+                ended: true,
+            };
         }
-        body
-    }
-
-    fn give_back(&mut self) {
-        match self.lease.take() {
-            Some((connection, Home::Pool(pool))) => pool.put(connection),
-            Some((connection, Home::Pin(slot))) => slot.put(connection),
-            None => {}
+        let (sender, frames) = mpsc::channel(1);
+        let frames = Arc::new(Mutex::new(frames));
+        let waiting = Arc::downgrade(&frames);
+        tokio::spawn(async move {
+            let taken = pass_on(inner, lease, &sender, stalled).await;
+            if taken == Taken::Stalled
+                && let Some(frames) = waiting.upgrade()
+            {
+                tracing::debug!(
+                    ?stalled,
+                    "a client took nothing of an answer; it is given up"
+                );
+                give_up(&sender, &frames);
+            }
+            drop(place);
+        });
+        Self {
+            frames: Some(frames),
+            left,
+            ended: false,
         }
     }
 }
@@ -74,40 +120,97 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match Pin::new(&mut self.inner).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.pause = None;
-                if self.inner.is_end_stream() {
-                    self.give_back();
-                }
+        let Some(frames) = self.frames.as_ref().filter(|_| !self.ended) else {
+            return Poll::Ready(None);
+        };
+        let item = ready!(lock(frames).poll_recv(context));
+        // Only a task that was ended from outside leaves no last word.
+        match item.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into())) {
+            Ok(Some(frame)) => {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.left = self.left.map(|left| left.saturating_sub(length));
+                self.ended = self.left == Some(0);
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => {
-                self.lease = None;
-                Poll::Ready(Some(Err(io::Error::other(error))))
-            }
-            Poll::Ready(None) => {
-                self.give_back();
+            Ok(None) => {
+                self.ended = true;
                 Poll::Ready(None)
             }
-            Poll::Pending => {
-                let pause = self
-                    .pause
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(PAUSE)));
-                if pause.as_mut().poll(context).is_pending() {
-                    return Poll::Pending;
-                }
-                self.lease = None;
-                Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
+            Err(error) => {
+                self.ended = true;
+                Poll::Ready(Some(Err(error)))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.ended
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
+}
+
+/// How an answer went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// The client took it to its end, or has gone.
+    Over,
+    /// The client took nothing for too long.
+    Stalled,
+}
+
+/// Hands the frames of an answer on. The exchange with the upstream is over when this returns, and as
+/// soon as the last frame has been read.
+async fn pass_on(
+    mut inner: Incoming,
+    lease: Lease,
+    sender: &Sender<Item>,
+    stalled: Duration,
+) -> Taken {
+    let mut lease = Some(lease);
+    while lease.is_some() {
+        let item = tokio::select! {
+            item = next(&mut inner) => item,
+            () = sender.closed() => return Taken::Over,
+        };
+        match &item {
+            Ok(Some(_)) if !inner.is_end_stream() => {}
+            // Before the client sees the end: its next request may need this very connection.
+            Ok(_) => lease.take().into_iter().for_each(Lease::give_back),
+            Err(_) => lease = None,
+        }
+        match timeout(stalled, sender.reserve()).await {
+            Ok(Ok(room)) => room.send(item),
+            Ok(Err(_)) => return Taken::Over,
+            Err(_) => return Taken::Stalled,
+        }
+    }
+    // There is room again when the last one has been taken.
+    match timeout(stalled, sender.reserve()).await {
+        Ok(_) => Taken::Over,
+        Err(_) => Taken::Stalled,
+    }
+}
+
+async fn next(inner: &mut Incoming) -> Item {
+    match timeout(PAUSE, inner.frame()).await {
+        Ok(frame) => frame.transpose().map_err(io::Error::other),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Frees what still waits for the client, and leaves it an error: the answer must not look whole.
+fn give_up(sender: &Sender<Item>, frames: &Mutex<Frames>) {
+    let mut frames = lock(frames);
+    // Empty when the client has come back this very moment.
+    let _ = frames.try_recv();
+    // There is room, unless the client has gone.
+    let _ = sender.try_send(Err(io::ErrorKind::TimedOut.into()));
+}
+
+fn lock(frames: &Mutex<Frames>) -> MutexGuard<'_, Frames> {
+    frames.lock().unwrap_or_else(PoisonError::into_inner)
 }

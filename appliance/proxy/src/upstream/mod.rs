@@ -19,17 +19,14 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-use body::Home;
+use crate::serve::Client;
 pub use body::UpstreamBody;
+use body::{Home, Lease};
 use connect::{ConnectError, Connector};
-use pin::PinSlot;
 use pool::Pool;
-
-/// The upstream may take this long until its answer begins. AD FS can need half a minute when its
-/// database is slow; a WAP in front of it gives up earlier.
-const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Most exchanges with one upstream at a time. One HTTP/2 client may ask for many at once, and each
 /// needs a connection of its own.
@@ -64,9 +61,15 @@ pub enum Failure {
     /// There are too many exchanges with it already.
     #[error("{MOST_EXCHANGES} requests wait for the upstream already")]
     Busy,
-    /// Nothing came for a minute.
-    #[error("the upstream did not answer within {} seconds", HEAD_TIMEOUT.as_secs())]
-    Timeout,
+    /// The client has too many exchanges open already.
+    #[error("the client has {most} requests open on its connection already")]
+    ClientBusy {
+        /// As many as it may have.
+        most: usize,
+    },
+    /// No answer began for so long.
+    #[error("the upstream did not answer within {} seconds", .0.as_secs())]
+    Timeout(Duration),
     /// The answer asks for NTLM or Negotiate, and the client speaks HTTP/2, where a connection
     /// cannot be authenticated: it must come again with HTTP/1.1 (RFC 9113, section 7).
     #[error("the upstream asks for NTLM or Negotiate, which cannot ride on HTTP/2")]
@@ -78,8 +81,8 @@ impl Failure {
     /// (RFC 9110, section 15.6).
     pub fn status(&self) -> u16 {
         match self {
-            Self::Timeout | Self::Connect(ConnectError::Timeout { .. }) => 504,
-            Self::Busy => 503,
+            Self::Timeout(_) | Self::Connect(ConnectError::Timeout { .. }) => 504,
+            Self::Busy | Self::ClientBusy { .. } => 503,
             _ => 502,
         }
     }
@@ -111,29 +114,56 @@ impl Upstream {
         self.pool.sweep();
     }
 
-    /// Sends a request and waits for the head of its answer. `client` is the place for a connection
-    /// of the client's own; `None` when the client speaks HTTP/2.
+    /// Sends a request and waits for the head of its answer.
     pub async fn send(
         &self,
         request: Outgoing,
-        client: Option<&Arc<PinSlot>>,
+        client: &Client,
     ) -> Result<Response<UpstreamBody>, Failure> {
+        let limits = &client.shared.limits;
+        let pin = client.pin.as_ref();
         if pin::carries_connection_auth(request.headers()) {
-            client.ok_or(Failure::NeedsHttp1)?.bind();
+            pin.ok_or(Failure::NeedsHttp1)?.bind();
         }
+        let place = Arc::clone(&client.exchanges).acquire_owned();
+        let place = timeout(limits.wait, place)
+            .await
+            .map_err(|_| Failure::ClientBusy {
+                most: limits.exchanges_per_client,
+            })?
+            .expect("the semaphore is never closed");
         let permit = Arc::clone(&self.exchanges)
             .try_acquire_owned()
             .map_err(|_| Failure::Busy)?;
-        let owned = client.and_then(|slot| slot.take());
+        let owned = pin.and_then(|slot| slot.take());
         let reused = match owned {
             Some(connection) => Some(connection),
             None => self.pool.take(),
         };
+        let is_head = *request.method() == Method::HEAD;
+        let lease = |response: Response<Incoming>, connection| {
+            if pin::asks_connection_auth(&response) {
+                pin.ok_or(Failure::NeedsHttp1)?.bind();
+            }
+            let home = match pin {
+                Some(slot) if slot.is_bound() => Home::Pin(Arc::clone(slot)),
+                // A body that comes after all would be taken for the next client's answer.
+                _ if is_head => Home::Nowhere,
+                _ => Home::Pool(Arc::clone(&self.pool)),
+            };
+            let lease = Lease {
+                connection,
+                home,
+                permit,
+            };
+            let stalled = limits.stalled;
+            Ok(response.map(|inner| UpstreamBody::new(inner, lease, place, stalled)))
+        };
         let mut request = request;
         if let Some(mut connection) = reused {
             let copy = is_idempotent(request.method()).then(|| request.clone());
-            match exchange(&mut connection, request).await {
-                Ok(response) => return self.lease(response, connection, client, permit),
+            match exchange(&mut connection, request, limits.head).await {
+                Ok(response) => return lease(response, connection),
                 Err(Exchange::Failed(failure)) => return Err(failure),
                 Err(Exchange::Broken { error, unsent }) => {
                     match unsent.map(|request| *request).or(copy) {
@@ -144,29 +174,11 @@ impl Upstream {
             }
         }
         let mut connection = self.connector.http().await?;
-        match exchange(&mut connection, request).await {
-            Ok(response) => self.lease(response, connection, client, permit),
+        match exchange(&mut connection, request, limits.head).await {
+            Ok(response) => lease(response, connection),
             Err(Exchange::Failed(failure)) => Err(failure),
             Err(Exchange::Broken { error, .. }) => Err(Failure::Broken(error)),
         }
-    }
-
-    /// Ties the connection to the body of its answer, and says where it goes after that.
-    fn lease(
-        &self,
-        response: Response<Incoming>,
-        connection: Connection,
-        client: Option<&Arc<PinSlot>>,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<Response<UpstreamBody>, Failure> {
-        if pin::asks_connection_auth(&response) {
-            client.ok_or(Failure::NeedsHttp1)?.bind();
-        }
-        let home = match client {
-            Some(slot) if slot.is_bound() => Home::Pin(Arc::clone(slot)),
-            _ => Home::Pool(Arc::clone(&self.pool)),
-        };
-        Ok(response.map(|inner| UpstreamBody::new(inner, connection, home, permit)))
     }
 }
 
@@ -183,27 +195,31 @@ enum Exchange {
 async fn exchange(
     connection: &mut Connection,
     request: Outgoing,
+    limit: Duration,
 ) -> Result<Response<Incoming>, Exchange> {
-    if let Err(error) = connection.ready().await {
-        return Err(Exchange::Broken {
-            error,
-            unsent: Some(Box::new(request)),
-        });
-    }
-    match tokio::time::timeout(HEAD_TIMEOUT, connection.try_send_request(request)).await {
-        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Err(Exchange::Failed(Failure::Switched))
+    let answer = async {
+        if let Err(error) = connection.ready().await {
+            return Err(Exchange::Broken {
+                error,
+                unsent: Some(Box::new(request)),
+            });
         }
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(mut error)) => {
-            let unsent = error.take_message().map(Box::new);
-            Err(Exchange::Broken {
-                error: error.into_error(),
-                unsent,
-            })
+        match connection.try_send_request(request).await {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Err(Exchange::Failed(Failure::Switched))
+            }
+            Ok(response) => Ok(response),
+            Err(mut error) => {
+                let unsent = error.take_message().map(Box::new);
+                Err(Exchange::Broken {
+                    error: error.into_error(),
+                    unsent,
+                })
+            }
         }
-        Err(_) => Err(Exchange::Failed(Failure::Timeout)),
-    }
+    };
+    let answer = timeout(limit, answer).await;
+    answer.unwrap_or(Err(Exchange::Failed(Failure::Timeout(limit))))
 }
 
 /// Methods that may be sent twice (RFC 9110, section 9.2.2).
@@ -212,4 +228,29 @@ fn is_idempotent(method: &Method) -> bool {
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::rt::TokioIo;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_never_gets_ready_is_an_upstream_that_does_not_answer() {
+        let (stream, _upstream) = tokio::io::duplex(64);
+        // Nothing is ever written or read, as long as nobody drives it.
+        let (mut connection, _driver) =
+            hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+                .await
+                .expect("nothing is exchanged yet");
+        let request = Request::new(Full::default());
+        let answer = exchange(&mut connection, request, Duration::from_millis(1));
+        let answer = timeout(Duration::from_secs(20), answer).await;
+        let failure = answer.expect("within its limit");
+        assert!(matches!(
+            failure,
+            Err(Exchange::Failed(Failure::Timeout(_)))
+        ));
+    }
 }

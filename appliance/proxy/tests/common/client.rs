@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 use super::{HOST, PATIENCE, Stage, patiently};
 
 /// The address that a client comes from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source(pub Ipv4Addr);
 
 /// An answer, read whole.
@@ -148,6 +148,19 @@ impl Stage {
                 .unwrap();
         tokio::spawn(connection);
         Http::Two(sender)
+    }
+
+    /// An HTTP/2 client that gives no window: it takes the heads of answers, and nothing of their
+    /// bodies.
+    pub async fn windowless(&self, source: Source) -> h2::client::SendRequest<Bytes> {
+        let stream = self.tls(source, HOST, &["h2"]).await.unwrap();
+        let (sender, connection) = h2::client::Builder::new()
+            .initial_window_size(0)
+            .handshake(stream)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        patiently(sender.ready()).await.unwrap()
     }
 
     /// Writes these bytes over TLS, and reads until the proxy closes.

@@ -24,6 +24,7 @@ use weir_link::{
     ToProxy, Upstream, UpstreamKind, VERSION, sealed,
 };
 use weir_policy::{PolicySpec, RuleSetName};
+use weir_proxy::limits::Limits;
 use weir_tables::{List, Lists, Origin, Scope};
 
 use client::Source;
@@ -65,6 +66,7 @@ pub struct Setting {
     pub proxy_protocol_from: Vec<ipnet::IpNet>,
     /// Servers in front of the real one, such as one that is down.
     pub servers_before: Vec<SocketAddr>,
+    pub limits: Limits,
 }
 
 impl Default for Setting {
@@ -74,6 +76,7 @@ impl Default for Setting {
             http1_only: false,
             proxy_protocol_from: Vec::new(),
             servers_before: Vec::new(),
+            limits: Limits::default(),
         }
     }
 }
@@ -86,10 +89,12 @@ impl Stage {
 
     /// A proxy in front of a sign-in server that answers as `answer` says.
     pub async fn with(setting: Setting, answer: impl upstream::Answers) -> Self {
-        Self::around(setting, answer, |control, stopped| {
+        let limits = setting.limits;
+        Self::around(setting, answer, move |control, stopped| {
             let options = weir_proxy::Options {
                 control,
                 max_connections: 1000,
+                limits,
             };
             // A stage that is dropped stops its proxy too.
             let stopped = async { stopped.await.unwrap_or(Duration::ZERO) };
@@ -171,6 +176,8 @@ pub struct Plan {
     pub proxy_protocol_from: Vec<ipnet::IpNet>,
     pub lists: Vec<List>,
     pub policy: PolicySpec,
+    /// Name of the appliance.
+    pub appliance: String,
 }
 
 impl Plan {
@@ -206,6 +213,7 @@ impl Plan {
                 switched_off: Vec::new(),
                 applications: std::collections::BTreeMap::new(),
             },
+            appliance: APPLIANCE.into(),
         }
     }
 
@@ -322,7 +330,7 @@ impl Control {
             descriptors,
             services: self.plan.services(),
             proxy_protocol_from: self.plan.proxy_protocol_from.clone(),
-            appliance: APPLIANCE.into(),
+            appliance: self.plan.appliance.clone(),
         };
         let mut attached: Vec<_> = self.listeners.iter().map(AsFd::as_fd).collect();
         attached.push(memory.as_fd());

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -132,6 +132,9 @@ async fn accept(
                     };
                     recorder.seen.lock().unwrap().push(seen.clone());
                     let answer = answer(&seen);
+                    if let Some(Held(release)) = answer.extensions().get::<Held>() {
+                        release.notified().await;
+                    }
                     match answer.extensions().get::<Cut>() {
                         Some(Cut) => Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe)),
                         None => Ok(answer),
@@ -166,6 +169,15 @@ pub fn cut() -> Response<Body> {
 
 #[derive(Clone, Copy)]
 struct Cut;
+
+/// The same answer, but it begins only when `release` says so.
+pub fn held(mut answer: Response<Body>, release: &Arc<Notify>) -> Response<Body> {
+    answer.extensions_mut().insert(Held(Arc::clone(release)));
+    answer
+}
+
+#[derive(Clone)]
+struct Held(Arc<Notify>);
 
 /// An answer whose body comes as it is fed, and ends when the feed is dropped.
 pub fn stream(mut feed: mpsc::UnboundedReceiver<&'static str>) -> Response<Body> {
