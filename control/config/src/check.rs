@@ -1,9 +1,10 @@
 //! What must hold between the parts of a configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::SystemTime;
 
-use weir_abi::Class;
+use weir_abi::{Class, MAX_ADDRESSES, MAX_PORTS, MAX_SERVICES};
 use weir_link::UpstreamKind;
 use weir_policy::{
     OutlookSetting, Policy, PolicySpec, RuleError, RuleSetName, Template, WindowsLogonSetting,
@@ -20,6 +21,7 @@ use crate::schema;
 pub(crate) fn check(context: &Context<'_>, draft: &Draft, now: SystemTime) {
     unique_names(context, draft);
     shared_between_services(context, draft);
+    room_in_the_kernel(context, draft);
     for service in &draft.services {
         managed_flows(context, service);
         forgeable(context, service);
@@ -99,6 +101,56 @@ fn shared_between_services(context: &Context<'_>, draft: &Draft) {
                     );
                     break;
                 }
+            }
+        }
+    }
+}
+
+/// What the maps of the kernel programs have room for: each first thing too many is named.
+fn room_in_the_kernel(context: &Context<'_>, draft: &Draft) {
+    if let Some(service) = draft.services.get(MAX_SERVICES) {
+        context.error(
+            &service.span,
+            format!(
+                "{} services are too many: the kernel programs have room for {MAX_SERVICES}",
+                draft.services.len()
+            ),
+            "put hosts with the same upstream and rules into one service, or divide the services \
+             between two appliances",
+        );
+    }
+    let mut ports: BTreeMap<IpAddr, BTreeSet<u16>> = BTreeMap::new();
+    let mut said = false;
+    for service in &draft.services {
+        for address in &service.addresses {
+            let open = ports.entry(address.value).or_default();
+            let had_room = open.len() <= MAX_PORTS;
+            open.extend(service.ports.iter().map(|port| port.value));
+            if had_room && open.len() > MAX_PORTS {
+                context.error(
+                    &address.span,
+                    format!(
+                        "address {} has {} ports: the kernel programs have room for {MAX_PORTS} on \
+                         one address",
+                        address.value,
+                        open.len()
+                    ),
+                    "keep the ports that clients use (AD FS: 443 and 49443), or spread them over \
+                     several addresses",
+                );
+            }
+            if !said && ports.len() > MAX_ADDRESSES as usize {
+                said = true;
+                context.error(
+                    &address.span,
+                    format!(
+                        "this is service address {}: the kernel programs have room for \
+                         {MAX_ADDRESSES}",
+                        ports.len()
+                    ),
+                    "let services share an address, each on a port of its own, or divide the services \
+                     between two appliances",
+                );
             }
         }
     }

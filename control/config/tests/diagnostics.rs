@@ -174,6 +174,40 @@ fn mistakes_in_services() {
 }
 
 #[test]
+fn more_than_the_kernel_has_room_for() {
+    let lines = |number: u16, line: &dyn Fn(u16) -> String| -> String {
+        (0..number).map(|n| line(n) + "\n").collect()
+    };
+    let service = |n: u16| {
+        format!(
+            "[[service]]\nname = \"s{n}\"\nhosts = [\"s{n}.corp.example\"]\n\
+             addresses = [\"192.0.2.{}\"]\nprofile = \"adfs\"\nmanaged = \"proxy\"\n\
+             certificate = \"chain.pem\"\nkey = \"key.pem\"\n\
+             reverse_proxy = \"https://proxy.example{{query}}\"\n\
+             upstream = {{ kind = \"plain\", servers = [\"192.0.2.40:443\"] }}",
+            50 + n
+        )
+    };
+    let addresses = |number| {
+        let address = |n: u16| format!("\"10.0.{}.{}\",", n / 256, n % 256);
+        with(
+            "addresses = [\"192.0.2.20\"]",
+            &format!("addresses = [\n{}]", lines(number, &address)),
+        )
+    };
+    let ports = |list: &str| with("ports = [443, 49443]", &format!("ports = [{list}]"));
+    check(&[
+        ("too-many-services", FULL.to_owned() + &lines(63, &service)),
+        ("too-many-ports", ports("1, 2, 3, 4, 5, 6, 7, 8, 9")),
+        ("too-many-addresses", addresses(1023)),
+    ]);
+    let site = Site::new();
+    assert_eq!(site.said(&(FULL.to_owned() + &lines(62, &service))), "");
+    assert_eq!(site.said(&ports("1, 2, 3, 4, 5, 6, 7, 8")), "");
+    assert_eq!(site.said(&addresses(1022)), "");
+}
+
+#[test]
 fn mistakes_in_lists_and_rules() {
     check(&[
         (

@@ -27,6 +27,8 @@ pub struct Limits {
     pub files: usize,
     /// Lines in memory.
     pub lines: usize,
+    /// Bytes of JSON in memory: a client writes a path and a user name as long as it likes.
+    pub line_bytes: usize,
 }
 
 impl Default for Limits {
@@ -35,6 +37,7 @@ impl Default for Limits {
             file_bytes: 64 << 20,
             files: 8,
             lines: 10_000,
+            line_bytes: 16 << 20,
         }
     }
 }
@@ -199,6 +202,7 @@ struct Store {
     size: u64,
     next: u64,
     ring: VecDeque<Arc<Line>>,
+    ring_bytes: usize,
     unwritten: u64,
     trouble: Option<String>,
 }
@@ -215,16 +219,31 @@ impl Store {
         }
         let next = ring.back().map_or(1, |line| line.record.seq + 1);
         let size = end_last_line(&mut file)?;
-        Ok(Self {
+        let mut store = Self {
             path,
             limits,
             file,
             size,
             next,
+            ring_bytes: ring.iter().map(|line| line.json.len()).sum(),
             ring,
             unwritten: 0,
             trouble: None,
-        })
+        };
+        store.bound_ring();
+        Ok(store)
+    }
+
+    /// Forgets the oldest lines, but never the newest.
+    fn bound_ring(&mut self) {
+        while self.ring.len() > self.limits.lines
+            || (self.ring_bytes > self.limits.line_bytes && self.ring.len() > 1)
+        {
+            let Some(oldest) = self.ring.pop_front() else {
+                return;
+            };
+            self.ring_bytes -= oldest.json.len();
+        }
     }
 
     fn append(&mut self, body: RecordBody) -> u64 {
@@ -241,10 +260,9 @@ impl Store {
             self.trouble = Some(error.to_string());
         }
         json.pop();
-        if self.ring.len() == self.limits.lines {
-            self.ring.pop_front();
-        }
+        self.ring_bytes += json.len();
         self.ring.push_back(Arc::new(Line { record, json }));
+        self.bound_ring();
         seq
     }
 
@@ -258,6 +276,12 @@ impl Store {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
+        // Somebody moved the file away: nothing is to be shifted, least of all once for every line.
+        if !self.path.exists() {
+            self.file = create(&self.path)?;
+            self.size = 0;
+            return Ok(());
+        }
         for number in (1..self.limits.files).rev() {
             let from = rotated(&self.path, number);
             if from.exists() {

@@ -5,13 +5,15 @@
 //! is the generation in force. A plane that refuses sends both back. Changes wait for one another;
 //! questions (status, explain, lists) never wait for a change.
 
+mod guard;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+pub use guard::FAIL_MODE_AFTER;
 use time::OffsetDateTime;
-use tokio::time::Instant;
 use weir_api::record::ChangeKind;
 use weir_api::{Actor, Change, Changed, Outcome, RecordBody, ReloadStatus};
 use weir_config::Contents;
@@ -26,10 +28,6 @@ use crate::notify::Notify;
 use crate::plane::Plane;
 use crate::proxy_link::{Answer, Peers, ProxyLink};
 use crate::store::{self, Numbers};
-use crate::watch::{self, Watch, stamps};
-
-/// How long the proxy's classes may wait for a proxy before the kernel refuses them.
-pub const FAIL_MODE_AFTER: Duration = Duration::from_secs(5);
 
 /// What the brain works with.
 #[derive(Debug)]
@@ -217,41 +215,6 @@ impl Brain {
         result
     }
 
-    /// Watches the list files and the proxy until the runtime ends.
-    pub async fn guard(self: Arc<Self>) {
-        let mut watch = Watch::default();
-        let mut works = Instant::now();
-        let mut tick = tokio::time::interval(watch::INTERVAL);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let peers = self.parts.link.peers();
-        let mut told = None;
-        loop {
-            tick.tick().await;
-            let in_force = self.running().candidate.list_stamps.clone();
-            let files: Vec<_> = in_force.keys().cloned().collect();
-            if watch.settled(stamps(files), &in_force) {
-                self.lists_changed().await;
-            }
-            let serving = peers.borrow().serving(Instant::now());
-            if serving {
-                works = Instant::now();
-            }
-            let allowed = serving || works.elapsed() < self.parts.fail_mode_after;
-            self.set_proxy_works(allowed).await;
-            if told != Some((serving, allowed)) {
-                told = Some((serving, allowed));
-                let number = self.running().number;
-                self.parts.notify.status(&match (serving, allowed) {
-                    (true, _) => format!("generation {number} in force"),
-                    (false, true) => {
-                        format!("generation {number} in force, waiting for weir-proxy")
-                    }
-                    (false, false) => "no weir-proxy is alive: its classes are rejected".to_owned(),
-                });
-            }
-        }
-    }
-
     /// Takes Weir out of the kernel.
     pub async fn detach(&self) -> Result<(), Error> {
         Ok(self.parts.plane.detach().await?)
@@ -321,7 +284,11 @@ impl Brain {
             self.publish(&mut changing, candidate, Vec::new()).await
         }
         .await;
-        if result.is_err() && after.is_some() {
+        // What somebody else wrote in the meantime is theirs, and stays.
+        if result.is_err()
+            && let Some(after) = after
+            && std::fs::read_to_string(&file).is_ok_and(|now| now == after)
+        {
             write(&file, &before)?;
         }
         result
@@ -341,7 +308,7 @@ impl Brain {
         if same {
             // Only the files' stamps are new: kept, so that they are not looked at again.
             let (number, listeners) = (running.number, running.listeners.clone());
-            self.running.store(Arc::new(Generation {
+            self.put_in_force(Arc::new(Generation {
                 number,
                 candidate,
                 listeners,
@@ -389,13 +356,22 @@ impl Brain {
             self.go_back(&running, changing.proxy_works).await;
             return Err(refused);
         }
-        self.running.store(generation);
+        self.put_in_force(generation);
         Ok(Changed {
             generation: number,
             warnings,
             unchanged: false,
             dry_run: false,
         })
+    }
+
+    /// A generation always has the lists as their files were, so none of them is refused any more.
+    fn put_in_force(&self, generation: Arc<Generation>) {
+        self.running.store(generation);
+        self.noted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .lists_refused = None;
     }
 
     /// Puts both planes back to what is in force.
@@ -409,40 +385,6 @@ impl Brain {
                 tracing::error!(generation = running.number, %error, "the proxy plane does not go back");
             }
         }
-    }
-
-    async fn set_proxy_works(&self, works: bool) {
-        let mut changing = self.changing.lock().await;
-        if changing.proxy_works == works {
-            return;
-        }
-        let services = self.running().kernel_services(works);
-        let done = self
-            .parts
-            .plane
-            .run(move |plane| plane.set_services(&services))
-            .await;
-        let result = match done {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Error::from(error)),
-            Err(error) => Err(Error::from(error)),
-        };
-        if let Err(error) = result {
-            tracing::error!(%error, works, "the fail mode cannot be changed");
-            return;
-        }
-        changing.proxy_works = works;
-        {
-            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-            noted.fail_mode = !works;
-            noted.fail_mode_entered += u64::from(!works);
-        }
-        let what = if works {
-            "a proxy serves again: its classes are handed to it"
-        } else {
-            "no proxy is alive: its classes are rejected"
-        };
-        self.note(Actor::Weir, "fail mode", Ok(what.to_owned()));
     }
 
     fn note_change(&self, who: Actor, action: &str, what: String, result: &Result<Changed, Error>) {

@@ -85,7 +85,7 @@ pub enum Error {
         covered_by: Option<String>,
     },
     /// A list file that held entries is empty.
-    #[error("list file {} is empty now, and list `{list}` had {entries} entries", file.display())]
+    #[error("list file {} was empty when it was read, and list `{list}` had {entries} entries", file.display())]
     Emptied {
         /// Name of the list.
         list: String,
@@ -122,6 +122,12 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// Another weir-control works in the same run directory.
+    #[error("another weir-control is running with the run directory {}", run.display())]
+    Running {
+        /// The run directory.
+        run: PathBuf,
     },
     /// No such user or group on this machine.
     #[error("there is no {kind} `{name}` on this machine")]
@@ -171,6 +177,11 @@ impl Error {
             Self::NoEntry { list, .. } => format!("`weir lists show {list}` shows its entries"),
             Self::Emptied { .. } => {
                 "to empty the list on purpose, leave a comment line (`# empty`) in the file".into()
+            }
+            Self::Running { .. } => {
+                "`weir status` asks it, `weir reload` makes it read its configuration; stop it before \
+                 another one is started"
+                    .into()
             }
             Self::NoService { known, .. } => format!("services: {}", known.join(", ")),
             Self::NoAccount { kind: "user", .. } => {

@@ -47,7 +47,8 @@ impl Brain {
             .await??;
         let found = running.candidate.compiled.find(source);
         let kernel = KernelPart {
-            class: outcome.class,
+            // For a packet that is no service's the program looks no class up.
+            class: outcome.service.map_or(found.class, |_| outcome.class),
             list: found.list.map(str::to_owned),
             prefix: found.prefix,
             verdict: outcome.verdict,

@@ -94,7 +94,8 @@ impl Candidate {
     }
 
     /// Refuses lists whose files lost all their text, where `before` had entries: an editor or a full
-    /// disk did that, not a person who wants the list to be empty.
+    /// disk did that, not a person who wants the list to be empty. A file that has entries again was
+    /// read while it was being written.
     pub fn keeps_entries_of(&self, before: &Self) -> Result<(), Error> {
         for (list, source) in self.lists.iter().zip(&self.config().lists) {
             let Contents::File(file) = &source.contents else {
@@ -106,7 +107,13 @@ impl Candidate {
                 .find(|old| old.name == list.name)
                 .map_or(0, |old| old.prefixes.len());
             let emptied = list.prefixes.is_empty() && entries > 0;
-            if emptied && std::fs::read_to_string(file).is_ok_and(|text| text.trim().is_empty()) {
+            let meant = || {
+                std::fs::read_to_string(file).is_ok_and(|text| {
+                    let name = file.display().to_string();
+                    !text.trim().is_empty() && weir_tables::parse(&text, &name).prefixes.is_empty()
+                })
+            };
+            if emptied && !meant() {
                 let (list, file) = (list.name.clone(), file.clone());
                 return Err(Error::Emptied {
                     list,

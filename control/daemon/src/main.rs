@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use nix::unistd::Uid;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir_api::Actor;
 use weir_config::Config;
 use weir_control::audit::{Audit, Limits};
@@ -27,7 +27,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Example:\n  weir-control --config /etc/weir/weir.toml"
+    after_help = "Examples:\n  weir-control --config /etc/weir/weir.toml\n  weir-control --config /etc/weir/weir.toml --detach"
 )]
 struct Arguments {
     /// The configuration file.
@@ -39,7 +39,7 @@ struct Arguments {
     /// At the end, take Weir out of the kernel: links, pins, rule and route.
     #[arg(long)]
     detach_on_exit: bool,
-    /// Only take Weir out of the kernel, then exit.
+    /// Only take Weir out of the kernel, also what another version pinned, then exit.
     #[arg(long, conflicts_with = "detach_on_exit")]
     detach: bool,
 }
@@ -78,16 +78,26 @@ fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<(), Error> {
     let notify = Notify::from_env();
+    // The first of all: who reloads while the daemon starts must not end it. What was asked for until
+    // then is done once both planes are up.
+    let hang_up = listen(SignalKind::hangup())?;
     // Before anything else, so that a mistake in the file is found without privileges.
     let path = std::path::absolute(&arguments.config).unwrap_or_else(|_| arguments.config.clone());
     let config = weir_config::load(&path).map_err(Error::Config)?.config;
     need_privileges()?;
-    let plane = Plane::open(kernel_options(&config, arguments.object.as_deref())).await?;
-    if arguments.detach {
-        return Ok(plane.detach().await?);
-    }
     let appliance = &config.appliance;
     sockets::directory(&appliance.run, 0o755)?;
+    let _alone = sockets::lock(&appliance.run)?;
+    if arguments.detach {
+        // Nothing is loaded, so that also what another version pinned is taken off.
+        let kernel = &config.kernel;
+        return Ok(weir_dataplane::detach_pinned(
+            &kernel.pin,
+            kernel.mark,
+            kernel.table,
+        )?);
+    }
+    let plane = Plane::open(kernel_options(&config, arguments.object.as_deref())).await?;
     sockets::directory(&appliance.state, 0o750)?;
     let proxy_user = sockets::user(&appliance.proxy_user)?;
     let group = appliance
@@ -126,7 +136,7 @@ async fn run(arguments: &Arguments) -> Result<(), Error> {
     tokio::spawn(Arc::clone(&brain).guard());
     eprintln!("weir-control: ready");
     brain.notify().ready();
-    until_told_to_end(&brain).await?;
+    until_told_to_end(&brain, hang_up).await?;
     brain.notify().stopping();
     if arguments.detach_on_exit {
         brain.detach().await?;
@@ -135,13 +145,9 @@ async fn run(arguments: &Arguments) -> Result<(), Error> {
 }
 
 /// SIGTERM and SIGINT end the daemon, SIGHUP reloads.
-async fn until_told_to_end(brain: &Brain) -> Result<(), Error> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| Error::Request(format!("no signals can be handled: {error}")))
-    };
+async fn until_told_to_end(brain: &Brain, mut hang_up: Signal) -> Result<(), Error> {
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut hang_up = listen(SignalKind::hangup())?;
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
@@ -150,6 +156,10 @@ async fn until_told_to_end(brain: &Brain) -> Result<(), Error> {
             _ = hang_up.recv() => drop(brain.reload(Actor::Signal("SIGHUP".to_owned()), false).await),
         }
     }
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(|error| Error::Request(format!("no signals can be handled: {error}")))
 }
 
 fn kernel_options(config: &Config, object: Option<&Path>) -> Options {

@@ -27,6 +27,8 @@ pub trait KernelPlane {
     fn counters(&self) -> Result<Vec<Counter>, Error>;
     /// See [`Dataplane::probe`].
     fn probe(&self, packet: &Probe) -> Result<ProbeOutcome, Error>;
+    /// See [`Dataplane::hold`].
+    fn hold(&mut self) -> Result<Vec<String>, Error>;
     /// See [`Dataplane::status`].
     fn status(&self) -> Status;
     /// See [`Dataplane::detach`].
@@ -52,6 +54,10 @@ impl KernelPlane for Dataplane {
 
     fn probe(&self, packet: &Probe) -> Result<ProbeOutcome, Error> {
         Self::probe(self, packet)
+    }
+
+    fn hold(&mut self) -> Result<Vec<String>, Error> {
+        Self::hold(self)
     }
 
     fn status(&self) -> Status {

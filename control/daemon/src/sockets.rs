@@ -1,6 +1,6 @@
 //! The two unix sockets in the run directory, and who may use them.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::Path;
 
@@ -16,6 +16,19 @@ pub fn directory(path: &Path, mode: u32) -> Result<(), Error> {
         .mode(mode)
         .create(path)
         .map_err(Error::file("create", path))
+}
+
+/// Holds the run directory for this process, as long as the answer lives: a second weir-control would
+/// take the sockets and the programs away from the first.
+pub fn lock(run: &Path) -> Result<File, Error> {
+    let directory = File::open(run).map_err(Error::file("open", run))?;
+    match directory.try_lock() {
+        Ok(()) => Ok(directory),
+        Err(TryLockError::WouldBlock) => Err(Error::Running {
+            run: run.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(Error::file("lock", run)(error)),
+    }
 }
 
 /// Listens on a unix socket with this mode, owner and group; one that is left over is replaced.

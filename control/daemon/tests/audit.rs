@@ -35,6 +35,7 @@ fn files_are_rotated_by_size_and_bounded_in_number() {
         file_bytes: 400,
         files: 2,
         lines: 4,
+        ..Limits::default()
     };
     let audit = Audit::open(&path, limits).expect("opened");
     for number in 0..20 {
@@ -68,6 +69,54 @@ fn files_are_rotated_by_size_and_bounded_in_number() {
         [17, 18, 19, 20]
     );
     assert!(audit.trouble().is_none());
+}
+
+#[test]
+fn a_file_that_somebody_moved_away_costs_no_line_and_no_older_file() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("audit.jsonl");
+    let limits = Limits {
+        file_bytes: 400,
+        files: 2,
+        ..Limits::default()
+    };
+    std::fs::write(directory.path().join("audit.jsonl.1"), "older\n").expect("written");
+    let audit = Audit::open(&path, limits).expect("opened");
+    audit.append(change("first"));
+    std::fs::rename(&path, directory.path().join("moved")).expect("moved");
+
+    for number in 0..3 {
+        audit.append(change(&format!("number {number}")));
+    }
+
+    assert!(audit.trouble().is_none(), "{:?}", audit.trouble());
+    let older = std::fs::read_to_string(directory.path().join("audit.jsonl.1"));
+    assert_eq!(older.expect("still there"), "older\n");
+    let lines = |name| std::fs::read_to_string(directory.path().join(name)).expect("there");
+    let all = lines("moved") + &lines("audit.jsonl");
+    assert_eq!(all.lines().count(), 4, "{all}");
+}
+
+#[test]
+fn lines_in_memory_are_bounded_in_bytes() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("audit.jsonl");
+    let limits = Limits {
+        line_bytes: 10_000,
+        ..Limits::default()
+    };
+    let audit = Audit::open(&path, limits).expect("opened");
+    for _ in 0..10 {
+        audit.append(change(&"x".repeat(4_000)));
+    }
+    assert_eq!(audit.last(100, &Filter::default()).0.len(), 2);
+    audit.append(change(&"x".repeat(20_000)));
+    assert_eq!(audit.last(100, &Filter::default()).0.len(), 1);
+    drop(audit);
+
+    let audit = Audit::open(&path, limits).expect("opened");
+    assert_eq!(audit.last(100, &Filter::default()).0.len(), 1);
+    assert_eq!(audit.append(change("next")), 12);
 }
 
 #[test]

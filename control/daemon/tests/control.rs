@@ -7,7 +7,9 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use weir_abi::{Class, Verdict};
-use weir_control::testing::{Appliance, FakeProxy, Received, Settings};
+use weir_control::generation::Candidate;
+use weir_control::sockets;
+use weir_control::testing::{Appliance, FakeProxy, LIST, Received, Settings};
 use weir_link::{Event, EventKind, VERSION};
 
 const MANAGED: &str = "203.0.113.9";
@@ -240,6 +242,105 @@ async fn a_list_file_that_lost_its_text_or_is_gone_empties_nothing() {
         .kernel
         .until_class(ip(MANAGED), Class::Unmanaged)
         .await;
+}
+
+#[tokio::test]
+async fn a_list_file_that_was_read_while_it_was_written_empties_nothing() {
+    let appliance = Appliance::start().await;
+    let running = appliance.brain.running();
+
+    appliance.write("hq.list", "");
+    let half = Candidate::read(&appliance.path("weir.toml")).expect("an empty list is valid");
+    appliance.write("hq.list", LIST);
+
+    let refused = half
+        .keeps_entries_of(&running.candidate)
+        .expect_err("the list lost all its entries");
+    assert!(refused.to_string().contains("hq.list"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_list_that_a_reload_puts_in_force_is_refused_no_more() {
+    let appliance = Appliance::start().await;
+    let mut log = appliance.lines("/v1/events?follow=true&after=1").await;
+    appliance
+        .kernel
+        .change(|kernel| kernel.refuse = Some("no memory".to_owned()));
+    appliance.write("hq.list", "203.0.113.0/24\n198.51.100.7\n");
+    let refused = log.next().await.expect("a line");
+    assert_eq!(refused["done"], false, "{refused}");
+
+    let (status, done) = appliance.ask(Method::POST, "/v1/reload", None).await;
+
+    assert_eq!(status, StatusCode::OK, "{done}");
+    assert_eq!(appliance.kernel.class(ip(NEW)), Class::Managed);
+    let warnings = appliance.get("/v1/status").await["warnings"].to_string();
+    assert!(!warnings.contains("not in force"), "{warnings}");
+}
+
+#[tokio::test]
+async fn an_edit_that_is_refused_leaves_alone_what_an_editor_wrote_meanwhile() {
+    let appliance = Appliance::start().await;
+    let kernel = appliance.kernel.clone();
+    let (release, released) = std::sync::mpsc::channel();
+    let (enter, entered) = tokio::sync::oneshot::channel();
+    let busy = std::thread::spawn(move || {
+        kernel.change(|kernel| {
+            enter.send(()).expect("the test waits for it");
+            released.recv().expect("the test says when");
+            kernel.refuse = Some("no memory".to_owned());
+        });
+    });
+    entered.await.expect("the kernel plane is busy");
+    let entry = json!({ "prefix": NEW });
+    let post = appliance.ask(Method::POST, "/v1/lists/hq-egress/entries", Some(entry));
+    let editor = async {
+        while !appliance.read("hq.list").contains(NEW) {
+            tokio::task::yield_now().await;
+        }
+        appliance.write("edited", "192.0.2.0/24\n");
+        std::fs::rename(appliance.path("edited"), appliance.path("hq.list")).expect("saved");
+        release.send(()).expect("the kernel plane waits for it");
+    };
+
+    let ((status, refused), ()) = tokio::join!(post, editor);
+
+    busy.join().expect("it ends");
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{refused}");
+    assert_eq!(appliance.read("hq.list"), "192.0.2.0/24\n");
+}
+
+#[tokio::test]
+async fn what_is_put_back_into_the_kernel_is_in_the_audit_log() {
+    let appliance = Appliance::start().await;
+    let mut log = appliance.lines("/v1/events?follow=true&after=1").await;
+
+    appliance
+        .kernel
+        .change(|kernel| kernel.gone = vec!["the rule was gone and is back".to_owned()]);
+
+    let line = log.next().await.expect("a line");
+    assert_eq!(line["action"], "kernel plane");
+    assert_eq!(line["done"], true);
+    assert_eq!(line["detail"], "the rule was gone and is back");
+}
+
+#[test]
+fn a_run_directory_has_one_daemon() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let first = sockets::lock(directory.path()).expect("nobody else");
+    let second = sockets::lock(directory.path()).expect_err("the first holds it");
+    assert!(
+        second.to_string().contains("another weir-control"),
+        "{second}"
+    );
+    assert!(
+        second
+            .help()
+            .is_some_and(|help| help.contains("weir status"))
+    );
+    drop(first);
+    sockets::lock(directory.path()).expect("the first has ended");
 }
 
 #[tokio::test]
@@ -544,6 +645,23 @@ async fn paths_and_methods_that_are_not_there_say_what_is() {
         StatusCode::BAD_REQUEST,
         "a key that is mistyped is not ignored"
     );
+    for (path, known) in [
+        (
+            "/v1/events?usr=ann",
+            "`after`, `limit`, `follow`, `source`, `user`, `rule`, `id`",
+        ),
+        ("/v1/lists/test?source=192.0.2.1&port=443", "`source`"),
+        ("/v1/status?service=sts", "none"),
+    ] {
+        let (status, answer) = appliance.ask(Method::GET, path, None).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
+        let error = answer["error"].as_str().expect("words");
+        assert!(error.ends_with(&format!("known: {known}")), "{error}");
+    }
+    let misspelt = "/v1/lists/hq-egress/entries?prefix=203.0.113.0/24&dryrun=true";
+    let (status, _) = appliance.ask(Method::DELETE, misspelt, None).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(appliance.read("hq.list"), LIST);
 }
 
 fn event(id: &str, source: &str, rule: &str, user: Option<&str>) -> Event {

@@ -59,6 +59,18 @@ async fn a_managed_source_never_reaches_the_proxy() {
 }
 
 #[tokio::test]
+async fn a_port_of_no_service_does_not_change_the_class_of_the_source() {
+    let appliance = Appliance::start().await;
+    let request = json!({ "source": "203.0.113.9", "port": 22 });
+    let (_, answer) = appliance
+        .ask(Method::POST, "/v1/explain", Some(request))
+        .await;
+    assert_eq!(answer["kernel"]["verdict"], "pass", "{answer}");
+    assert_eq!(answer["kernel"]["service"], json!(null));
+    assert_eq!(answer["kernel"]["class"], "managed");
+}
+
+#[tokio::test]
 async fn an_internal_path_is_refused_before_any_rule_or_by_the_first_that_says_so() {
     let appliance = Appliance::start().await;
     let request = json!({ "source": "198.51.100.130", "url": "/adfs/proxy/GetConfiguration" });

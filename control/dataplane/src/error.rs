@@ -52,7 +52,7 @@ pub enum Error {
         detail: String,
     },
     /// What is pinned has another layout.
-    #[error("{} was pinned by another version of Weir ({detail}); remove the pin directory, which takes the old programs off, and start again", path.display())]
+    #[error("{} was pinned by another version of Weir ({detail}); run `weir-control --detach`, which takes the old programs off, and start again", path.display())]
     Incompatible {
         /// The pin.
         path: PathBuf,
@@ -71,6 +71,18 @@ pub enum Error {
     NoInterface {
         /// Name from the options.
         name: String,
+    },
+    /// An interface whose packets begin with something else than an Ethernet header.
+    #[error(
+        "interface {name} carries no Ethernet headers (ARP hardware type {hardware}; tun, ppp and \
+         WireGuard are such): the kernel programs cannot read its packets; in [kernel] name the \
+         Ethernet interface instead, or end the tunnel on another machine"
+    )]
+    NoEthernet {
+        /// Name from the options.
+        name: String,
+        /// What it has instead: `ARPHRD_*`.
+        hardware: u16,
     },
     /// The same interface on both sides.
     #[error(

@@ -48,7 +48,10 @@ pub struct Dataplane {
     adopted: bool,
     interfaces: Vec<InterfaceStatus>,
     cpus: usize,
-    warnings: Vec<String>,
+    /// Families that marked packets are brought home in.
+    families: Vec<u8>,
+    /// A sentence for each that is switched off.
+    absent: Vec<String>,
 }
 
 impl Dataplane {
@@ -61,38 +64,22 @@ impl Dataplane {
         programs::probe_kernel()?;
         let pins = Pins::prepare(&options.pin_dir)?;
         let adopted = pins.maps().exists();
-        let (mut ebpf, maps, magic) = if adopted {
+        let (mut ebpf, maps, config) = if adopted {
             adopt(options, &pins)?
         } else {
             make(options, &pins)?
         };
         let writer = Writer::new(&maps)?;
-        let mut warnings = surroundings::warnings(options);
-        for family in route::FAMILIES {
-            match route::add(family, options.mark, options.table) {
-                // The family is switched off on this machine.
-                Err(error)
-                    if matches!(
-                        error.raw_os_error(),
-                        Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP | libc::EACCES)
-                    ) =>
-                {
-                    warnings.push(format!(
-                        "no IPv{} here: its marked packets do not reach the proxy ({error})",
-                        if family == route::FAMILIES[0] { 4 } else { 6 }
-                    ));
-                }
-                Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => {
-                    return Err(Error::LoopbackDown);
-                }
-                Err(error) => {
-                    return Err(Error::kernel(
-                        "cannot add rule and route for the mark",
-                        error,
-                    ));
-                }
-                Ok(()) => {}
-            }
+        // Before any packet carries the mark: without them it would be forwarded to the server.
+        let (families, absent) = add_routes(options)?;
+        if (config.mark, config.table) != (options.mark, options.table) {
+            let changed = Config {
+                mark: options.mark,
+                table: options.table,
+                ..config
+            };
+            write_config(&maps, &changed)?;
+            remove_routes(config.mark, config.table, config.table == options.table)?;
         }
         programs::pin(&mut ebpf, &pins)?;
         let interfaces = programs::attach(&mut ebpf, options, &pins)?;
@@ -104,11 +91,12 @@ impl Dataplane {
             maps,
             writer,
             ebpf,
-            magic,
+            magic: config.probe,
             adopted,
             interfaces,
             cpus,
-            warnings,
+            families,
+            absent,
         })
     }
 
@@ -175,8 +163,52 @@ impl Dataplane {
         self.ask(self.first(direction)?, frame)
     }
 
+    /// Puts back what somebody took away since it was made: the rule and the route that bring marked
+    /// packets home, and the programs on an interface that was made anew. Without them packets would
+    /// pass to the servers unjudged. Gives a sentence for each thing that was put back.
+    pub fn hold(&mut self) -> Result<Vec<String>, Error> {
+        let mut back = Vec::new();
+        for family in &self.families {
+            let missing = route::put_back(*family, self.options.mark, self.options.table)
+                .map_err(|e| Error::kernel("cannot put back rule and route for the mark", e))?;
+            if missing {
+                back.push(format!(
+                    "rule or route of the mark was gone for IPv{} and is back; find out who removes \
+                     it (systemd-networkd: ManageForeignRoutingPolicyRules=no)",
+                    number(*family)
+                ));
+            }
+        }
+        // An interface that is not there brings no packets; status tells of it.
+        let gone: Vec<String> = self
+            .interfaces
+            .iter()
+            .filter(|interface| sys::interface(&interface.name).is_some())
+            .filter(|interface| !programs::is_on(interface))
+            .map(|interface| interface.name.clone())
+            .collect();
+        if !gone.is_empty() {
+            self.interfaces = programs::attach(&mut self.ebpf, &self.options, &self.pins)?;
+            back.extend(
+                gone.iter()
+                    .map(|name| format!("the program was gone from {name} and is back")),
+            );
+        }
+        Ok(back)
+    }
+
     /// What is attached where and why, and what on this machine may hinder it.
     pub fn status(&self) -> Status {
+        let mut warnings = surroundings::warnings(&self.options);
+        warnings.extend(self.absent.iter().cloned());
+        let off = self.interfaces.iter().filter(|one| !programs::is_on(one));
+        warnings.extend(off.map(|interface| {
+            format!(
+                "no program is on {0}, so its packets are not judged: see whether {0} exists (`ip \
+                 link show {0}`), and the log of weir-control",
+                interface.name
+            )
+        }));
         Status {
             abi: ABI_VERSION,
             adopted: self.adopted,
@@ -185,7 +217,7 @@ impl Dataplane {
             table: self.options.table,
             interfaces: self.interfaces.clone(),
             maps: self.maps.status(),
-            warnings: self.warnings.clone(),
+            warnings,
         }
     }
 
@@ -195,7 +227,7 @@ impl Dataplane {
         self.pins
             .remove()
             .map_err(|e| Error::kernel("cannot remove the pins", e))?;
-        remove_routes(self.options.mark, self.options.table)
+        remove_routes(self.options.mark, self.options.table, false)
     }
 
     fn first(&self, direction: Direction) -> Result<&InterfaceStatus, Error> {
@@ -216,7 +248,7 @@ impl Dataplane {
 }
 
 /// New maps, complete before they get their name.
-fn make(options: &Options, pins: &Pins) -> Result<(Ebpf, Maps, [u32; 2]), Error> {
+fn make(options: &Options, pins: &Pins) -> Result<(Ebpf, Maps, Config), Error> {
     let unfinished = pins.unfinished_maps();
     let failed = |e: io::Error| Error::kernel("cannot pin the maps", e);
     pins::remove_flat(&unfinished).map_err(failed)?;
@@ -233,11 +265,11 @@ fn make(options: &Options, pins: &Pins) -> Result<(Ebpf, Maps, [u32; 2]), Error>
     };
     write_config(&maps, &config)?;
     std::fs::rename(&unfinished, pins.maps()).map_err(failed)?;
-    Ok((ebpf, maps, magic))
+    Ok((ebpf, maps, config))
 }
 
 /// The pinned maps, with all that is in them, under the programs of this version.
-fn adopt(options: &Options, pins: &Pins) -> Result<(Ebpf, Maps, [u32; 2]), Error> {
+fn adopt(options: &Options, pins: &Pins) -> Result<(Ebpf, Maps, Config), Error> {
     let maps = Maps::adopt(&pins.maps())?;
     let config = maps
         .config
@@ -245,18 +277,7 @@ fn adopt(options: &Options, pins: &Pins) -> Result<(Ebpf, Maps, [u32; 2]), Error
         .map_err(|e| Error::kernel("cannot read the configuration map", e))?
         .expect("an array has all its entries");
     let ebpf = programs::load(options, &pins.maps())?;
-    if (config.mark, config.table) != (options.mark, options.table) {
-        remove_routes(config.mark, config.table)?;
-        write_config(
-            &maps,
-            &Config {
-                mark: options.mark,
-                table: options.table,
-                ..config
-            },
-        )?;
-    }
-    Ok((ebpf, maps, config.probe))
+    Ok((ebpf, maps, config))
 }
 
 fn write_config(maps: &Maps, config: &Config) -> Result<(), Error> {
@@ -265,21 +286,63 @@ fn write_config(maps: &Maps, config: &Config) -> Result<(), Error> {
         .map_err(|e| Error::kernel("cannot write the configuration map", e))
 }
 
-fn remove_routes(mark: u32, table: u32) -> Result<(), Error> {
+/// Brings marked packets home. Gives the families in which it could, and a sentence for each other.
+fn add_routes(options: &Options) -> Result<(Vec<u8>, Vec<String>), Error> {
+    let (mut families, mut absent) = (Vec::new(), Vec::new());
     for family in route::FAMILIES {
-        route::remove(family, mark, table)
+        match route::add(family, options.mark, options.table) {
+            // The family is switched off on this machine.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP | libc::EACCES)
+                ) =>
+            {
+                absent.push(format!(
+                    "no IPv{} here: its marked packets do not reach the proxy ({error})",
+                    number(family)
+                ));
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => {
+                return Err(Error::LoopbackDown);
+            }
+            Err(error) => {
+                return Err(Error::kernel(
+                    "cannot add rule and route for the mark",
+                    error,
+                ));
+            }
+            Ok(()) => families.push(family),
+        }
+    }
+    Ok((families, absent))
+}
+
+/// The number that people know a family by.
+fn number(family: u8) -> u8 {
+    if family == route::FAMILIES[0] { 4 } else { 6 }
+}
+
+fn remove_routes(mark: u32, table: u32, keep_route: bool) -> Result<(), Error> {
+    for family in route::FAMILIES {
+        route::remove(family, mark, table, keep_route)
             .map_err(|e| Error::kernel("cannot remove rule and route for the mark", e))?;
     }
     Ok(())
 }
 
 /// Takes off whatever an earlier process left in a pin directory, without loading anything: for
-/// `--detach`, and for pins of another version.
+/// `--detach`, and for pins of another version. Where the pins tell, the rule and route that belong to
+/// them go too, whatever mark and table are said.
 pub fn detach_pinned(pin_dir: &Path, mark: u32, table: u32) -> Result<(), Error> {
     if pin_dir.exists() {
-        Pins::prepare(pin_dir)?
-            .remove()
+        let pins = Pins::prepare(pin_dir)?;
+        let pinned = pins::config(&pins.maps());
+        pins.remove()
             .map_err(|e| Error::kernel("cannot remove the pins", e))?;
+        if let Some(pinned) = pinned {
+            remove_routes(pinned.mark, pinned.table, false)?;
+        }
     }
-    remove_routes(mark, table)
+    remove_routes(mark, table, false)
 }

@@ -138,6 +138,16 @@ pub(crate) fn remove_flat(directory: &Path) -> io::Result<()> {
     fs::remove_dir(directory)
 }
 
+/// The pinned configuration, when it has this version's layout.
+pub(crate) fn config(directory: &Path) -> Option<Config> {
+    let path = directory.join(maps::CONFIG);
+    if sys::first_word(&path)? != ABI_VERSION {
+        return None;
+    }
+    let (map, _) = Map::<u32, Config>::open(&path).ok()?;
+    map.get(&0).ok()?
+}
+
 /// All maps, open.
 #[derive(Debug)]
 pub(crate) struct Maps {

@@ -130,6 +130,14 @@ pub(crate) fn attach(
         let index = sys::interface(name).ok_or_else(|| Error::NoInterface {
             name: (*name).clone(),
         })?;
+        let hardware = sys::hardware(name)
+            .map_err(|e| Error::kernel(format!("cannot ask what {name} is"), e))?;
+        if hardware != libc::ARPHRD_ETHER {
+            return Err(Error::NoEthernet {
+                name: (*name).clone(),
+                hardware,
+            });
+        }
         interfaces.push((*direction, *name, index));
     }
     let mut attached = Vec::new();
@@ -192,6 +200,16 @@ pub(crate) fn attach(
         }
     }
     Ok(attached)
+}
+
+/// Whether the program is on the interface now: who removes an interface removes the program with it,
+/// also when an interface of the same name comes back.
+pub(crate) fn is_on(interface: &InterfaceStatus) -> bool {
+    SchedClassifier::query_tcx(&interface.name, TcAttachType::Ingress).is_ok_and(|(_, programs)| {
+        programs
+            .iter()
+            .any(|program| program.id() == interface.program)
+    })
 }
 
 /// The pinned link, if it holds a program on this very interface. A link outlives its interface, and

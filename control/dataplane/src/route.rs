@@ -51,8 +51,29 @@ pub(crate) fn add(family: u8, mark: u32, table: u32) -> io::Result<()> {
     socket.request(NEW_ROUTE, CREATE | REPLACE, &route(family, table)?)
 }
 
-/// Removes rule and route of one family, if they are there.
-pub(crate) fn remove(family: u8, mark: u32, table: u32) -> io::Result<()> {
+/// Puts back what somebody took away; tells whether anything was missing. What is there is not
+/// touched: replacing a route makes the kernel look up every cached one again.
+pub(crate) fn put_back(family: u8, mark: u32, table: u32) -> io::Result<bool> {
+    let socket = Socket::open()?;
+    let mut missing = false;
+    for (kind, body) in [
+        (NEW_RULE, rule(family, mark, table)),
+        (NEW_ROUTE, route(family, table)?),
+    ] {
+        match socket.request(kind, CREATE | EXCLUSIVE, &body) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            result => {
+                result?;
+                missing = true;
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// Removes the rule of one family, and its route unless another rule still leads to the table; what is
+/// not there is no error.
+pub(crate) fn remove(family: u8, mark: u32, table: u32, keep_route: bool) -> io::Result<()> {
     let socket = Socket::open()?;
     let absent = [
         libc::ENOENT,
@@ -64,6 +85,9 @@ pub(crate) fn remove(family: u8, mark: u32, table: u32) -> io::Result<()> {
         (DELETE_RULE, rule(family, mark, table)),
         (DELETE_ROUTE, route(family, table)?),
     ] {
+        if kind == DELETE_ROUTE && keep_route {
+            break;
+        }
         match socket.request(kind, 0, &body) {
             Err(error)
                 if error

@@ -417,6 +417,32 @@ pub(crate) fn interface(name: &str) -> Option<u32> {
     }
 }
 
+/// What the headers of an interface are: `ARPHRD_*`. Asked of a socket, since sysfs may show another
+/// network namespace than the one this thread is in.
+pub(crate) fn hardware(name: &str) -> io::Result<u16> {
+    // SAFETY: all-zero is a valid value of this structure.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    // The last byte stays zero.
+    let room = request.ifr_name.len() - 1;
+    for (to, from) in request.ifr_name[..room].iter_mut().zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    // SAFETY: no pointers are passed.
+    let socket = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if socket < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the socket was just made, and is nobody else's.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    // SAFETY: the request is what SIOCGIFHWADDR reads and writes.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel filled in the hardware address, whose family is the type.
+    Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
+}
+
 /// Random words from the kernel.
 pub(crate) fn random() -> io::Result<[u32; 2]> {
     let mut words = [0_u32; 2];

@@ -184,7 +184,11 @@ fn pins_of_another_version_are_refused() {
         assert!(
             error
                 .to_string()
-                .contains("layout 99, this version has layout 1"),
+                .contains("layout 99, this version has layout 2"),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains("weir-control --detach"),
             "{error}"
         );
         // One of the maps gone: the pins are no whole either.
@@ -193,6 +197,71 @@ fn pins_of_another_version_are_refused() {
         weir_dataplane::detach_pinned(&bed.options.pin_dir, bed::MARK, bed::TABLE)
             .expect("removed");
         assert!(!open(bed).status().adopted);
+    });
+}
+
+#[test]
+fn pins_are_taken_off_with_the_mark_they_were_made_for() {
+    story_of_processes(
+        "pins_are_taken_off_with_the_mark_they_were_made_for",
+        |bed| {
+            let options = Options {
+                mark: 0x77,
+                ..bed.options.clone()
+            };
+            drop(open(bed));
+            // Another mark for the same table: the route stays.
+            drop(Dataplane::open(&options).expect("pins of this version"));
+            let rules = || ip_output(&bed.router, &["-4", "rule"]);
+            let table = ["-4", "route", "show", "table", "5745"];
+            assert!(rules().contains("fwmark 0x77 lookup 5745"), "{}", rules());
+            assert!(!rules().contains("0x5745"), "{}", rules());
+            assert!(ip_output(&bed.router, &table).contains("local default dev lo"));
+            // The file was edited since: it says a mark that was never in force.
+            weir_dataplane::detach_pinned(&bed.options.pin_dir, bed::MARK, bed::TABLE)
+                .expect("removed");
+            assert!(!rules().contains("5745"), "{}", rules());
+            assert!(programs_on("out").is_empty() && programs_on("in").is_empty());
+        },
+    );
+}
+
+#[test]
+fn what_somebody_takes_away_is_put_back() {
+    story("what_somebody_takes_away_is_put_back", |bed, plane| {
+        answer(&bed.router, sts(false, 443), "proxy", true);
+        let get = || {
+            let from = source(Class::Unmanaged, false);
+            ask(&bed.client, from, sts(false, 443), 1, LONG).expect("an answer")
+        };
+        assert!(get().starts_with("proxy"));
+        assert_eq!(plane.hold().expect("looked"), Vec::<String>::new());
+
+        ip_output(&bed.router, &["-4", "rule", "del", "priority", "100"]);
+        ip_output(&bed.router, &["-6", "route", "flush", "table", "5745"]);
+        let back = plane.hold().expect("put back");
+        assert_eq!(back.len(), 2, "{back:?}");
+        assert!(
+            back[0].contains("IPv4") && back[1].contains("IPv6"),
+            "{back:?}"
+        );
+        assert!(get().starts_with("proxy"));
+
+        // An interface of the same name is not the same interface.
+        assert_eq!(plane.status().warnings, Vec::<String>::new());
+        ip_output(&bed.router, &["link", "del", "in"]);
+        let warnings = plane.status().warnings;
+        assert!(
+            warnings
+                .iter()
+                .any(|one| one.starts_with("no program is on in,")),
+            "{warnings:?}"
+        );
+        ip_output(&bed.router, &["link", "add", "in", "type", "veth"]);
+        let back = plane.hold().expect("put back");
+        assert_eq!(back, ["the program was gone from in and is back"]);
+        assert_eq!(programs_on("in").len(), 1);
+        assert_eq!(plane.hold().expect("looked"), Vec::<String>::new());
     });
 }
 
@@ -208,6 +277,15 @@ fn mistakes_are_named() {
         };
         let error = open(&|options| options.outside = vec!["eth9".into()]);
         assert!(error.starts_with("there is no interface eth9"), "{error}");
+        ip_output(
+            &bed.router,
+            &["tuntap", "add", "dev", "tun0", "mode", "tun"],
+        );
+        let error = open(&|options| options.outside = vec!["tun0".into()]);
+        assert!(
+            error.starts_with("interface tun0 carries no Ethernet headers"),
+            "{error}"
+        );
         let error = open(&|options| options.inside = vec!["out".into()]);
         assert!(
             error.starts_with("interface out is listed twice"),
@@ -241,6 +319,9 @@ fn surroundings_are_warned_of() {
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[0].contains("IPv4 forwarding is off on out"));
         assert!(warnings[1].contains("rp_filter and src_valid_mark are both set"));
+        // What was mended is not warned of any more.
+        std::fs::write("/proc/sys/net/ipv4/conf/out/src_valid_mark", "0").expect("root may");
+        assert_eq!(plane.status().warnings, warnings[..1]);
         // What cannot be forwarded goes to the stack, counted as such.
         let error = ask(
             &bed.client,

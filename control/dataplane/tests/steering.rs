@@ -301,6 +301,8 @@ fn not_carried_out(name: &str, frame: &[u8], answer: &Answer) -> Option<String> 
         None | Some(Verdict::Pass) => (&[NEXT, OK], 0),
         Some(Verdict::Forward) => (&[REDIRECT], 0),
         Some(Verdict::Proxy) => (&[OK], bed::MARK),
+        // What a reset looks like stands in `reject.rs`.
+        Some(Verdict::Reject) if answer.action == REDIRECT => return None,
         Some(Verdict::Drop | Verdict::Reject) => (&[SHOT], 0),
     };
     if !actions.contains(&answer.action) || answer.mark != mark {

@@ -13,7 +13,7 @@ pub use layout::*;
 pub use reason::Reason;
 
 /// Version of all layouts in this crate. Stored in a pinned map and compared before maps are reused.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// What the kernel knows of a source address (DESIGN: "class").
 #[repr(u8)]

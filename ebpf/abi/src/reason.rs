@@ -29,11 +29,13 @@ pub enum Reason {
     Tagged = 9,
     /// Neither TCP nor anything else that Weir judges (echo requests, other ports).
     Other = 10,
+    /// Would have been answered with a reset, but this CPU has sent its share of them.
+    Rate = 11,
 }
 
 impl Reason {
     /// Number of reasons.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
     /// Every reason, in the order of its number.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Class,
@@ -47,6 +49,7 @@ impl Reason {
         Self::NoRoute,
         Self::Tagged,
         Self::Other,
+        Self::Rate,
     ];
 
     /// The reason with this number; what is no reason is [`Reason::Other`].
@@ -72,6 +75,7 @@ impl Reason {
             Self::NoRoute => "no-route",
             Self::Tagged => "tagged",
             Self::Other => "other",
+            Self::Rate => "rate",
         }
     }
 }

@@ -156,6 +156,10 @@ fn to_service<P: Packet + ?Sized>(
                 reason: Reason::IcmpInner,
             })
         }
+        // A later fragment of a chain whose end only the first one carries: it goes where that goes.
+        protocol if matches!(headers.family, Family::V6) && ip::is_extension(protocol) => {
+            found(first, Reason::Fragment)
+        }
         _ => None,
     }
 }

@@ -167,10 +167,19 @@ pub(crate) fn extensions<P: Packet + ?Sized>(
         };
         at.l4 += size;
     }
-    match at.protocol {
-        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | AUTHENTICATION | FRAGMENT => Err(Malformed),
-        _ => Ok(at),
+    if is_extension(at.protocol) {
+        return Err(Malformed);
     }
+    Ok(at)
+}
+
+/// Whether this next header is an extension header that is looked behind.
+#[inline(always)]
+pub(crate) const fn is_extension(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | AUTHENTICATION | FRAGMENT
+    )
 }
 
 /// An address of the packet, IPv4 as IPv4-mapped IPv6.

@@ -16,6 +16,7 @@ use weir_classify::{Family, Headers, Outcome, Packet as _, Side};
 
 use crate::maps;
 use crate::packet::Skb;
+use crate::reset;
 
 /// Not Weir's: whatever is attached next sees the packet.
 pub const NEXT: i32 = TC_ACT_UNSPEC;
@@ -48,6 +49,18 @@ pub fn carry_out(ctx: &TcContext, config: &Config, side: Side, mut outcome: Outc
         Verdict::Proxy => {
             ctx.set_mark(config.mark);
             TC_ACT_OK
+        }
+        Verdict::Reject if matches!(side, Side::Outside) => {
+            // Only what was read as a whole TCP segment for a port of the service has this reason.
+            if !matches!(outcome.reason, Reason::Class) {
+                TC_ACT_SHOT
+            } else if is_probe(ctx, config) || reset::is_due() {
+                reset::answer(ctx, &outcome.headers).unwrap_or(TC_ACT_SHOT)
+            } else {
+                outcome.verdict = Verdict::Drop;
+                outcome.reason = Reason::Rate;
+                TC_ACT_SHOT
+            }
         }
         Verdict::Drop | Verdict::Reject => match side {
             Side::Inside if matches!(route(ctx, &outcome.headers), Err(NoWay::Local)) => {

@@ -1,8 +1,9 @@
 //! The kernel programs: thin tcx entry points around [`weir_classify`].
 //!
 //! In: packets that enter the interfaces on either side. Out: packets redirected, marked for the proxy,
-//! dropped or left alone, and counters. What is decided is decided in `weir_classify`; here it is
-//! carried out. Nothing here may touch a payload, or keep state of its own.
+//! dropped or left alone, resets, and counters. What is decided is decided in `weir_classify`; here it
+//! is carried out. Nothing here may touch a payload that goes on, or keep state of its own, except when
+//! the next reset may be sent.
 
 #![no_std]
 #![no_main]
@@ -10,6 +11,7 @@
 mod act;
 mod maps;
 mod packet;
+mod reset;
 
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;

@@ -32,6 +32,10 @@ static V6_PREFIXES: ArrayOfMaps<HashMap<V6Key, u8, 1>, 2> = ArrayOfMaps::new();
 #[btf_map(name = "COUNTERS")]
 static COUNTERS: PerCpuArray<Count, { COUNTER_COUNT as usize }> = PerCpuArray::new();
 
+/// When this CPU may send its next reset. Not pinned: it may begin anew with the program.
+#[btf_map(name = "RESETS")]
+static RESETS: PerCpuArray<u64, 1> = PerCpuArray::new();
+
 /// What user space set; absent only when the map has no entry, which cannot be.
 #[inline(always)]
 pub fn config() -> Option<&'static Config> {
@@ -49,6 +53,14 @@ pub fn count(index: u32, bytes: u32) {
             (*count).bytes += u64::from(bytes);
         }
     }
+}
+
+/// The moment from which this CPU may send its next reset, in nanoseconds of the kernel's clock.
+#[inline(always)]
+pub fn next_reset() -> Option<&'static mut u64> {
+    // SAFETY: the kernel gave a pointer to this CPU's own slot, and a program is not moved to another
+    // CPU while it runs.
+    RESETS.get_ptr_mut(0).map(|next| unsafe { &mut *next })
 }
 
 /// The generation that was active when the packet came in.

@@ -72,7 +72,7 @@ const C_COMPILER: Need = package(
 pub static KERNEL_PROGRAMS: [Need; 3] = [C_COMPILER, BPF_COMPILER, BPF_LINKER];
 
 /// What the demo and the tests run with.
-pub static EVERYTHING: [Need; 14] = [
+pub static EVERYTHING: [Need; 15] = [
     C_COMPILER,
     package(
         "libpcap-dev",
@@ -88,6 +88,11 @@ pub static EVERYTHING: [Need; 14] = [
         "nftables",
         Probe::Program("nft"),
         "keeps the lab's router from forwarding by itself",
+    ),
+    package(
+        "ethtool",
+        Probe::Program("ethtool"),
+        "tests the kernel programs with and without offloads",
     ),
     package("curl", Probe::Program("curl"), "a client of the demo"),
     package(

@@ -19,6 +19,9 @@ use crate::Error;
 use crate::audit::{Audit, Filter, Line};
 use crate::brain::Brain;
 
+/// What the query may say.
+pub(super) const KEYS: &[&str] = &["after", "limit", "follow", "source", "user", "rule", "id"];
+
 /// Lines that are answered when the client does not say how many.
 const DEFAULT_LIMIT: usize = 100;
 /// Lines that a follower gets at a time.

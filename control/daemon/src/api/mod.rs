@@ -100,6 +100,7 @@ fn failure(error: &Error, generation: u64) -> Response<Body> {
         | Error::Audit(_)
         | Error::Sealed(_)
         | Error::File { .. }
+        | Error::Running { .. }
         | Error::Unprivileged { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     };
     json(

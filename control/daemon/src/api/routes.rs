@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -16,6 +17,8 @@ use super::{Body, events, failure, json};
 use crate::Error;
 use crate::brain::Brain;
 
+/// How long a client may take to send the body of a request.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Largest body of a request, in bytes.
 const LARGEST_BODY: usize = 4 << 20;
 
@@ -42,6 +45,9 @@ async fn route(
     let query = Query::of(request.uri().query())?;
     let parts = rest.split('/').map(decode).collect::<Result<Vec<_>, _>>()?;
     let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+    if allowed(&parts).is_some() {
+        query.only(keys(request.method(), &parts))?;
+    }
     let ok = StatusCode::OK;
     match (request.method(), parts.as_slice()) {
         (&Method::GET, ["status"]) => Ok(json(ok, &brain.status().await?)),
@@ -95,6 +101,20 @@ impl Query {
             .map(Self)
     }
 
+    /// Refuses what nobody would read: a filter that is misspelt must not show everything.
+    fn only(&self, known: &[&str]) -> Result<(), Error> {
+        let Some(unknown) = self.0.keys().find(|key| !known.contains(&key.as_str())) else {
+            return Ok(());
+        };
+        let known = match known {
+            [] => "none".to_owned(),
+            known => format!("`{}`", known.join("`, `")),
+        };
+        Err(Error::Request(format!(
+            "`{unknown}` is no key of this query; known: {known}"
+        )))
+    }
+
     /// A value, when it is there.
     pub(super) fn get<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Error> {
         self.0
@@ -120,10 +140,12 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Error> {
 }
 
 async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Error> {
-    let collected = Limited::new(request.into_body(), LARGEST_BODY)
-        .collect()
-        .await;
-    let bytes = collected
+    let collecting = Limited::new(request.into_body(), LARGEST_BODY).collect();
+    let bytes = tokio::time::timeout(BODY_WITHIN, collecting)
+        .await
+        .map_err(|_| {
+            Error::Request("the body did not come within ten seconds; send all of it".to_owned())
+        })?
         .map_err(|error| {
             Error::Request(if error.is::<LengthLimitError>() {
                 format!("the body is longer than {LARGEST_BODY} bytes")
@@ -135,6 +157,16 @@ async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Erro
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
     serde_json::from_slice(text)
         .map_err(|error| Error::Request(format!("the body is not what is expected here: {error}")))
+}
+
+/// Keys that the query of a request may have.
+fn keys(method: &Method, parts: &[&str]) -> &'static [&'static str] {
+    match (method, parts) {
+        (&Method::GET, ["events"]) => events::KEYS,
+        (&Method::GET, ["lists", "test"]) => &["source"],
+        (&Method::DELETE, ["lists", _, "entries"]) => &["prefix"],
+        _ => &[],
+    }
 }
 
 fn allowed(parts: &[&str]) -> Option<&'static str> {

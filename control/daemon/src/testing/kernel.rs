@@ -25,6 +25,8 @@ pub struct State {
     pub published: u64,
     /// What the next publication answers instead of switching.
     pub refuse: Option<String>,
+    /// What somebody took away, until it is put back.
+    pub gone: Vec<String>,
     /// What is counted.
     pub counters: Vec<Counter>,
 }
@@ -128,12 +130,22 @@ impl KernelPlane for FakeKernel {
         let service = state.services.iter().find(owns);
         Ok(ProbeOutcome {
             service: service.map(|service| service.id),
-            class,
+            // The program looks no class up for a packet that is no service's.
+            class: service.map_or(Class::Unmanaged, |_| class),
             verdict: service.map_or(Verdict::Pass, |service| service.verdicts[class as usize]),
             reason: Reason::Class,
             hook: "tcx",
             interface: "outside0".to_owned(),
         })
+    }
+
+    fn hold(&mut self) -> Result<Vec<String>, Error> {
+        if self.state.borrow().gone.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut back = Vec::new();
+        self.change(|state| back = std::mem::take(&mut state.gone));
+        Ok(back)
     }
 
     fn status(&self) -> Status {

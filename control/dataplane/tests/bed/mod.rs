@@ -278,7 +278,11 @@ pub fn ask(
 }
 
 /// Connects from an address of the namespace this thread is in.
-fn connect(source: IpAddr, destination: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+pub fn connect(
+    source: IpAddr,
+    destination: SocketAddr,
+    patience: Duration,
+) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(destination), Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(source, 0).into())?;
     socket.connect_timeout(&destination.into(), patience)?;
@@ -304,6 +308,23 @@ pub fn set_mtu(namespace: &str, device: &str, mtu: u32) {
             &mtu.to_string(),
         ],
     );
+}
+
+/// Leaves the checksums of what an interface sends to whoever receives it, or makes them. Without
+/// ethtool the interface stays as it is.
+pub fn offload(namespace: &str, device: &str, leave: bool) {
+    let word = if leave { "on" } else { "off" };
+    if !run("ethtool", &["--version"]) {
+        let _ = writeln!(
+            io::stderr(),
+            "skipped: checksum offload {word}: needs ethtool"
+        );
+        return;
+    }
+    let ethtool = [
+        "netns", "exec", namespace, "ethtool", "-K", device, "tx", word,
+    ];
+    must("ip", &ethtool);
 }
 
 /// Makes a namespace send what is for a neighbour to the hardware address of nobody.
