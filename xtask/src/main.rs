@@ -6,6 +6,7 @@
 //! tests to `cargo test`. Nothing here knows what Weir does.
 
 mod build;
+mod fuzz;
 mod host;
 mod kernel;
 mod lab;
@@ -64,6 +65,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Fuzz a parser that reads bytes from the network or a file.
+    #[command(after_help = "Example: cargo xtask fuzz request --seconds 600")]
+    Fuzz(fuzz::Arguments),
     /// Check formatting and lints, of the kernel programs too.
     Lint(SetUp),
     /// Build the kernel programs into `target/ebpf/weir-ebpf.o`.
@@ -111,6 +115,7 @@ fn run(task: Task) -> Result<ExitCode> {
             setup::ensure(&setup::EVERYTHING, set_up.no_install)?;
             test::run(&arguments)
         }
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Lint(set_up) => {
             setup::ensure(&setup::KERNEL_PROGRAMS, set_up.no_install)?;
             lint::run()

@@ -1,68 +1,13 @@
 //! What an attacker sends: paths that servers read differently, and bodies made to exhaust.
 
+#[path = "../fuzz/properties/careless.rs"]
+mod careless;
 mod common;
 
+use careless::INTERNAL;
 use common::{Lists, MANAGED, Request, UNMANAGED, compile, msal, strict};
 use proptest::prelude::*;
 use weir_policy::{DecisionKind, Flow, Head, Said};
-
-const INTERNAL: [&str; 6] = [
-    "/adfs/proxy/establishtrust",
-    "/adfs/backendproxytls",
-    "/adfs/services/trust/proxymex",
-    "/adfs/services/trust/2005/windowstransport",
-    "/adfs/services/trust/13/kerberosmixed",
-    "/adfs/ls/federationserverservice.asmx",
-];
-
-/// Reads a path as the most careless server would: decodes until nothing changes, takes backslashes
-/// for slashes, drops parameters, trailing dots and blanks, resolves dot segments, folds case and the
-/// full-width forms of Unicode.
-fn careless(raw: &str) -> String {
-    let mut text = raw.to_owned();
-    for _ in 0..8 {
-        let bytes = text.as_bytes();
-        let (mut out, mut at) = (Vec::new(), 0);
-        while at < bytes.len() {
-            let pair = bytes
-                .get(at + 1..at + 3)
-                .and_then(|pair| std::str::from_utf8(pair).ok());
-            match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
-                Some(byte) if bytes[at] == b'%' => {
-                    out.push(byte);
-                    at += 3;
-                }
-                _ => {
-                    out.push(bytes[at]);
-                    at += 1;
-                }
-            }
-        }
-        text = String::from_utf8_lossy(&out).into_owned();
-    }
-    let folded: String = text
-        .chars()
-        .map(|character| match u32::from(character) {
-            code @ 0xff01..=0xff5e => char::from_u32(code - 0xfee0).unwrap_or(character),
-            _ => character,
-        })
-        .collect();
-    let mut segments: Vec<String> = Vec::new();
-    for segment in folded.to_lowercase().split(['/', '\\']) {
-        let name = segment
-            .split([';', '?', '#', '\0', ':'])
-            .next()
-            .unwrap_or_default();
-        match name.trim() {
-            ".." => {
-                segments.pop();
-            }
-            name if name.trim_end_matches(['.', ' ']).is_empty() => {}
-            name => segments.push(name.trim_end_matches(['.', ' ']).to_owned()),
-        }
-    }
-    format!("/{}", segments.join("/"))
-}
 
 fn disguised() -> impl Strategy<Value = String> {
     let disguise = |character: char| {
@@ -178,11 +123,8 @@ fn passes_nothing_internal(target: &str) -> Result<(), TestCaseError> {
         };
         let passes = policy.decide(&facts).kind == DecisionKind::Pass;
         let raw_path = target.split('?').next().unwrap_or_default();
-        let read = careless(raw_path);
-        let internal = INTERNAL
-            .iter()
-            .any(|path| read == *path || read.starts_with(&format!("{path}/")))
-            || read.starts_with("/adfs/proxy/");
+        let read = careless::read(raw_path);
+        let internal = careless::is_internal(raw_path);
         prop_assert!(
             !(passes && internal),
             "{target} passes as {:?}, may be read as {read}",

@@ -5,6 +5,9 @@ use ipnet::IpNet;
 use crate::parse::{Line, lines};
 use crate::prefix::{fold, read};
 
+/// The byte order mark, which editors on Windows put in front of a text.
+const MARK: &str = "\u{feff}";
+
 /// What an edit did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
@@ -35,7 +38,7 @@ pub fn add(text: &str, prefix: IpNet, comment: Option<&str>) -> Edit {
         _ => "\n",
     };
     let mut edited = text.to_owned();
-    if !edited.trim_start_matches('\u{feff}').is_empty() && !edited.ends_with('\n') {
+    if !matches!(text, "" | MARK) && !text.ends_with('\n') {
         edited.push_str(line_end);
     }
     if prefix.prefix_len() == prefix.max_prefix_len() {
@@ -61,15 +64,14 @@ pub fn remove(text: &str, prefix: IpNet) -> Edit {
     let prefix = fold(prefix);
     let holds = |line: &Line<'_>| entry(line) == Some(prefix);
     if lines(text).any(|line| holds(&line)) {
-        let mark = if text.starts_with('\u{feff}') {
-            "\u{feff}"
-        } else {
-            ""
-        };
-        let kept = lines(text)
+        let kept: String = lines(text)
             .filter(|line| !holds(line))
-            .map(|line| line.whole);
-        return Edit::Changed(std::iter::once(mark).chain(kept).collect());
+            .map(|line| line.whole)
+            .collect();
+        // A line that begins with a mark of its own stays a mistake when it becomes the first one.
+        let marked = text.starts_with(MARK) || kept.starts_with(MARK);
+        let mark = if marked { MARK } else { "" };
+        return Edit::Changed(format!("{mark}{kept}"));
     }
     let covered_by = lines(text)
         .filter_map(|line| Some((entry(&line)?, line.number)))

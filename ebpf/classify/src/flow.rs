@@ -268,6 +268,11 @@ fn about<P: Packet + ?Sized>(
         return None;
     }
     let later = matches!(at.fragment, Some(fragment) if fragment.offset != 0);
+    // What stands behind the end of the outer packet is padding of the frame, and quotes nothing.
+    let quoted = at.l4 + if later { 0 } else { 4 };
+    if quoted > headers.l3 + headers.length {
+        return Some(Err(Malformed));
+    }
     let ports = if later {
         None
     } else {
