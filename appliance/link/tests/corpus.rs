@@ -1,28 +1,13 @@
 //! Replays what fuzzing begins with and what it has found.
 
-use std::path::Path;
-
 #[path = "../fuzz/properties/frame.rs"]
 mod frame;
+#[path = "../../../tests/replay.rs"]
+mod replay;
+
+use replay::replay;
 
 #[test]
 fn streams_of_the_corpus() {
     replay("frame", frame::check);
-}
-
-/// Runs `check` on every file of a target; there must be some.
-fn replay(target: &str, check: fn(&[u8])) {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
-    let mut count = 0;
-    for folder in ["corpus", "findings"].map(|folder| fuzz.join(folder).join(target)) {
-        // A target without findings has no folder for them.
-        for entry in std::fs::read_dir(folder).into_iter().flatten() {
-            let file = entry.expect("an entry").path();
-            // Shown when the check fails.
-            println!("{}", file.display());
-            check(&std::fs::read(&file).expect("a file of the corpus"));
-            count += 1;
-        }
-    }
-    assert!(count > 0, "the corpus of {target} is empty");
 }
