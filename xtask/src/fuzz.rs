@@ -1,8 +1,9 @@
 //! Coverage-guided fuzzing of everything that reads bytes from the network or a file.
 //!
-//! A target lies in the `fuzz` folder of its crate: `properties/TARGET.rs` says what must hold,
-//! `corpus/TARGET` what fuzzing begins with, `findings/TARGET` what it has found; the crate's tests
-//! replay both. What a run learns grows in `target/fuzz`, and the next run goes on from there.
+//! A target lies in the `fuzz` folder of its crate: `targets/TARGET.rs` runs it, `properties/TARGET.rs`
+//! says what must hold, `corpus/TARGET` is what fuzzing begins with, `findings/TARGET` what it has found;
+//! the crate's tests replay both. What a run learns grows in `target/fuzz`, and the next run goes on from
+//! there; `--keep` takes over into the corpus what reaches new code.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -16,12 +17,15 @@ use crate::step::{run as run_command, step};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The target, by a name of `--list`.
+    /// The target, by a name of `--list`, or `all`, one after another.
     #[arg(required_unless_present = "list")]
     target: Option<String>,
-    /// How long to look, in seconds.
+    /// How long to look, in seconds, for each target.
     #[arg(long, default_value_t = 600)]
     seconds: u32,
+    /// Keep what was learned: add to the repository's corpus what reaches code that it does not reach.
+    #[arg(long)]
+    keep: bool,
     /// Name the targets, and what each reads.
     #[arg(long, conflicts_with = "target")]
     list: bool,
@@ -30,37 +34,11 @@ pub struct Arguments {
     no_install: bool,
 }
 
+/// A file `targets/NAME.rs` in the `fuzz` folder of a crate.
 struct Target {
-    name: &'static str,
-    /// Folder of the crate.
-    package: &'static str,
-    reads: &'static str,
-}
-
-const TARGETS: [Target; 7] = [
-    target(
-        "request",
-        "appliance/policy",
-        "requests, judged and answered",
-    ),
-    target("path", "appliance/policy", "paths of requests"),
-    target("packet", "ebpf/classify", "packets, from both sides"),
-    target("list", "control/tables", "list files, and edits of them"),
-    target("lists_bytes", "control/tables", "compiled lists"),
-    target("toml", "control/config", "configuration files"),
-    target(
-        "frame",
-        "appliance/link",
-        "what a peer sends between the daemons",
-    ),
-];
-
-const fn target(name: &'static str, package: &'static str, reads: &'static str) -> Target {
-    Target {
-        name,
-        package,
-        reads,
-    }
+    name: String,
+    /// The `fuzz` folder.
+    folder: PathBuf,
 }
 
 /// Version of cargo-fuzz that is installed where there is none.
@@ -70,59 +48,107 @@ const LONGEST: u32 = 10;
 /// Memory that a target may take, in MiB, the sanitizer's own included.
 const MEMORY: u32 = 2048;
 
+/// Longest input that is kept in the repository, in bytes.
+const LONGEST_KEPT: u32 = 16 << 10;
+
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let Some(name) = &arguments.target else {
-        for target in &TARGETS {
-            println!(
-                "{:<12} {:<17} {}",
-                target.name, target.package, target.reads
-            );
+    let mut targets = targets()?;
+    if arguments.list {
+        for target in &targets {
+            println!("{:<14} {}", target.name, target.holds()?);
         }
         return Ok(ExitCode::SUCCESS);
-    };
-    let target = TARGETS
-        .iter()
-        .find(|target| target.name == name)
-        .with_context(|| {
-            format!("there is no fuzz target `{name}`; `cargo xtask fuzz --list` names them")
-        })?;
+    }
+    if let Some(name) = arguments.target.as_deref().filter(|name| *name != "all") {
+        targets.retain(|target| target.name == name);
+    }
+    if targets.is_empty() {
+        bail!("there is no such fuzz target; `cargo xtask fuzz --list` names them");
+    }
     let program = cargo_fuzz(arguments.no_install)?;
-    target.run(&program, arguments.seconds)
+    let mut worst = ExitCode::SUCCESS;
+    for target in &targets {
+        if !target.run(&program, arguments.seconds)? {
+            worst = ExitCode::FAILURE;
+        } else if arguments.keep {
+            target.keep(&program)?;
+        }
+    }
+    Ok(worst)
 }
 
 impl Target {
-    fn run(&self, program: &Path, seconds: u32) -> Result<ExitCode> {
-        let folder = paths::root().join(self.package).join("fuzz");
-        let grown = scratch().join("corpus").join(self.name);
-        let found = scratch().join("found").join(self.name);
+    /// What it is run on, by the first sentence of its properties: "What holds for ...".
+    fn holds(&self) -> Result<String> {
+        let file = self.folder.join(format!("properties/{}.rs", self.name));
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        let header: Vec<&str> = text
+            .lines()
+            .map_while(|line| line.strip_prefix("//!"))
+            .map(str::trim)
+            .collect();
+        let header = header.join(" ");
+        let end = header.find(". ").unwrap_or(header.len());
+        let sentence = header[..end].trim_end_matches('.');
+        Ok(sentence.replacen("What holds for ", "", 1))
+    }
+
+    /// Where what a run learns grows.
+    fn grown(&self) -> PathBuf {
+        scratch().join("corpus").join(&self.name)
+    }
+
+    /// What is kept in the repository: what to begin with, or what was found.
+    fn kept(&self, what: &str) -> PathBuf {
+        self.folder.join(what).join(&self.name)
+    }
+
+    fn fuzz(&self, program: &Path, verb: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(["fuzz", verb, "--fuzz-dir", ".", "--target-dir"])
+            .arg(scratch().join("build"))
+            .arg(&self.name)
+            .current_dir(&self.folder)
+            // Instrumentation is a matter of unstable flags; the language stays the stable one.
+            .env("RUSTC_BOOTSTRAP", "1");
+        command
+    }
+
+    /// Adds to the corpus what reaches code that it does not reach yet.
+    fn keep(&self, program: &Path) -> Result<()> {
+        step(&format!("keep what {} has learned", self.name), || {
+            run_command(
+                self.fuzz(program, "run")
+                    .arg(self.kept("corpus"))
+                    .arg(self.grown())
+                    .args(["--", "-merge=1"])
+                    .arg(format!("-max_len={LONGEST_KEPT}")),
+            )
+        })
+    }
+
+    /// Whether nothing was found in so many seconds.
+    fn run(&self, program: &Path, seconds: u32) -> Result<bool> {
+        let grown = self.grown();
+        let found = scratch().join("found").join(&self.name);
         std::fs::create_dir_all(&grown)?;
         // Of this run alone.
         if found.exists() {
             std::fs::remove_dir_all(&found)?;
         }
         std::fs::create_dir_all(&found)?;
-        let fuzz = |verb: &str| {
-            let mut command = Command::new(program);
-            command
-                .args(["fuzz", verb, "--fuzz-dir", ".", "--target-dir"])
-                .arg(scratch().join("build"))
-                .arg(self.name)
-                .current_dir(&folder)
-                // Instrumentation is a matter of unstable flags; the language stays the stable one.
-                .env("RUSTC_BOOTSTRAP", "1");
-            command
-        };
+        let fuzz = |verb: &str| self.fuzz(program, verb);
         step(&format!("build {} with instrumentation", self.name), || {
             run_command(&mut fuzz("build"))
         })?;
         let ended = step(&format!("fuzz {} for {seconds} s", self.name), || {
             let mut command = fuzz("run");
-            command
-                .arg(&grown)
-                .arg(folder.join("corpus").join(self.name));
-            let kept = folder.join("findings").join(self.name);
-            if kept.exists() {
-                command.arg(kept);
+            command.arg(&grown).arg(self.kept("corpus"));
+            let findings = self.kept("findings");
+            if findings.exists() {
+                command.arg(findings);
             }
             command
                 .arg("--")
@@ -137,9 +163,9 @@ impl Target {
             // Without a finding an unsuccessful end is a failure of the tools.
             ended?;
             println!("{} found nothing in {seconds} s", self.name);
-            return Ok(ExitCode::SUCCESS);
+            return Ok(true);
         };
-        let smaller = folder.join("artifacts").join(self.name);
+        let smaller = self.folder.join("artifacts").join(&self.name);
         if smaller.exists() {
             std::fs::remove_dir_all(&smaller)?;
         }
@@ -159,9 +185,9 @@ impl Target {
             bytes.len(),
             finding.display(),
             bytes.escape_ascii(),
-            folder.join("findings").join(self.name).display()
+            self.kept("findings").display()
         );
-        Ok(ExitCode::FAILURE)
+        Ok(false)
     }
 }
 
@@ -193,6 +219,25 @@ fn cargo_fuzz(no_install: bool) -> Result<PathBuf> {
         },
     )?;
     Ok(program)
+}
+
+/// Every target of every crate, by name.
+fn targets() -> Result<Vec<Target>> {
+    let mut targets = Vec::new();
+    for part in ["appliance", "control", "ebpf"] {
+        for package in files(&paths::root().join(part))? {
+            let folder = package.join("fuzz");
+            for file in files(&folder.join("targets"))? {
+                let name = file.file_stem().unwrap_or_default().to_string_lossy();
+                targets.push(Target {
+                    name: name.into_owned(),
+                    folder: folder.clone(),
+                });
+            }
+        }
+    }
+    targets.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(targets)
 }
 
 fn scratch() -> PathBuf {
@@ -227,14 +272,16 @@ mod tests {
 
     #[test]
     fn every_target_has_its_files() {
-        for target in &TARGETS {
-            let fuzz = paths::root().join(target.package).join("fuzz");
-            let manifest = std::fs::read_to_string(fuzz.join("Cargo.toml")).expect("a manifest");
+        let targets = targets().expect("folders that can be read");
+        assert!(!targets.is_empty());
+        for target in &targets {
+            let manifest = target.folder.join("Cargo.toml");
+            let manifest = std::fs::read_to_string(manifest).expect("a manifest");
             assert!(manifest.contains(&format!("name = \"{}\"", target.name)));
-            assert!(fuzz.join(format!("properties/{}.rs", target.name)).exists());
+            assert!(!target.holds().expect("properties").is_empty());
             assert!(
-                !files(&fuzz.join("corpus").join(target.name))
-                    .expect("a corpus")
+                !files(&target.kept("corpus"))
+                    .expect("a folder that can be read")
                     .is_empty()
             );
         }
