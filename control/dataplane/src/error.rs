@@ -84,6 +84,17 @@ pub enum Error {
         /// What it has instead: `ARPHRD_*`.
         hardware: u16,
     },
+    /// XDP was insisted on, and is not to be had.
+    #[error(
+        "no XDP in the driver of {name}: {why}; mend that, or set `hook = \"auto\"` in [kernel], which \
+         takes tcx where there is no XDP"
+    )]
+    NoXdp {
+        /// Name from the options.
+        name: String,
+        /// What is in the way, and what helps.
+        why: String,
+    },
     /// The same interface on both sides.
     #[error(
         "interface {name} is listed twice in [kernel] `outside` and `inside`; an interface has one side"

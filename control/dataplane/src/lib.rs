@@ -8,7 +8,14 @@
 //!
 //! All calls block, and must be made on one thread in the network namespace that owns the interfaces.
 
+mod attach;
+mod device;
 mod error;
+mod ethtool;
+mod hook;
+mod links;
+mod neighbours;
+mod netlink;
 mod pins;
 mod probe;
 mod programs;
@@ -23,14 +30,14 @@ use std::io;
 use std::path::Path;
 
 use aya::Ebpf;
-use aya::programs::tc::SchedClassifier;
+use aya::programs::Program;
 pub use error::Error;
 pub use probe::{Answer, Judged};
 pub use types::{
-    Counter, Direction, InterfaceStatus, MapStatus, Options, Probe, ProbeOutcome, Published,
-    ServiceSpec, Status,
+    Counter, Direction, HookChoice, InterfaceStatus, MapStatus, Options, Probe, ProbeOutcome,
+    Published, ServiceSpec, Status, XdpStatus,
 };
-use weir_abi::{ABI_VERSION, Config, counter_at};
+use weir_abi::{ABI_VERSION, Config, Hook, MAX_STATIONS, Station, counter_at};
 use weir_tables::KernelTables;
 
 use crate::pins::{Maps, Pins};
@@ -82,7 +89,8 @@ impl Dataplane {
             remove_routes(config.mark, config.table, config.table == options.table)?;
         }
         programs::pin(&mut ebpf, &pins)?;
-        let interfaces = programs::attach(&mut ebpf, options, &pins)?;
+        let interfaces = attach::attach(&mut ebpf, options, &pins, true)?;
+        attach::tell(&mut ebpf, writer.config(), &interfaces)?;
         let cpus = aya::util::nr_cpus()
             .map_err(|(what, error)| Error::kernel(format!("cannot read {what}"), error))?;
         Ok(Self {
@@ -131,12 +139,13 @@ impl Dataplane {
             if packets == 0 {
                 return;
             }
-            if let Some((service, class, verdict, reason)) = counter_at(index) {
+            if let Some((hook, service, class, verdict, reason)) = counter_at(index) {
                 counters.push(Counter {
                     service,
                     class,
                     verdict,
                     reason,
+                    hook,
                     packets,
                     bytes,
                 });
@@ -149,18 +158,41 @@ impl Dataplane {
         Ok(counters)
     }
 
-    /// Asks the loaded program for its verdict on a crafted packet. Nothing is counted or sent.
+    /// Asks the programs on the first outside interface for their verdict on a crafted packet, in the
+    /// order in which they would see it. Nothing is counted or sent. It fails when no program is on the
+    /// interface.
     pub fn probe(&self, packet: &Probe) -> Result<ProbeOutcome, Error> {
         let frame = probe::syn(packet)?;
         let interface = self.first(Direction::Outside)?;
-        let answer = self.ask(interface, &frame)?;
-        Ok(probe::outcome(&answer, interface))
+        let lost = attach::lost(interface);
+        if lost.contains(&Hook::Tcx) {
+            return Err(Error::Probe(
+                "the program is gone from the first outside interface, so its packets are not judged; \
+                 `weir status` tells more",
+            ));
+        }
+        let hooks = match interface.xdp {
+            Some(_) if !lost.contains(&Hook::Xdp) => [Hook::Xdp, Hook::Tcx].as_slice(),
+            _ => &[Hook::Tcx],
+        };
+        for hook in hooks {
+            let answer = self.ask(interface, *hook, &frame)?;
+            if answer.judged.is_some() || *hook == Hook::Tcx {
+                return Ok(probe::outcome(&answer, *hook, interface));
+            }
+        }
+        unreachable!("tcx is the last of all hooks")
     }
 
-    /// Hands any frame to the loaded program of a side, as if it had arrived on the side's first
+    /// Hands any frame to the loaded program of a side and hook, as if it had arrived on the side's first
     /// interface, and tells what the program did. Nothing is counted or sent.
-    pub fn test_run(&self, direction: Direction, frame: &[u8]) -> Result<Answer, Error> {
-        self.ask(self.first(direction)?, frame)
+    pub fn test_run(
+        &self,
+        direction: Direction,
+        hook: Hook,
+        frame: &[u8],
+    ) -> Result<Answer, Error> {
+        self.ask(self.first(direction)?, hook, frame)
     }
 
     /// Puts back what somebody took away since it was made: the rule and the route that bring marked
@@ -184,15 +216,25 @@ impl Dataplane {
             .interfaces
             .iter()
             .filter(|interface| sys::interface(&interface.name).is_some())
-            .filter(|interface| !programs::is_on(interface))
+            .filter(|interface| !attach::lost(interface).is_empty())
             .map(|interface| interface.name.clone())
             .collect();
+        let changes = attach::look_again(&mut self.interfaces);
         if !gone.is_empty() {
-            self.interfaces = programs::attach(&mut self.ebpf, &self.options, &self.pins)?;
+            self.interfaces = attach::attach(&mut self.ebpf, &self.options, &self.pins, false)?;
             back.extend(
                 gone.iter()
                     .map(|name| format!("the program was gone from {name} and is back")),
             );
+        }
+        if !(gone.is_empty() && changes.is_empty()) {
+            attach::tell(&mut self.ebpf, self.writer.config(), &self.interfaces)?;
+        }
+        back.extend(changes);
+        for index in attach::targets(&self.interfaces) {
+            if let Err(error) = neighbours::refresh(index) {
+                tracing::warn!(%error, index, "cannot ask neighbours whether they are there");
+            }
         }
         Ok(back)
     }
@@ -201,7 +243,10 @@ impl Dataplane {
     pub fn status(&self) -> Status {
         let mut warnings = surroundings::warnings(&self.options);
         warnings.extend(self.absent.iter().cloned());
-        let off = self.interfaces.iter().filter(|one| !programs::is_on(one));
+        let off = self
+            .interfaces
+            .iter()
+            .filter(|one| !attach::lost(one).is_empty());
         warnings.extend(off.map(|interface| {
             format!(
                 "no program is on {0}, so its packets are not judged: see whether {0} exists (`ip \
@@ -209,13 +254,22 @@ impl Dataplane {
                 interface.name
             )
         }));
+        if self.options.hook == HookChoice::Xdp {
+            let without = self.interfaces.iter().filter(|one| one.xdp.is_none());
+            warnings.extend(without.map(|interface| {
+                format!(
+                    "no XDP on {}, though `hook` in [kernel] insists on it: {}",
+                    interface.name, interface.why
+                )
+            }));
+        }
         Status {
             abi: ABI_VERSION,
             adopted: self.adopted,
             slot: self.writer.active(),
             mark: self.options.mark,
             table: self.options.table,
-            interfaces: self.interfaces.clone(),
+            interfaces: self.interfaces.iter().map(attach::told).collect(),
             maps: self.maps.status(),
             warnings,
         }
@@ -237,13 +291,15 @@ impl Dataplane {
             .ok_or(Error::Probe("no interface of this side has a program"))
     }
 
-    fn ask(&self, interface: &InterfaceStatus, frame: &[u8]) -> Result<Answer, Error> {
-        let program: &SchedClassifier = self
-            .ebpf
-            .program(programs::program_name(interface.direction))
-            .and_then(|program| program.try_into().ok())
-            .expect("loaded with both programs");
-        probe::run(program, interface, self.magic, frame)
+    fn ask(&self, interface: &InterfaceStatus, hook: Hook, frame: &[u8]) -> Result<Answer, Error> {
+        let program = self.ebpf.program(programs::name(hook, interface.direction));
+        match program.expect("the object has all programs") {
+            Program::SchedClassifier(program) => probe::run(program, interface, self.magic, frame),
+            Program::Xdp(program) if interface.xdp.is_some() => {
+                probe::run_xdp(program, interface, self.magic, frame)
+            }
+            _ => Err(Error::Probe("no program is at XDP on this interface")),
+        }
     }
 }
 
@@ -262,6 +318,7 @@ fn make(options: &Options, pins: &Pins) -> Result<(Ebpf, Maps, Config), Error> {
         mark: options.mark,
         table: options.table,
         probe: magic,
+        stations: [Station::default(); MAX_STATIONS],
     };
     write_config(&maps, &config)?;
     std::fs::rename(&unfinished, pins.maps()).map_err(failed)?;

@@ -3,7 +3,7 @@
 //! ```text
 //! PIN_DIR/maps/NAME                   the maps
 //! PIN_DIR/programs/NAME               the programs
-//! PIN_DIR/links/SIDE-INTERFACE        the links that hold the programs on the interfaces
+//! PIN_DIR/links/HOOK-SIDE-INTERFACE   the links that hold the programs on the interfaces
 //! ```
 
 use std::ffi::OsStr;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use weir_abi::{
-    ABI_VERSION, Address, COUNTERS, Config, Count, GENERATIONS, MAX_ADDRESSES, V4_BLOCKS,
+    ABI_VERSION, Address, COUNTERS, Config, Count, GENERATIONS, Hook, MAX_ADDRESSES, V4_BLOCKS,
     V6Lengths, maps,
 };
 
@@ -99,12 +99,11 @@ impl Pins {
     }
 
     /// Where the link to an interface is pinned.
-    pub(crate) fn link(&self, direction: Direction, interface: &str) -> PathBuf {
+    pub(crate) fn link(&self, hook: Hook, direction: Direction, interface: &str) -> PathBuf {
         // bpffs refuses dots in names; `/` and spaces cannot be in an interface's name.
         let name = interface.replace('%', "%25").replace('.', "%2e");
-        self.root
-            .join("links")
-            .join(format!("{}-{name}", direction.name()))
+        let name = format!("{}-{}-{name}", hook.name(), direction.name());
+        self.root.join("links").join(name)
     }
 
     /// Every pinned link.

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use aya::programs::tc::SchedClassifier;
-use aya::programs::{TestRun as _, TestRunOptions};
-use weir_abi::{Class, Reason, Verdict};
+use aya::programs::{TestRun, TestRunOptions, TestRunResult, Xdp};
+use weir_abi::{Class, Hook, Reason, Verdict};
 
 use crate::error::Error;
 use crate::types::{InterfaceStatus, Probe, ProbeOutcome};
@@ -14,10 +14,18 @@ const SKB: usize = 192;
 const MARK: usize = 8;
 const IFINDEX: usize = 40;
 const CB: usize = 48;
+/// Size of `struct xdp_md`, and where its members are.
+const MD: usize = 24;
+const DATA: usize = 0;
+const DATA_END: usize = 4;
+const INGRESS: usize = 12;
+/// Size of [`weir_abi::Reply`], and of the random words that it begins with.
+const REPLY: usize = size_of::<weir_abi::Reply>();
+const MAGIC: usize = 8;
 /// No program writes this as a service.
 const UNANSWERED: u32 = u32::MAX;
 
-/// Runs the program of an interface on a packet.
+/// Runs the program at tcx of an interface on a packet.
 pub(crate) fn run(
     program: &SchedClassifier,
     interface: &InterfaceStatus,
@@ -26,46 +34,98 @@ pub(crate) fn run(
 ) -> Result<Answer, Error> {
     let mut context = [0_u8; SKB];
     put(&mut context, IFINDEX, interface.index);
-    put(&mut context, CB, magic[0]);
-    put(&mut context, CB + 4, magic[1]);
-    put(&mut context, CB + 8, UNANSWERED);
+    context[CB..CB + REPLY].copy_from_slice(&question(magic));
     let mut context_out = [0_u8; SKB];
-    let mut packet_out = vec![0_u8; packet.len() + 256];
+    let (action, packet) = test_run(program, packet, &context, &mut context_out)?;
+    Ok(Answer {
+        action,
+        mark: get(&context_out, MARK),
+        judged: judged(&context_out[CB + MAGIC..]),
+        packet,
+    })
+}
+
+/// Runs the program at XDP of an interface on a packet.
+pub(crate) fn run_xdp(
+    program: &Xdp,
+    interface: &InterfaceStatus,
+    magic: [u32; 2],
+    packet: &[u8],
+) -> Result<Answer, Error> {
+    // Metadata is the part of the data that lies before the packet.
+    let mut data = question(magic).to_vec();
+    data.extend(packet);
+    let number = |n: usize| u32::try_from(n).expect("packets are small");
+    let mut context = [0_u8; MD];
+    put(&mut context, DATA, number(REPLY));
+    put(&mut context, DATA_END, number(data.len()));
+    put(&mut context, INGRESS, interface.index);
+    let (action, mut data) = test_run(program, &data, &context, &mut [0_u8; MD])?;
+    let packet = data.split_off(REPLY.min(data.len()));
+    Ok(Answer {
+        action,
+        mark: 0,
+        judged: judged(data.get(MAGIC..).unwrap_or_default()),
+        packet,
+    })
+}
+
+/// A [`weir_abi::Reply`] that no program has written to.
+fn question(magic: [u32; 2]) -> [u8; REPLY] {
+    let mut bytes = [0; REPLY];
+    put(&mut bytes, 0, magic[0]);
+    put(&mut bytes, 4, magic[1]);
+    put(&mut bytes, MAGIC, UNANSWERED);
+    bytes
+}
+
+/// What a program wrote into the words behind the random ones of a [`weir_abi::Reply`].
+fn judged(words: &[u8]) -> Option<Judged> {
+    if words.len() < REPLY - MAGIC {
+        return None;
+    }
+    let (service, class, judgement) = (get(words, 0), get(words, 4), get(words, 8));
+    let byte = |value: u32| u8::try_from(value & 0xff).expect("masked");
+    (service != UNANSWERED).then(|| Judged {
+        service: u16::try_from(service & 0xffff).expect("masked"),
+        class: Class::from_u8(byte(class)),
+        verdict: Verdict::from_u8(byte(judgement >> 8)),
+        reason: Reason::from_u8(byte(judgement)),
+    })
+}
+
+/// What the program told the kernel, and the data afterwards.
+fn test_run<P>(
+    program: &P,
+    data: &[u8],
+    context: &[u8],
+    context_out: &mut [u8],
+) -> Result<(u32, Vec<u8>), Error>
+where
+    P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
+{
+    let mut out = vec![0_u8; data.len() + 256];
     let result = program
         .test_run(TestRunOptions {
-            data_in: Some(packet),
-            data_out: Some(&mut packet_out),
-            ctx_in: Some(&context),
-            ctx_out: Some(&mut context_out),
+            data_in: Some(data),
+            data_out: Some(&mut out),
+            ctx_in: Some(context),
+            ctx_out: Some(context_out),
             ..TestRunOptions::default()
         })
         .map_err(|error| Error::kernel("cannot run the program", std::io::Error::other(error)))?;
-    packet_out.truncate(result.data_size_out as usize);
-    let service = get(&context_out, CB + 8);
-    let word = get(&context_out, CB + 16);
-    let byte = |value: u32| u8::try_from(value & 0xff).expect("masked");
-    let judged = (service != UNANSWERED).then(|| Judged {
-        service: u16::try_from(service & 0xffff).expect("masked"),
-        class: Class::from_u8(byte(get(&context_out, CB + 12))),
-        verdict: Verdict::from_u8(byte(word >> 8)),
-        reason: Reason::from_u8(byte(word)),
-    });
-    Ok(Answer {
-        action: result.return_value,
-        mark: get(&context_out, MARK),
-        judged,
-        packet: packet_out,
-    })
+    out.truncate(result.data_size_out as usize);
+    Ok((result.return_value, out))
 }
 
 /// What a program did with a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// What it told the kernel: `TC_ACT_*`, -1 for "not mine".
+    /// What it told the kernel: at tcx `TC_ACT_*`, -1 for "not mine"; at XDP `XDP_*`.
     pub action: u32,
     /// Mark of the packet afterwards.
     pub mark: u32,
-    /// Its judgement; absent when the packet was none of its business.
+    /// Its judgement; absent when the packet was none of its business, or at XDP left to tcx.
     pub judged: Option<Judged>,
     /// The packet afterwards.
     pub packet: Vec<u8>,
@@ -85,7 +145,7 @@ pub struct Judged {
 }
 
 /// The outcome for a probe.
-pub(crate) fn outcome(answer: &Answer, interface: &InterfaceStatus) -> ProbeOutcome {
+pub(crate) fn outcome(answer: &Answer, hook: Hook, interface: &InterfaceStatus) -> ProbeOutcome {
     let judged = answer.judged.unwrap_or(Judged {
         service: weir_abi::NO_SERVICE,
         class: Class::Unmanaged,
@@ -97,7 +157,7 @@ pub(crate) fn outcome(answer: &Answer, interface: &InterfaceStatus) -> ProbeOutc
         class: judged.class,
         verdict: judged.verdict,
         reason: judged.reason,
-        hook: interface.hook,
+        hook,
         interface: interface.name.clone(),
     }
 }
@@ -132,10 +192,10 @@ pub(crate) fn syn(probe: &Probe) -> Result<Vec<u8>, Error> {
     Ok(frame)
 }
 
-fn put(context: &mut [u8; SKB], at: usize, value: u32) {
-    context[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+fn put(bytes: &mut [u8], at: usize, value: u32) {
+    bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
 }
 
-fn get(context: &[u8; SKB], at: usize) -> u32 {
-    u32::from_ne_bytes(context[at..at + 4].try_into().expect("four bytes"))
+fn get(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }

@@ -1,26 +1,25 @@
-//! Loads the programs and holds them on the interfaces.
+//! Loads and pins the programs.
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
-use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::tc::{SchedClassifier, SchedClassifierLink, TcAttachOptions, TcAttachType};
-use aya::programs::{LinkOrder, ProgramError};
+use aya::programs::tc::{SchedClassifier, TcAttachType};
+use aya::programs::{Program, ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
+use weir_abi::Hook;
 
 use crate::error::Error;
-use crate::pins::{MAPS, Pins, pin_name};
-use crate::sys;
-use crate::types::{Direction, InterfaceStatus, Options};
-
-/// Why the programs are at tcx.
-const WHY: &str = "tcx sees every packet, also coalesced ones, on every driver";
+use crate::pins::{MAPS, Pins};
+use crate::types::{Direction, Options};
 
 /// The name of the program for a side, in the object file and under the pin directory.
-pub(crate) const fn program_name(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Outside => "weir_outside",
-        Direction::Inside => "weir_inside",
+pub(crate) const fn name(hook: Hook, direction: Direction) -> &'static str {
+    match (hook, direction) {
+        (Hook::Tcx, Direction::Outside) => "weir_outside",
+        (Hook::Tcx, Direction::Inside) => "weir_inside",
+        (Hook::Xdp, Direction::Outside) => "weir_outside_xdp",
+        (Hook::Xdp, Direction::Inside) => "weir_inside_xdp",
     }
 }
 
@@ -48,7 +47,7 @@ pub(crate) fn probe_kernel() -> Result<(), Error> {
 }
 
 /// Loads the object with the maps that are pinned in `maps`, or pins new ones there.
-pub(crate) fn load(options: &Options, maps: &std::path::Path) -> Result<Ebpf, Error> {
+pub(crate) fn load(options: &Options, maps: &Path) -> Result<Ebpf, Error> {
     let object = fs::read(&options.object).map_err(|source| Error::Object {
         path: options.object.clone(),
         source,
@@ -69,163 +68,74 @@ pub(crate) fn load(options: &Options, maps: &std::path::Path) -> Result<Ebpf, Er
         error => wrong(chain(&error)),
     })?;
     for direction in [Direction::Outside, Direction::Inside] {
-        let name = program_name(direction);
-        let program = program(&mut ebpf, direction)
-            .ok_or_else(|| wrong(format!("there is no program {name}")))?;
+        for hook in Hook::ALL {
+            let name = name(hook, direction);
+            if ebpf.program(name).is_none() {
+                return Err(wrong(format!("there is no program {name}")));
+            }
+        }
+        let name = name(Hook::Tcx, direction);
+        let program: &mut SchedClassifier = program(&mut ebpf, name);
         program.load().map_err(|error| refused(name, &error))?;
     }
     Ok(ebpf)
 }
 
-/// The program for a side.
-pub(crate) fn program(ebpf: &mut Ebpf, direction: Direction) -> Option<&mut SchedClassifier> {
-    ebpf.program_mut(program_name(direction))?.try_into().ok()
+/// Loads and pins the program at XDP for a side, unless that was done: only where it is wanted, since
+/// what a kernel does not take there is no reason to go without tcx. Gives the kernel's words.
+pub(crate) fn load_xdp(ebpf: &mut Ebpf, pins: &Pins, direction: Direction) -> Result<(), String> {
+    let name = name(Hook::Xdp, direction);
+    let program: &mut Xdp = program(ebpf, name);
+    if program.fd().is_ok() {
+        return Ok(());
+    }
+    program
+        .load()
+        .map_err(|error| refused(name, &error).to_string())?;
+    pin_program(ebpf, pins, name).map_err(|error| error.to_string())
 }
 
-/// Pins the programs, replacing those of an earlier process.
+/// Pins the programs at tcx, replacing those of an earlier process.
 pub(crate) fn pin(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
     for direction in [Direction::Outside, Direction::Inside] {
-        let path = pins.program(program_name(direction));
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::kernel(
-                    format!("cannot replace {}", path.display()),
-                    error,
-                ));
-            }
-            _ => {}
-        }
-        let program = program(ebpf, direction).expect("loaded with both programs");
-        program.pin(&path).map_err(|error| {
-            Error::kernel(
-                format!("cannot pin {}", path.display()),
-                io::Error::other(chain(&error)),
-            )
-        })?;
+        pin_program(ebpf, pins, name(Hook::Tcx, direction))?;
+        // What an earlier process had at XDP; it stays on its interface until its link goes.
+        remove(&pins.program(name(Hook::Xdp, direction)))?;
     }
     Ok(())
 }
 
-/// Puts the programs on the interfaces, and takes them off interfaces that are not listed any more. A
-/// link that is pinned and alive gets the new program; packets meet the old one or the new one, never
-/// none.
-pub(crate) fn attach(
-    ebpf: &mut Ebpf,
-    options: &Options,
-    pins: &Pins,
-) -> Result<Vec<InterfaceStatus>, Error> {
-    let wanted: Vec<(Direction, &String)> = options
-        .outside
-        .iter()
-        .map(|name| (Direction::Outside, name))
-        .chain(options.inside.iter().map(|name| (Direction::Inside, name)))
-        .collect();
-    let mut interfaces = Vec::new();
-    for (i, (direction, name)) in wanted.iter().enumerate() {
-        if wanted[..i].iter().any(|(_, other)| other == name) {
-            return Err(Error::TwoSides {
-                name: (*name).clone(),
-            });
-        }
-        let index = sys::interface(name).ok_or_else(|| Error::NoInterface {
-            name: (*name).clone(),
-        })?;
-        let hardware = sys::hardware(name)
-            .map_err(|e| Error::kernel(format!("cannot ask what {name} is"), e))?;
-        if hardware != libc::ARPHRD_ETHER {
-            return Err(Error::NoEthernet {
-                name: (*name).clone(),
-                hardware,
-            });
-        }
-        interfaces.push((*direction, *name, index));
-    }
-    let mut attached = Vec::new();
-    for (direction, name, index) in interfaces {
-        let pin = pins.link(direction, name);
-        let program = program(ebpf, direction).expect("loaded with both programs");
-        let failed =
-            |error: &ProgramError| kernel(&format!("cannot attach to {name} at tcx"), error);
-        if let Some(link) = living_link(&pin, name) {
-            let link: SchedClassifierLink = link.try_into().map_err(|error| {
-                Error::kernel(
-                    format!("cannot adopt {}", pin.display()),
-                    io::Error::other(error),
-                )
-            })?;
-            let id = program
-                .attach_to_link(link)
-                .map_err(|error| failed(&error))?;
-            // Closing the descriptor leaves the link to its pin.
-            drop(program.take_link(id).map_err(|error| failed(&error))?);
-        } else {
-            let id = program
-                .attach_with_options(
-                    name,
-                    TcAttachType::Ingress,
-                    TcAttachOptions::TcxOrder(LinkOrder::default()),
-                )
-                .map_err(|error| failed(&error))?;
-            let link = program.take_link(id).map_err(|error| failed(&error))?;
-            let link: FdLink = link.try_into().map_err(|error| {
-                Error::kernel(format!("cannot hold {name}"), io::Error::other(error))
-            })?;
-            link.pin(&pin).map_err(|error| {
-                Error::kernel(
-                    format!("cannot pin {}", pin.display()),
-                    io::Error::other(chain(&error)),
-                )
-            })?;
-        }
-        let id = program.info().map_or(0, |info| info.id());
-        attached.push(InterfaceStatus {
-            name: name.clone(),
-            index,
-            direction,
-            hook: "tcx",
-            why: WHY,
-            program: id,
-            pin,
-        });
-    }
-    let stale = |path: &std::path::PathBuf| !attached.iter().any(|status| status.pin == *path);
-    for path in pins
-        .links()
-        .map_err(|e| Error::kernel("cannot list the links", e))?
-    {
-        if stale(&path) {
-            tracing::info!(link = pin_name(&path), "taking the program off");
-            fs::remove_file(&path)
-                .map_err(|e| Error::kernel(format!("cannot remove {}", path.display()), e))?;
-        }
-    }
-    Ok(attached)
-}
-
-/// Whether the program is on the interface now: who removes an interface removes the program with it,
-/// also when an interface of the same name comes back.
-pub(crate) fn is_on(interface: &InterfaceStatus) -> bool {
-    SchedClassifier::query_tcx(&interface.name, TcAttachType::Ingress).is_ok_and(|(_, programs)| {
-        programs
-            .iter()
-            .any(|program| program.id() == interface.program)
+fn pin_program(ebpf: &mut Ebpf, pins: &Pins, name: &str) -> Result<(), Error> {
+    let path = pins.program(name);
+    remove(&path)?;
+    let program = ebpf.program_mut(name).expect("looked for after loading");
+    program.pin(&path).map_err(|error| {
+        Error::kernel(
+            format!("cannot pin {}", path.display()),
+            io::Error::other(chain(&error)),
+        )
     })
 }
 
-/// The pinned link, if it holds a program on this very interface. A link outlives its interface, and
-/// the same name or index may mean another interface in another namespace; such a pin is removed.
-fn living_link(pin: &std::path::Path, interface: &str) -> Option<FdLink> {
-    let link = FdLink::from(PinnedLink::from_pin(pin).ok()?);
-    let program = link.info().ok()?.program_id();
-    let here = SchedClassifier::query_tcx(interface, TcAttachType::Ingress)
-        .is_ok_and(|(_, programs)| programs.iter().any(|other| other.id() == program));
-    if here {
-        return Some(link);
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::kernel(
+            format!("cannot replace {}", path.display()),
+            error,
+        )),
+        _ => Ok(()),
     }
-    if let Err(error) = fs::remove_file(pin) {
-        tracing::warn!(pin = %pin.display(), %error, "cannot remove the pin of a dead link");
-    }
-    None
+}
+
+/// A program of the object.
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut P
+where
+    P: 'a,
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    ebpf.program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .expect("the object has all programs, each for its hook")
 }
 
 /// The verifier's words: the last lines say what it did not like.
@@ -275,7 +185,7 @@ fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
 }
 
 /// An error with everything below it.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(below) = source {

@@ -29,6 +29,11 @@ impl Writer {
         Ok(Self { config })
     }
 
+    /// The configuration map in memory.
+    pub(crate) fn config(&self) -> &Mapped {
+        &self.config
+    }
+
     /// Half that packets are classified by.
     pub(crate) fn active(&self) -> u32 {
         self.config

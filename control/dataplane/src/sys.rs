@@ -1,14 +1,14 @@
 //! The few bpf(2) calls that aya has no words for: batches, memory-mapped arrays, maps made at run
 //! time, pins, and what the kernel says of its objects.
 //!
-//! All unsafe code of this crate is here, and in `mount` below.
+//! All unsafe code of this crate is here, and where it speaks to sockets: in `netlink` and `ethtool`.
 
 use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr::{self, NonNull};
@@ -29,8 +29,9 @@ const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
 const MAP_DELETE_ELEM: libc::c_long = 3;
 const MAP_GET_NEXT_KEY: libc::c_long = 4;
+pub(crate) const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
-const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+pub(crate) const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MAP_LOOKUP_BATCH: libc::c_long = 24;
 const MAP_UPDATE_BATCH: libc::c_long = 26;
 
@@ -86,14 +87,8 @@ pub(crate) struct Map<K, V> {
 impl<K: Plain, V: Plain> Map<K, V> {
     /// Opens a pinned map, and checks that keys and values have the sizes of `K` and `V`.
     pub(crate) fn open(path: &Path) -> io::Result<(Self, Info)> {
-        let name = c_path(path)?;
-        let mut attr = Object {
-            name: name.as_ptr() as u64,
-            ..Object::default()
-        };
-        let fd = owned(bpf(OBJ_GET, &mut attr)?);
         let map = Self {
-            fd,
+            fd: pinned(path)?,
             types: PhantomData,
         };
         let info = map.info()?;
@@ -128,11 +123,7 @@ impl<K: Plain, V: Plain> Map<K, V> {
     /// What the kernel says of the map.
     pub(crate) fn info(&self) -> io::Result<Info> {
         let mut info = Info::default();
-        let mut attr = ObjectInfo {
-            fd: self.raw(),
-            length: size_u32::<Info>(),
-            info: ptr::from_mut(&mut info) as u64,
-        };
+        let mut attr = ObjectInfo::new(self.fd.as_raw_fd(), &mut info);
         bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
         Ok(info)
     }
@@ -275,7 +266,7 @@ impl<K: Plain, V: Plain> Map<K, V> {
     }
 
     fn raw(&self) -> u32 {
-        u32::try_from(self.fd.as_raw_fd()).expect("an open descriptor is not negative")
+        raw(self.fd.as_fd())
     }
 }
 
@@ -356,13 +347,8 @@ impl Drop for Mapped {
 
 /// The first word of the first value of a pinned array, whatever the size of its values.
 pub(crate) fn first_word(path: &Path) -> Option<u32> {
-    let name = c_path(path).ok()?;
-    let mut attr = Object {
-        name: name.as_ptr() as u64,
-        ..Object::default()
-    };
     let map: Map<u32, u32> = Map {
-        fd: owned(bpf(OBJ_GET, &mut attr).ok()?),
+        fd: pinned(path).ok()?,
         types: PhantomData,
     };
     let info = map.info().ok()?;
@@ -417,32 +403,6 @@ pub(crate) fn interface(name: &str) -> Option<u32> {
     }
 }
 
-/// What the headers of an interface are: `ARPHRD_*`. Asked of a socket, since sysfs may show another
-/// network namespace than the one this thread is in.
-pub(crate) fn hardware(name: &str) -> io::Result<u16> {
-    // SAFETY: all-zero is a valid value of this structure.
-    let mut request: libc::ifreq = unsafe { zeroed() };
-    // The last byte stays zero.
-    let room = request.ifr_name.len() - 1;
-    for (to, from) in request.ifr_name[..room].iter_mut().zip(name.bytes()) {
-        *to = from.cast_signed();
-    }
-    // SAFETY: no pointers are passed.
-    let socket = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if socket < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the socket was just made, and is nobody else's.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    // SAFETY: the request is what SIOCGIFHWADDR reads and writes.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel filled in the hardware address, whose family is the type.
-    Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
-}
-
 /// Random words from the kernel.
 pub(crate) fn random() -> io::Result<[u32; 2]> {
     let mut words = [0_u32; 2];
@@ -488,22 +448,56 @@ struct Batch {
     flags: u64,
 }
 
+/// A path, for pins.
 #[repr(C)]
-#[derive(Default)]
-struct Object {
+pub(crate) struct Object {
     name: u64,
     fd: u32,
     flags: u32,
 }
 
+impl Object {
+    /// The path, and the object to pin there. The path has to outlive the call.
+    pub(crate) fn new(name: &CString, fd: u32) -> Self {
+        Self {
+            name: name.as_ptr() as u64,
+            fd,
+            flags: 0,
+        }
+    }
+}
+
+/// Asks what the kernel says of an object.
 #[repr(C)]
-struct ObjectInfo {
+pub(crate) struct ObjectInfo {
     fd: u32,
     length: u32,
     info: u64,
 }
 
-fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long> {
+impl ObjectInfo {
+    /// An object, and where the answer goes. The latter has to outlive the call.
+    pub(crate) fn new<I>(fd: RawFd, info: &mut I) -> Self {
+        Self {
+            fd: fd.cast_unsigned(),
+            length: size_u32::<I>(),
+            info: ptr::from_mut(info) as u64,
+        }
+    }
+}
+
+/// Opens what is pinned at a path.
+pub(crate) fn pinned(path: &Path) -> io::Result<OwnedFd> {
+    let name = c_path(path)?;
+    Ok(owned(bpf(OBJ_GET, &mut Object::new(&name, 0))?))
+}
+
+/// A descriptor as the kernel's structures have it.
+pub(crate) fn raw(fd: BorrowedFd<'_>) -> u32 {
+    u32::try_from(fd.as_raw_fd()).expect("an open descriptor is not negative")
+}
+
+pub(crate) fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long> {
     // SAFETY: every structure here is a prefix of the kernel's `union bpf_attr` for its command, all
     // pointers in it are valid for the call, and the kernel takes the members that follow as zero.
     let result =
@@ -515,7 +509,7 @@ fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long> {
     }
 }
 
-fn owned(fd: libc::c_long) -> OwnedFd {
+pub(crate) fn owned(fd: libc::c_long) -> OwnedFd {
     let fd = i32::try_from(fd).expect("descriptors are small");
     // SAFETY: the kernel has just given this descriptor to us alone.
     unsafe { OwnedFd::from_raw_fd(fd) }
@@ -525,6 +519,6 @@ fn size_u32<T>() -> u32 {
     u32::try_from(size_of::<T>()).expect("keys and values are small")
 }
 
-fn c_path(path: &Path) -> io::Result<CString> {
+pub(crate) fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from)
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use weir_abi::{Class, Reason, Verdict};
+use weir_abi::{Class, Hook, Reason, Verdict};
 
 /// Where the kernel plane comes from and where it goes.
 #[derive(Clone, Debug)]
@@ -21,6 +21,20 @@ pub struct Options {
     pub mark: u32,
     /// Number of the routing table that brings marked packets to local sockets.
     pub table: u32,
+    /// Where the programs are to act.
+    pub hook: HookChoice,
+}
+
+/// Where the programs are to act. At tcx they always do: XDP leaves there what it cannot finish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HookChoice {
+    /// Also at XDP, on each interface where it runs in the driver and the offloads allow it.
+    #[default]
+    Auto,
+    /// At tcx alone.
+    Tcx,
+    /// Also at XDP, on every interface; where it cannot run in the driver, [`crate::Error::NoXdp`].
+    Xdp,
 }
 
 /// One service as the kernel knows it.
@@ -60,6 +74,8 @@ pub struct Counter {
     pub verdict: Verdict,
     /// And why.
     pub reason: Reason,
+    /// Which program did it; a packet is counted at one hook only.
+    pub hook: Hook,
     /// Packets; several segments that the interface coalesced count once.
     pub packets: u64,
     /// Bytes, from the Ethernet header on.
@@ -77,7 +93,7 @@ pub struct Probe {
     pub port: u16,
 }
 
-/// The loaded program's answer to a [`Probe`].
+/// The loaded programs' answer to a [`Probe`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProbeOutcome {
     /// Service that owns destination and port.
@@ -88,9 +104,9 @@ pub struct ProbeOutcome {
     pub verdict: Verdict,
     /// And why.
     pub reason: Reason,
-    /// Hook that decided: `tcx`.
-    pub hook: &'static str,
-    /// Interface whose program was asked.
+    /// Hook that would act.
+    pub hook: Hook,
+    /// Interface whose programs were asked.
     pub interface: String,
 }
 
@@ -144,14 +160,29 @@ pub struct InterfaceStatus {
     pub index: u32,
     /// Its side.
     pub direction: Direction,
-    /// The hook in use: `tcx`.
+    /// The hooks in use: `tcx`, or `xdp+tcx`.
     pub hook: &'static str,
-    /// Why this hook.
-    pub why: &'static str,
-    /// The kernel's id of the program that runs there.
+    /// Why these.
+    pub why: String,
+    /// The kernel's id of the program that runs at tcx.
     pub program: u32,
-    /// Where the link is pinned.
+    /// Where its link is pinned.
     pub pin: PathBuf,
+    /// What runs at XDP.
+    pub xdp: Option<XdpStatus>,
+}
+
+/// The program at XDP on an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct XdpStatus {
+    /// The kernel's id of the program.
+    pub program: u32,
+    /// Where its link is pinned.
+    pub pin: PathBuf,
+    /// The interface's own address: frames for another one are left to tcx.
+    pub address: [u8; 6],
+    /// Whether the interface sends what XDP redirects to it; if not, tcx forwards what leaves by it.
+    pub takes_redirected: bool,
 }
 
 /// One map.

@@ -16,7 +16,7 @@ use aya::programs::tc::{SchedClassifier, TcAttachType};
 use bed::{answer, ask, ip_output};
 use fixtures::{Memory, source};
 use plane::{LONG, SHORT, find, open, story, story_of_processes, sts, tables};
-use weir_abi::{Class, Reason, Verdict};
+use weir_abi::{Class, Config, Reason, Verdict};
 use weir_dataplane::{Counter, Dataplane, Error, Options, Probe};
 
 #[test]
@@ -166,11 +166,11 @@ fn pins_of_another_version_are_refused() {
         drop(open(bed));
         let config = bed.options.pin_dir.join("maps/CONFIG");
         let file = config.to_str().expect("a plain path");
-        let wrong =
-            "update pinned FILE key 0 0 0 0 value 99 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0";
-        let arguments = wrong
-            .split(' ')
-            .map(|word| if word == "FILE" { file } else { word });
+        let zeros = vec!["0"; size_of::<Config>() - 1];
+        let words = [
+            "update", "pinned", file, "key", "0", "0", "0", "0", "value", "99",
+        ];
+        let arguments = words.into_iter().chain(zeros);
         let changed = Command::new("bpftool").arg("map").args(arguments).status();
         if !changed.is_ok_and(|status| status.success()) {
             let _ = writeln!(
@@ -184,7 +184,7 @@ fn pins_of_another_version_are_refused() {
         assert!(
             error
                 .to_string()
-                .contains("layout 99, this version has layout 2"),
+                .contains("layout 99, this version has layout 3"),
             "{error}"
         );
         assert!(

@@ -13,7 +13,7 @@ use fixtures::frame::{self, checksum, ethernet, ip, tagged};
 use fixtures::{ADFS, ADFS_V4, ADFS_V6, source};
 use plane::{LONG, services, story};
 use socket2::{Domain, Socket, Type};
-use weir_abi::{Class, Reason, Verdict};
+use weir_abi::{Class, Hook, Reason, Verdict};
 use weir_dataplane::{Dataplane, Direction};
 
 const SHOT: u32 = 2;
@@ -154,7 +154,9 @@ fn resets_are_rationed() {
 
 /// Asserts what the program makes of a frame from a relay: this frame, sent back, or nothing.
 fn assert_answer(plane: &Dataplane, frame: &[u8], expected: Option<&[u8]>) {
-    let answer = plane.test_run(Direction::Outside, frame).expect("a run");
+    let answer = plane
+        .test_run(Direction::Outside, Hook::Tcx, frame)
+        .expect("a run");
     let judged = answer.judged.expect("a service's packet");
     assert_eq!((judged.service, judged.class), (ADFS, Class::Relay));
     assert_eq!(

@@ -15,7 +15,7 @@
 
 use core::mem::{offset_of, size_of};
 
-use crate::{Class, Reason, Verdict};
+use crate::{Class, Hook, Reason, Verdict};
 
 /// Services at most; service ids lie below it.
 pub const MAX_SERVICES: usize = 64;
@@ -35,9 +35,13 @@ pub const EXACT: u8 = 0x80;
 pub const CLASS_BITS: u8 = 0x07;
 /// Different IPv6 prefix lengths, /0 to /128.
 pub const V6_LENGTHS: usize = 129;
-/// Counters in the map of counters, see [`counter_index`].
-pub const COUNTERS: u32 =
+/// Interfaces at most on which XDP acts; on others it leaves every packet to tcx.
+pub const MAX_STATIONS: usize = 16;
+/// Counters of one hook in the map of counters.
+const COUNTERS_OF_HOOK: u32 =
     ((MAX_SERVICES + 1) * Class::COUNT * Verdict::COUNT * Reason::COUNT) as u32;
+/// Counters in the map of counters, see [`counter_index`].
+pub const COUNTERS: u32 = Hook::COUNT as u32 * COUNTERS_OF_HOOK;
 
 /// Names of the maps, in the object file and as files under the pin directory.
 pub mod maps {
@@ -69,9 +73,69 @@ pub struct Config {
     pub mark: u32,
     /// Routing table for marked packets; for user space, which has to remove what it made.
     pub table: u32,
-    /// Random number, made when the maps are made: a packet that carries it in its control block
-    /// comes from `weir explain`, and is not counted.
+    /// Random number, made when the maps are made: a packet that carries it, in its control block at
+    /// tcx or as metadata at XDP, comes from `weir explain`, and is not counted.
     pub probe: [u32; 2],
+    /// Interfaces on which XDP acts; interface 0 ends the list.
+    pub stations: [Station; MAX_STATIONS],
+}
+
+/// An interface and its hardware address: what is sent to another address is only overheard.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Station {
+    /// Index of the interface; 0 is none.
+    pub interface: u32,
+    /// First four bytes of its address, as they stand in a frame.
+    pub first: u32,
+    /// Last two bytes of it, as they stand in a frame.
+    pub last: u32,
+}
+
+impl Station {
+    /// An interface with its address.
+    pub const fn new(interface: u32, address: [u8; 6]) -> Self {
+        let [first, .., fifth, sixth] = address;
+        Self {
+            interface,
+            first: u32::from_ne_bytes([first, address[1], address[2], address[3]]),
+            last: u16::from_ne_bytes([fifth, sixth]) as u32,
+        }
+    }
+}
+
+/// What the program at XDP tells a probe: metadata in front of the frame. The program at tcx writes the
+/// same words into the control block.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// [`Config::probe`], from user space.
+    pub probe: [u32; 2],
+    /// Service, or [`NO_SERVICE`].
+    pub service: u32,
+    /// Number of the class.
+    pub class: u32,
+    /// Number of the verdict, and eight bits below it that of the reason.
+    pub judgement: u32,
+}
+
+impl Reply {
+    /// What was judged.
+    #[inline(always)]
+    pub const fn new(
+        probe: [u32; 2],
+        service: u16,
+        class: Class,
+        verdict: Verdict,
+        reason: Reason,
+    ) -> Self {
+        Self {
+            probe,
+            service: service as u32,
+            class: class as u32,
+            judgement: (verdict as u32) << 8 | reason as u32,
+        }
+    }
 }
 
 /// Ports and services at one service address.
@@ -175,31 +239,41 @@ pub struct Count {
 }
 
 const _: () = {
-    assert!(size_of::<Config>() == 24 && offset_of!(Config, abi) == 0);
+    assert!(size_of::<Config>() == 216 && offset_of!(Config, abi) == 0);
     assert!(size_of::<Address>() == 64 && size_of::<Port>() == 8);
     assert!(size_of::<V6Key>() == 20 && size_of::<V6Lengths>() == 2584);
+    assert!(size_of::<Station>() == 12 && size_of::<Reply>() == 20);
     assert!(size_of::<Count>() == 16);
 };
 
 /// Where a counter lies in the map of counters. A service that does not exist counts as none.
 #[inline(always)]
-pub const fn counter_index(service: u16, class: Class, verdict: Verdict, reason: Reason) -> u32 {
+pub const fn counter_index(
+    hook: Hook,
+    service: u16,
+    class: Class,
+    verdict: Verdict,
+    reason: Reason,
+) -> u32 {
     let slot = if (service as usize) < MAX_SERVICES {
         service as u32
     } else {
         MAX_SERVICES as u32
     };
-    ((slot * Class::COUNT as u32 + class as u32) * Verdict::COUNT as u32 + verdict as u32)
-        * Reason::COUNT as u32
+    hook as u32 * COUNTERS_OF_HOOK
+        + ((slot * Class::COUNT as u32 + class as u32) * Verdict::COUNT as u32 + verdict as u32)
+            * Reason::COUNT as u32
         + reason as u32
 }
 
-/// The counter at this index: service (or [`NO_SERVICE`]), class, verdict, reason; the inverse of
+/// The counter at this index: hook, service (or [`NO_SERVICE`]), class, verdict, reason; the inverse of
 /// [`counter_index`].
-pub const fn counter_at(index: u32) -> Option<(u16, Class, Verdict, Reason)> {
+pub const fn counter_at(index: u32) -> Option<(Hook, u16, Class, Verdict, Reason)> {
     if index >= COUNTERS {
         return None;
     }
+    let hook = Hook::ALL[(index / COUNTERS_OF_HOOK) as usize];
+    let index = index % COUNTERS_OF_HOOK;
     let reason = index % Reason::COUNT as u32;
     let rest = index / Reason::COUNT as u32;
     let verdict = rest % Verdict::COUNT as u32;
@@ -212,6 +286,7 @@ pub const fn counter_at(index: u32) -> Option<(u16, Class, Verdict, Reason)> {
         slot as u16
     };
     Some((
+        hook,
         service,
         Class::from_u8(class as u8),
         Verdict::from_u8(verdict as u8),
@@ -259,13 +334,18 @@ mod tests {
     #[test]
     fn every_counter_has_a_place_of_its_own() {
         let mut expected = 0;
-        for service in (0..MAX_SERVICES as u16).chain([NO_SERVICE]) {
+        let services = (0..MAX_SERVICES as u16).chain([NO_SERVICE]);
+        for (hook, service) in Hook::ALL
+            .into_iter()
+            .flat_map(|hook| services.clone().map(move |service| (hook, service)))
+        {
             for class in Class::ALL {
                 for verdict in Verdict::ALL {
                     for reason in Reason::ALL {
-                        let index = counter_index(service, class, verdict, reason);
+                        let index = counter_index(hook, service, class, verdict, reason);
                         assert_eq!(index, expected);
-                        assert_eq!(counter_at(index), Some((service, class, verdict, reason)));
+                        let back = counter_at(index);
+                        assert_eq!(back, Some((hook, service, class, verdict, reason)));
                         expected += 1;
                     }
                 }

@@ -13,7 +13,7 @@ pub use layout::*;
 pub use reason::Reason;
 
 /// Version of all layouts in this crate. Stored in a pinned map and compared before maps are reused.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// What the kernel knows of a source address (DESIGN: "class").
 #[repr(u8)]
@@ -50,6 +50,18 @@ pub enum Verdict {
     Drop = 3,
     /// Refused with a reset.
     Reject = 4,
+}
+
+/// Where in the kernel a program acts on a packet.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+pub enum Hook {
+    /// At the entry of the network stack; sees every packet that XDP did not finish.
+    Tcx = 0,
+    /// In the driver, before the network stack.
+    Xdp = 1,
 }
 
 impl Class {
@@ -118,6 +130,21 @@ impl Verdict {
             Self::Proxy => "proxy",
             Self::Drop => "drop",
             Self::Reject => "reject",
+        }
+    }
+}
+
+impl Hook {
+    /// Number of hooks.
+    pub const COUNT: usize = 2;
+    /// Every hook, in the order of its number.
+    pub const ALL: [Self; Self::COUNT] = [Self::Tcx, Self::Xdp];
+
+    /// The word used in command line, log and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Xdp => "xdp",
         }
     }
 }

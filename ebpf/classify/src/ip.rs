@@ -92,12 +92,12 @@ pub(crate) fn v6<P: Packet + ?Sized>(
     packet: &P,
     l3: u32,
 ) -> Result<(Headers, Transport), Malformed> {
-    let Some(h) = packet.read::<8>(l3) else {
+    let Some(h) = packet.read::<40>(l3) else {
         return Err(Malformed);
     };
     // An IPv4-mapped address never stands in an IPv6 header; believing one would let a forged packet
     // pass for an IPv4 service or source.
-    if h[0] >> 4 != 6 || is_mapped(packet, l3 + 8)? || is_mapped(packet, l3 + 24)? {
+    if h[0] >> 4 != 6 || is_mapped(&h, 8) || is_mapped(&h, 24) {
         return Err(Malformed);
     }
     let mut length = 40 + u32::from(u16::from_be_bytes([h[4], h[5]]));
@@ -198,11 +198,12 @@ pub(crate) fn address<P: Packet + ?Sized>(
     }
 }
 
+/// Whether the address that stands here in a header is IPv4-mapped.
 #[inline(always)]
-fn is_mapped<P: Packet + ?Sized>(packet: &P, at: u32) -> Result<bool, Malformed> {
-    let Some(a) = packet.read::<12>(at) else {
-        return Err(Malformed);
-    };
-    let zeros = a[0] | a[1] | a[2] | a[3] | a[4] | a[5] | a[6] | a[7] | a[8] | a[9];
-    Ok(zeros == 0 && a[10] == 0xff && a[11] == 0xff)
+fn is_mapped(header: &[u8; 40], at: usize) -> bool {
+    let mut zeros = 0;
+    for i in 0..10 {
+        zeros |= header[at + i];
+    }
+    zeros == 0 && header[at + 10] == 0xff && header[at + 11] == 0xff
 }

@@ -112,6 +112,23 @@ pub struct Headers {
     pub ports: [u16; 2],
 }
 
+impl Outcome {
+    /// Whether XDP may finish a packet with this outcome: it forwards and drops whole TCP segments, and
+    /// drops QUIC. All else is left to tcx, which judges it again and counts it: what goes to the stack
+    /// or the proxy, is answered, is a fragment or an error, or is malformed.
+    #[inline(always)]
+    pub const fn ends_at_xdp(&self, side: Side) -> bool {
+        match self.verdict {
+            Verdict::Forward => matches!(self.reason, Reason::Class | Reason::Answer),
+            Verdict::Drop => {
+                matches!(side, Side::Outside)
+                    && matches!(self.reason, Reason::Class | Reason::Udp443)
+            }
+            Verdict::Pass | Verdict::Proxy | Verdict::Reject => false,
+        }
+    }
+}
+
 impl Headers {
     /// Offset of the source address.
     #[inline(always)]

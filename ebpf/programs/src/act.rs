@@ -1,22 +1,20 @@
-//! Carries an outcome out, and counts it.
+//! Carries an outcome out at tcx, and counts it.
 
 use core::mem::{MaybeUninit, size_of};
 
 use aya_ebpf::bindings::{
-    __sk_buff, BPF_F_RECOMPUTE_CSUM, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NOT_FWDED,
-    BPF_FIB_LKUP_RET_SUCCESS, TC_ACT_OK, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_fib_lookup as Lookup,
+    __sk_buff, BPF_F_RECOMPUTE_CSUM, TC_ACT_OK, TC_ACT_SHOT, TC_ACT_UNSPEC,
     bpf_redir_neigh as Neighbour,
 };
-use aya_ebpf::helpers::generated::{
-    bpf_fib_lookup, bpf_redirect_neigh, bpf_skb_load_bytes, bpf_skb_store_bytes,
-};
+use aya_ebpf::helpers::generated::{bpf_redirect_neigh, bpf_skb_load_bytes, bpf_skb_store_bytes};
 use aya_ebpf::programs::TcContext;
-use weir_abi::{Config, Reason, Verdict, counter_index};
-use weir_classify::{Family, Headers, Outcome, Packet as _, Side};
+use weir_abi::{Config, Hook, Reason, Reply, Verdict, counter_index};
+use weir_classify::{Family, Headers, Outcome, Side};
 
 use crate::maps;
 use crate::packet::Skb;
 use crate::reset;
+use crate::route::{self, Lookup, NoWay};
 
 /// Not Weir's: whatever is attached next sees the packet.
 pub const NEXT: i32 = TC_ACT_UNSPEC;
@@ -24,9 +22,6 @@ pub const NEXT: i32 = TC_ACT_UNSPEC;
 /// `BPF_FIB_LOOKUP_SKIP_NEIGH`, since Linux 6.3 (31de4105f00d): `bpf_redirect_neigh` finds the
 /// neighbour, and resolves it where necessary.
 const SKIP_NEIGHBOUR: u32 = 4;
-
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
 
 /// Does what the outcome says; what cannot be forwarded goes to the stack, and is counted as that.
 #[inline(always)]
@@ -72,6 +67,7 @@ pub fn carry_out(ctx: &TcContext, config: &Config, side: Side, mut outcome: Outc
     };
     if !answer_probe(ctx, config, &outcome) {
         let index = counter_index(
+            Hook::Tcx,
             outcome.service,
             outcome.class,
             outcome.verdict,
@@ -82,41 +78,10 @@ pub fn carry_out(ctx: &TcContext, config: &Config, side: Side, mut outcome: Outc
     action
 }
 
-/// Why a packet cannot be forwarded.
-enum NoWay {
-    /// Its destination is this machine.
-    Local,
-    /// It exceeds the MTU of the way.
-    TooBig,
-    /// There is no route, or forwarding is switched off.
-    None,
-}
-
 /// Asks the routing table for the way on.
 #[inline(always)]
 fn route(ctx: &TcContext, headers: &Headers) -> Result<Lookup, NoWay> {
     let skb = ctx.skb.skb;
-    // SAFETY: all-zero is a valid value of this structure of integers.
-    let mut lookup: Lookup = unsafe { MaybeUninit::zeroed().assume_init() };
-    let packet = Skb::new(ctx);
-    match headers.family {
-        Family::V4 => {
-            lookup.family = AF_INET;
-            lookup.__bindgen_anon_2.tos = headers.first[1];
-            lookup.__bindgen_anon_3.ipv4_src = v4(&packet, headers.source())?;
-            lookup.__bindgen_anon_4.ipv4_dst = v4(&packet, headers.destination())?;
-        }
-        Family::V6 => {
-            lookup.family = AF_INET6;
-            lookup.__bindgen_anon_2.flowinfo =
-                u32::from_ne_bytes(headers.first) & 0x0fff_ffff_u32.to_be();
-            lookup.__bindgen_anon_3.ipv6_src = v6(&packet, headers.source())?;
-            lookup.__bindgen_anon_4.ipv6_dst = v6(&packet, headers.destination())?;
-        }
-    }
-    lookup.l4_protocol = headers.protocol;
-    lookup.sport = headers.ports[0].to_be();
-    lookup.dport = headers.ports[1].to_be();
     // SAFETY: the context is valid for the life of the program.
     let (segment, interface) = unsafe { ((*skb).gso_size, (*skb).ifindex) };
     // A coalesced packet leaves as segments; each of them has to fit.
@@ -125,45 +90,15 @@ fn route(ctx: &TcContext, headers: &Headers) -> Result<Lookup, NoWay> {
     } else {
         headers.repeated + segment
     };
-    lookup.__bindgen_anon_1.tot_len = if length > 0xffff {
-        0xffff
-    } else {
-        length as u16
-    };
-    lookup.ifindex = interface;
-    // SAFETY: pointer and size describe `lookup`.
-    let result = unsafe {
-        bpf_fib_lookup(
-            skb.cast(),
-            &raw mut lookup,
-            size_of::<Lookup>() as i32,
-            SKIP_NEIGHBOUR,
-        )
-    };
-    match u32::try_from(result) {
-        Ok(BPF_FIB_LKUP_RET_SUCCESS) => Ok(lookup),
-        Ok(BPF_FIB_LKUP_RET_NOT_FWDED) => Err(NoWay::Local),
-        Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => Err(NoWay::TooBig),
-        _ => Err(NoWay::None),
-    }
-}
-
-/// An IPv4 address as it stands in the packet.
-#[inline(always)]
-fn v4(packet: &Skb<'_>, at: u32) -> Result<u32, NoWay> {
-    packet.read(at).map(u32::from_ne_bytes).ok_or(NoWay::None)
-}
-
-/// An IPv6 address as it stands in the packet.
-#[inline(always)]
-fn v6(packet: &Skb<'_>, at: u32) -> Result<[u32; 4], NoWay> {
-    let a: [u8; 16] = packet.read(at).ok_or(NoWay::None)?;
-    Ok([
-        u32::from_ne_bytes([a[0], a[1], a[2], a[3]]),
-        u32::from_ne_bytes([a[4], a[5], a[6], a[7]]),
-        u32::from_ne_bytes([a[8], a[9], a[10], a[11]]),
-        u32::from_ne_bytes([a[12], a[13], a[14], a[15]]),
-    ])
+    let packet = Skb::new(ctx);
+    route::find(
+        skb.cast(),
+        &packet,
+        headers,
+        length,
+        interface,
+        SKIP_NEIGHBOUR,
+    )
 }
 
 /// Takes one hop off and sends the packet out. What fails on the way is lost, as in any router.
@@ -204,12 +139,7 @@ fn take_hop(skb: *mut __sk_buff, headers: &Headers) -> bool {
             if loaded != 0 {
                 return false;
             }
-            // Taking 0x0100 from the header adds it to the checksum.
-            let sum = u32::from(u16::from_be_bytes([word[2], word[3]])) + 0x0100;
-            let sum = (sum & 0xffff) + (sum >> 16);
-            word[0] = word[0].wrapping_sub(1);
-            word[2] = (sum >> 8) as u8;
-            word[3] = sum as u8;
+            let word = route::take_hop(word);
             // SAFETY: as above. The sum over the header stays zero, so the packet's does not change.
             unsafe {
                 bpf_skb_store_bytes(skb.cast(), headers.l3 + 8, word.as_ptr().cast(), 4, 0) == 0
@@ -248,12 +178,19 @@ fn answer_probe(ctx: &TcContext, config: &Config, outcome: &Outcome) -> bool {
     if !is_probe(ctx, config) {
         return false;
     }
+    let reply = Reply::new(
+        config.probe,
+        outcome.service,
+        outcome.class,
+        outcome.verdict,
+        outcome.reason,
+    );
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid for the life of the program; its control block may be written.
     unsafe {
-        (*skb).cb[2] = u32::from(outcome.service);
-        (*skb).cb[3] = outcome.class as u32;
-        (*skb).cb[4] = (outcome.verdict as u32) << 8 | outcome.reason as u32;
+        (*skb).cb[2] = reply.service;
+        (*skb).cb[3] = reply.class;
+        (*skb).cb[4] = reply.judgement;
     }
     true
 }

@@ -1,9 +1,9 @@
-//! The kernel programs: thin tcx entry points around [`weir_classify`].
+//! The kernel programs: thin XDP and tcx entry points around [`weir_classify`].
 //!
 //! In: packets that enter the interfaces on either side. Out: packets redirected, marked for the proxy,
 //! dropped or left alone, resets, and counters. What is decided is decided in `weir_classify`; here it
-//! is carried out. Nothing here may touch a payload that goes on, or keep state of its own, except when
-//! the next reset may be sent.
+//! is carried out: by XDP what it can finish, by tcx all that XDP leaves. Nothing here may touch a payload
+//! that goes on, or keep state of its own, except when the next reset may be sent.
 
 #![no_std]
 #![no_main]
@@ -12,9 +12,11 @@ mod act;
 mod maps;
 mod packet;
 mod reset;
+mod route;
+mod xdp;
 
-use aya_ebpf::macros::classifier;
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
 use weir_classify::{Side, classify};
 
 /// Packets from the Internet.
@@ -27,6 +29,18 @@ pub fn weir_outside(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn weir_inside(ctx: TcContext) -> i32 {
     run(&ctx, Side::Inside)
+}
+
+/// Packets from the Internet, in the driver.
+#[xdp(frags)]
+pub fn weir_outside_xdp(ctx: XdpContext) -> u32 {
+    run_early(&ctx, Side::Outside)
+}
+
+/// Packets from the side of the federation servers, in the driver.
+#[xdp(frags)]
+pub fn weir_inside_xdp(ctx: XdpContext) -> u32 {
+    run_early(&ctx, Side::Inside)
 }
 
 #[inline(always)]
@@ -43,6 +57,19 @@ fn run(ctx: &TcContext, side: Side) -> i32 {
     match classify(&packet, side, &tables) {
         Some(outcome) => act::carry_out(ctx, config, side, outcome),
         None => act::NEXT,
+    }
+}
+
+#[inline(always)]
+fn run_early(ctx: &XdpContext, side: Side) -> u32 {
+    let Some(config) = maps::config() else {
+        return xdp::PASS;
+    };
+    let frame = packet::Frame::new(ctx);
+    let tables = maps::Generation::new(config);
+    match classify(&frame, side, &tables) {
+        Some(outcome) => xdp::carry_out(ctx, config, side, &frame, &outcome),
+        None => xdp::PASS,
     }
 }
 

@@ -1,11 +1,12 @@
 //! The maps, and one generation of them as [`Tables`].
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray};
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, DevMapHash, HashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use weir_abi::{
-    Address, COUNTERS as COUNTER_COUNT, Config, Count, MAX_ADDRESSES, V4_BLOCKS as BLOCKS, V6Key,
-    V6Lengths,
+    Address, COUNTERS as COUNTER_COUNT, Config, Count, MAX_ADDRESSES, MAX_STATIONS,
+    V4_BLOCKS as BLOCKS, V6Key, V6Lengths,
 };
 use weir_classify::Tables;
 
@@ -36,6 +37,11 @@ static COUNTERS: PerCpuArray<Count, { COUNTER_COUNT as usize }> = PerCpuArray::n
 #[btf_map(name = "RESETS")]
 static RESETS: PerCpuArray<u64, 1> = PerCpuArray::new();
 
+/// Interfaces that take what XDP redirects, by their index. Not pinned: it is filled for each program,
+/// and while it is empty tcx forwards.
+#[btf_map(name = "EGRESS")]
+static EGRESS: DevMapHash<MAX_STATIONS> = DevMapHash::new();
+
 /// What user space set; absent only when the map has no entry, which cannot be.
 #[inline(always)]
 pub fn config() -> Option<&'static Config> {
@@ -61,6 +67,12 @@ pub fn next_reset() -> Option<&'static mut u64> {
     // SAFETY: the kernel gave a pointer to this CPU's own slot, and a program is not moved to another
     // CPU while it runs.
     RESETS.get_ptr_mut(0).map(|next| unsafe { &mut *next })
+}
+
+/// Tells the kernel to send the frame out at an interface; nothing when it takes no redirected frames.
+#[inline(always)]
+pub fn redirect(interface: u32) -> Option<u32> {
+    EGRESS.redirect(interface, u64::from(XDP_PASS)).ok()
 }
 
 /// The generation that was active when the packet came in.

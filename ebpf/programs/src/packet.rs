@@ -1,10 +1,10 @@
-//! A packet in the kernel as [`Packet`].
+//! A packet in the kernel as [`Packet`], at either hook.
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
+use aya_ebpf::programs::{TcContext, XdpContext};
 use weir_classify::Packet;
 
 /// `PACKET_HOST`: the frame was addressed to this interface.
@@ -61,5 +61,43 @@ impl Packet for Skb<'_> {
     fn tagged(&self) -> bool {
         // SAFETY: the context is valid for the life of the program.
         unsafe { (*self.ctx.skb.skb).vlan_present != 0 }
+    }
+}
+
+/// A packet at XDP.
+pub struct Frame<'a> {
+    ctx: &'a XdpContext,
+    length: u32,
+}
+
+impl<'a> Frame<'a> {
+    /// The packet that the program was called for.
+    #[inline(always)]
+    pub fn new(ctx: &'a XdpContext) -> Self {
+        // SAFETY: the context is valid for the life of the program.
+        let length = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as u32;
+        Self { ctx, length }
+    }
+}
+
+impl Packet for Frame<'_> {
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        self.length
+    }
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+        // SAFETY: the helper writes N bytes or fails; it also reaches what lies in further buffers.
+        let result = unsafe {
+            bpf_xdp_load_bytes(self.ctx.ctx, offset, bytes.as_mut_ptr().cast(), N as u32)
+        };
+        // SAFETY: written, as the helper says.
+        if result == 0 {
+            Some(unsafe { bytes.assume_init() })
+        } else {
+            None
+        }
     }
 }

@@ -22,7 +22,7 @@ use std::{fs, io, thread};
 
 use nix::sched::{CloneFlags, setns};
 use socket2::{Domain, Socket, Type};
-use weir_dataplane::Options;
+use weir_dataplane::{HookChoice, Options};
 
 pub const MARK: u32 = 0x5745;
 pub const TABLE: u32 = 5745;
@@ -65,7 +65,8 @@ pub struct Bed {
 }
 
 impl Bed {
-    pub fn new(object: PathBuf) -> Self {
+    /// For XDP the ends that face the router make their checksums, and take frames in batches.
+    pub fn new(object: PathBuf, hook: HookChoice) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let id = format!(
             "{}-{}",
@@ -85,10 +86,16 @@ impl Bed {
                 inside: vec!["in".into()],
                 mark: MARK,
                 table: TABLE,
+                hook,
             },
             directory,
         };
         bed.raise();
+        if hook == HookChoice::Xdp {
+            for (namespace, device) in [(&bed.client, "c0"), (&bed.server, "s0")] {
+                ethtool(namespace, device, &["tx", "off", "gro", "on"]);
+            }
+        }
         bed
     }
 
@@ -314,17 +321,26 @@ pub fn set_mtu(namespace: &str, device: &str, mtu: u32) {
 /// ethtool the interface stays as it is.
 pub fn offload(namespace: &str, device: &str, leave: bool) {
     let word = if leave { "on" } else { "off" };
-    if !run("ethtool", &["--version"]) {
+    if has_ethtool() {
+        ethtool(namespace, device, &["tx", word]);
+    } else {
         let _ = writeln!(
             io::stderr(),
             "skipped: checksum offload {word}: needs ethtool"
         );
-        return;
     }
-    let ethtool = [
-        "netns", "exec", namespace, "ethtool", "-K", device, "tx", word,
-    ];
-    must("ip", &ethtool);
+}
+
+/// Whether offloads can be set.
+pub fn has_ethtool() -> bool {
+    run("ethtool", &["--version"])
+}
+
+/// Sets offloads of an interface.
+pub fn ethtool(namespace: &str, device: &str, features: &[&str]) {
+    let mut arguments = vec!["netns", "exec", namespace, "ethtool", "-K", device];
+    arguments.extend(features);
+    must("ip", &arguments);
 }
 
 /// Makes a namespace send what is for a neighbour to the hardware address of nobody.

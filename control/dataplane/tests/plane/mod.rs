@@ -2,14 +2,15 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use weir_abi::{Class, Reason, Verdict};
-use weir_dataplane::{Counter, Dataplane, ServiceSpec};
+use weir_abi::{Class, Hook, Reason, Verdict};
+use weir_dataplane::{Counter, Dataplane, HookChoice, ServiceSpec};
 use weir_tables::KernelTables;
 
-use crate::bed::{Bed, object_or_skip, within};
+use crate::bed::{Bed, has_ethtool, object_or_skip, within};
 use crate::fixtures::{
     ADFS, ADFS_V4, ADFS_V6, ADFS_VERDICTS, Memory, STS, STS_V4, STS_V6, STS_VERDICTS,
 };
@@ -26,10 +27,26 @@ pub fn story(name: &str, tell: impl FnOnce(&Bed, &mut Dataplane) + Send) {
 
 /// Tells a story that opens planes by itself, in the router's namespace.
 pub fn story_of_processes(name: &str, tell: impl FnOnce(&Bed) + Send) {
+    story_at(HookChoice::Tcx, name, tell);
+}
+
+/// Tells a story that must come out the same with and without XDP.
+pub fn story_at_both_hooks(name: &str, tell: impl Fn(&Bed, &mut Dataplane) + Sync) {
+    for hook in [HookChoice::Tcx, HookChoice::Xdp] {
+        story_at(hook, name, |bed| tell(bed, &mut open(bed)));
+    }
+}
+
+/// Tells a story that opens planes by itself, in the router's namespace, on a bed for these hooks.
+pub fn story_at(hook: HookChoice, name: &str, tell: impl FnOnce(&Bed) + Send) {
     let Some(object) = object_or_skip(name) else {
         return;
     };
-    let bed = Bed::new(object);
+    if hook == HookChoice::Xdp && !has_ethtool() {
+        let _ = writeln!(io::stderr(), "skipped: {name} at XDP: needs ethtool");
+        return;
+    }
+    let bed = Bed::new(object, hook);
     within(&bed.router, || tell(&bed));
 }
 
@@ -95,10 +112,25 @@ pub fn sts(six: bool, port: u16) -> SocketAddr {
     SocketAddr::new(address, port)
 }
 
-/// One counter of the service that forwards; zero when it is not there.
+/// One counter of the service that forwards, of both hooks together; its hook means nothing.
 pub fn find(counters: &[Counter], class: Class, verdict: Verdict, reason: Reason) -> Counter {
+    let [mut sum, xdp] = Hook::ALL.map(|hook| find_at(hook, counters, class, verdict, reason));
+    sum.packets += xdp.packets;
+    sum.bytes += xdp.bytes;
+    sum
+}
+
+/// One counter of the service that forwards; zero when it is not there.
+pub fn find_at(
+    hook: Hook,
+    counters: &[Counter],
+    class: Class,
+    verdict: Verdict,
+    reason: Reason,
+) -> Counter {
     counters
         .iter()
+        .filter(|c| c.hook == hook)
         .find(|c| (c.service, c.class, c.verdict, c.reason) == (STS, class, verdict, reason))
         .copied()
         .unwrap_or(Counter {
@@ -106,6 +138,7 @@ pub fn find(counters: &[Counter], class: Class, verdict: Verdict, reason: Reason
             class,
             verdict,
             reason,
+            hook,
             packets: 0,
             bytes: 0,
         })

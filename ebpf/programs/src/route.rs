@@ -1,0 +1,98 @@
+//! The way on: what the routing table says, and the hop that the way costs.
+
+use core::ffi::c_void;
+use core::mem::{MaybeUninit, size_of};
+
+pub use aya_ebpf::bindings::bpf_fib_lookup as Lookup;
+use aya_ebpf::bindings::{
+    BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
+};
+use aya_ebpf::helpers::generated::bpf_fib_lookup;
+use weir_classify::{Family, Headers, Packet};
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// Why a packet cannot be forwarded.
+pub enum NoWay {
+    /// Its destination is this machine.
+    Local,
+    /// It exceeds the MTU of the way.
+    TooBig,
+    /// There is no route, or no neighbour where one was asked for, or forwarding is switched off.
+    None,
+}
+
+/// Asks the routing table for the way of a packet of `length` bytes that entered at this interface.
+/// `flags` are those of the helper, `ctx` is the program's context.
+#[inline(always)]
+pub fn find<P: Packet>(
+    ctx: *mut c_void,
+    packet: &P,
+    headers: &Headers,
+    length: u32,
+    interface: u32,
+    flags: u32,
+) -> Result<Lookup, NoWay> {
+    // SAFETY: all-zero is a valid value of this structure of integers.
+    let mut lookup: Lookup = unsafe { MaybeUninit::zeroed().assume_init() };
+    match headers.family {
+        Family::V4 => {
+            lookup.family = AF_INET;
+            lookup.__bindgen_anon_2.tos = headers.first[1];
+            lookup.__bindgen_anon_3.ipv4_src = v4(packet, headers.source())?;
+            lookup.__bindgen_anon_4.ipv4_dst = v4(packet, headers.destination())?;
+        }
+        Family::V6 => {
+            lookup.family = AF_INET6;
+            lookup.__bindgen_anon_2.flowinfo =
+                u32::from_ne_bytes(headers.first) & 0x0fff_ffff_u32.to_be();
+            lookup.__bindgen_anon_3.ipv6_src = v6(packet, headers.source())?;
+            lookup.__bindgen_anon_4.ipv6_dst = v6(packet, headers.destination())?;
+        }
+    }
+    lookup.l4_protocol = headers.protocol;
+    lookup.sport = headers.ports[0].to_be();
+    lookup.dport = headers.ports[1].to_be();
+    lookup.__bindgen_anon_1.tot_len = if length > 0xffff {
+        0xffff
+    } else {
+        length as u16
+    };
+    lookup.ifindex = interface;
+    // SAFETY: the context is valid for the life of the program; pointer and size describe `lookup`.
+    let result = unsafe { bpf_fib_lookup(ctx, &raw mut lookup, size_of::<Lookup>() as i32, flags) };
+    match u32::try_from(result) {
+        Ok(BPF_FIB_LKUP_RET_SUCCESS) => Ok(lookup),
+        Ok(BPF_FIB_LKUP_RET_NOT_FWDED) => Err(NoWay::Local),
+        Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => Err(NoWay::TooBig),
+        _ => Err(NoWay::None),
+    }
+}
+
+/// TTL, protocol and checksum of an IPv4 header, after one hop (RFC 1624).
+#[inline(always)]
+pub fn take_hop([ttl, protocol, high, low]: [u8; 4]) -> [u8; 4] {
+    // Taking 0x0100 from the header adds it to the checksum.
+    let sum = u32::from(u16::from_be_bytes([high, low])) + 0x0100;
+    let sum = (sum & 0xffff) + (sum >> 16);
+    [ttl.wrapping_sub(1), protocol, (sum >> 8) as u8, sum as u8]
+}
+
+/// An IPv4 address as it stands in the packet.
+#[inline(always)]
+fn v4<P: Packet>(packet: &P, at: u32) -> Result<u32, NoWay> {
+    packet.read(at).map(u32::from_ne_bytes).ok_or(NoWay::None)
+}
+
+/// An IPv6 address as it stands in the packet.
+#[inline(always)]
+fn v6<P: Packet>(packet: &P, at: u32) -> Result<[u32; 4], NoWay> {
+    let a: [u8; 16] = packet.read(at).ok_or(NoWay::None)?;
+    Ok([
+        u32::from_ne_bytes([a[0], a[1], a[2], a[3]]),
+        u32::from_ne_bytes([a[4], a[5], a[6], a[7]]),
+        u32::from_ne_bytes([a[8], a[9], a[10], a[11]]),
+        u32::from_ne_bytes([a[12], a[13], a[14], a[15]]),
+    ])
+}

@@ -1,0 +1,176 @@
+//! Carries an outcome out at XDP, as far as [`Outcome::ends_at_xdp`]; everything else goes on to tcx,
+//! untouched and uncounted.
+
+use core::mem::size_of;
+
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::programs::XdpContext;
+use weir_abi::{Config, Hook, MAX_STATIONS, Reply, Verdict, counter_index};
+use weir_classify::{Family, Headers, Outcome, Packet, Side};
+
+use crate::maps;
+use crate::packet::Frame;
+use crate::route;
+
+/// Left to tcx.
+pub const PASS: u32 = XDP_PASS;
+
+/// Ethernet header without tags; nothing else is forwarded here.
+const ETHERNET: u32 = 14;
+/// Longer than any buffer of a driver.
+const LONGEST: u32 = 0x7fff;
+
+/// Does what the outcome says, or leaves the packet to tcx.
+#[inline(always)]
+pub fn carry_out(
+    ctx: &XdpContext,
+    config: &Config,
+    side: Side,
+    frame: &Frame<'_>,
+    outcome: &Outcome,
+) -> u32 {
+    if !outcome.ends_at_xdp(side) {
+        return PASS;
+    }
+    let probe = probe(ctx, config);
+    // What the interface only overhears (promiscuous, flooded by a switch) is not Weir's to forward.
+    if probe.is_none() && !is_for_this_host(ctx, config) {
+        return PASS;
+    }
+    let action = match outcome.verdict {
+        Verdict::Forward => match forward(ctx, frame, &outcome.headers) {
+            Some(action) => action,
+            None => return PASS,
+        },
+        _ => XDP_DROP,
+    };
+    let (service, class) = (outcome.service, outcome.class);
+    if let Some(reply) = probe {
+        // SAFETY: checked to lie between the beginning of the metadata and that of the frame.
+        unsafe {
+            *reply = Reply::new(
+                config.probe,
+                service,
+                class,
+                outcome.verdict,
+                outcome.reason,
+            );
+        }
+    } else {
+        let index = counter_index(Hook::Xdp, service, class, outcome.verdict, outcome.reason);
+        maps::count(index, frame.len());
+    }
+    action
+}
+
+/// Sends the frame to the next hop; nothing when tcx has to: no way, a neighbour that is not known yet,
+/// or an interface that does not take what XDP redirects. The frame is changed last.
+#[inline(always)]
+fn forward(ctx: &XdpContext, frame: &Frame<'_>, headers: &Headers) -> Option<u32> {
+    let plain = Plain::new(ctx);
+    // Not every interface sends frames of several buffers. (The verifier asks for the limit.)
+    let length = frame.len();
+    if length > LONGEST || plain.start + length as usize > plain.end || headers.l3 != ETHERNET {
+        return None;
+    }
+    let headers = &Headers {
+        l3: ETHERNET,
+        ..*headers
+    };
+    let interface = ctx.ingress_ifindex() as u32;
+    let length = headers.length;
+    let way = route::find(ctx.ctx.cast(), &plain, headers, length, interface, 0).ok()?;
+    // TTL and checksum of IPv4, or the hop limit of IPv6, lie within it.
+    let (start, end) = (ctx.data(), ctx.data_end());
+    let header = start + ETHERNET as usize;
+    if header + 12 > end {
+        return None;
+    }
+    let action = maps::redirect(way.ifindex)?;
+    // SAFETY: all within the bytes that were just checked to be there.
+    unsafe {
+        *(start as *mut [u8; 6]) = way.dmac;
+        *((start + 6) as *mut [u8; 6]) = way.smac;
+        match headers.family {
+            Family::V4 => {
+                let word = (header + 8) as *mut [u8; 4];
+                *word = route::take_hop(*word);
+            }
+            Family::V6 => *((header + 7) as *mut u8) = headers.ttl.wrapping_sub(1),
+        }
+    }
+    Some(action)
+}
+
+/// Whether the frame was addressed to the interface that it entered at.
+#[inline(always)]
+fn is_for_this_host(ctx: &XdpContext, config: &Config) -> bool {
+    let Some([a, b, c, d, e, f]) = Plain::new(ctx).read(0) else {
+        return false;
+    };
+    let first = u32::from_ne_bytes([a, b, c, d]);
+    let last = u32::from(u16::from_ne_bytes([e, f]));
+    let interface = ctx.ingress_ifindex() as u32;
+    for i in 0..MAX_STATIONS {
+        let station = &config.stations[i];
+        if station.interface == interface {
+            return station.first == first && station.last == last;
+        }
+        if station.interface == 0 {
+            break;
+        }
+    }
+    false
+}
+
+/// The first buffer of a frame, in place: no call for each read, but only for offsets that the compiler
+/// knows. With others the verifier would have to walk more than it does.
+struct Plain {
+    start: usize,
+    end: usize,
+}
+
+impl Plain {
+    #[inline(always)]
+    fn new(ctx: &XdpContext) -> Self {
+        Self {
+            start: ctx.data(),
+            end: ctx.data_end(),
+        }
+    }
+}
+
+impl Packet for Plain {
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        (self.end - self.start) as u32
+    }
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let start = self.start + offset as usize;
+        if start + N > self.end {
+            return None;
+        }
+        // SAFETY: checked to lie in the buffer, just now.
+        Some(unsafe { *(start as *const [u8; N]) })
+    }
+}
+
+/// Where a probe wants its answer; nothing for frames from the wire. What a driver or another program
+/// left as metadata is theirs: hence the 64 random bits.
+#[inline(always)]
+fn probe(ctx: &XdpContext, config: &Config) -> Option<*mut Reply> {
+    let start = ctx.metadata();
+    if start + size_of::<Reply>() > ctx.metadata_end() {
+        return None;
+    }
+    let reply = start as *mut Reply;
+    // SAFETY: checked to be there, just now.
+    let words = unsafe { (*reply).probe };
+    if words[0] == config.probe[0] && words[1] == config.probe[1] {
+        Some(reply)
+    } else {
+        None
+    }
+}
