@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use weir_policy::{
-    Classified, Classify, Head, Policy, PolicySpec, RuleSetName, RuleSpec, ThenSpec, Values,
-    WhenSpec,
+    Classified, Classify, Head, Policy, PolicySpec, RuleSetName, RuleSpec, ThenSpec, Uncounted,
+    Values, WhenSpec,
 };
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
@@ -73,7 +73,7 @@ fn decide(criterion: &mut Criterion) {
         let policy = policy(rules);
         let facts = facts(&policy, &head, None);
         group.bench_function(BenchmarkId::new("rules in front", rules), |bencher| {
-            bencher.iter(|| black_box(policy.decide(black_box(&facts))));
+            bencher.iter(|| black_box(policy.decide(black_box(&facts), &Uncounted(None))));
         });
     }
 }
@@ -107,6 +107,7 @@ fn policy(rules: usize) -> Policy {
         rule_set: RuleSetName::Office365Strict,
         outlook: None,
         windows_logon: weir_policy::WindowsLogonSetting::Block,
+        windows_logon_rate: weir_policy::Rate::default(),
         reverse_proxy: Some("https://sts-corp-example.proxy.example{query}".into()),
         rules,
         switched_off: Vec::new(),

@@ -7,7 +7,10 @@
 //!
 //! Framing: a four-byte big-endian length, then that many bytes of JSON. Descriptors ride on the
 //! first byte of the frame that names them. A frame is at most [`MAX_FRAME`] bytes.
+//!
+//! Both daemons tell the service manager how they are doing in the same words: [`notify`].
 
+pub mod notify;
 pub mod sealed;
 mod transport;
 
@@ -25,7 +28,7 @@ pub use transport::{Channel, Error, MAX_DESCRIPTORS, Receiver, Sender};
 /// Largest frame that either side accepts, in bytes.
 pub const MAX_FRAME: usize = 16 << 20;
 /// Version of the messages; both sides refuse another one, with a message that names both.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// From weir-control to weir-proxy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +40,11 @@ pub enum ToProxy {
     Drain {
         /// How long open connections may go on.
         grace: Duration,
+    },
+    /// The answer to a hello that is not accepted; the socket is closed behind it.
+    TurnedAway {
+        /// What is wrong and what to do about it.
+        why: String,
     },
 }
 
@@ -65,7 +73,8 @@ pub enum FromProxy {
     },
     /// A decision or a refusal, for the audit log.
     Event(Box<Event>),
-    /// Sent every second: the sign of life.
+    /// Sent every second, and before the proxy ends: the sign of life. What is open in the last one that
+    /// a proxy sent is broken when it has ended.
     Heartbeat(Counts),
 }
 
@@ -113,6 +122,11 @@ pub enum Descriptor {
     },
     /// Sealed memory (memfd) with the compiled lists: `weir_tables::Lists::from_bytes`.
     Lists {
+        /// Length in bytes.
+        length: u64,
+    },
+    /// Sealed memory with the directory's users: `weir_policy::Users::parse`. Without it nobody is known.
+    Users {
         /// Length in bytes.
         length: u64,
     },
@@ -197,6 +211,8 @@ pub struct Counts {
     pub refused: u64,
     /// Events that were lost because the socket to weir-control was full.
     pub events_lost: u64,
+    /// Events of refusals that were left out, because one source or all together had too many.
+    pub events_skipped: u64,
 }
 
 /// One decision of the proxy plane, as it stands in the audit log. Never holds a token, a password,

@@ -73,6 +73,7 @@ async fn descriptors_arrive_with_the_message_that_names_them() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let addresses = [one.local_addr().unwrap(), other.local_addr().unwrap()];
     let lists = sealed::create("lists", b"two lists").unwrap();
+    let users = sealed::create("users", b"two users").unwrap();
     // A frame without descriptors in front of it and behind it: none of its bytes may draw the
     // descriptors over.
     let drain = ToProxy::Drain {
@@ -89,11 +90,12 @@ async fn descriptors_arrive_with_the_message_that_names_them() {
             address: addresses[1],
         },
         Descriptor::Lists { length: 9 },
+        Descriptor::Users { length: 9 },
     ])));
-    let attached = [one.as_fd(), other.as_fd(), lists.as_fd()];
+    let attached = [one.as_fd(), other.as_fd(), lists.as_fd(), users.as_fd()];
     control.send(&generation, &attached).await.unwrap();
     control.send(&drain, &[]).await.unwrap();
-    drop((one, other, lists));
+    drop((one, other, lists, users));
 
     let (_, none) = proxy.receive::<ToProxy>().await.unwrap().unwrap();
     assert!(none.is_empty());
@@ -117,6 +119,9 @@ async fn descriptors_arrive_with_the_message_that_names_them() {
             }
             Descriptor::Lists { length } => {
                 assert_eq!(sealed::read(fd, length).unwrap(), b"two lists");
+            }
+            Descriptor::Users { length } => {
+                assert_eq!(sealed::read(fd, length).unwrap(), b"two users");
             }
         }
     }

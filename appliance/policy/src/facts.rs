@@ -43,6 +43,10 @@ pub struct Facts {
     pub soap: Option<Soap>,
     /// How often this browser was redirected a moment ago, by its own account.
     pub redirects: u8,
+    /// Whether the browser goes to a page of its own, not to a part of another page, as far as it says
+    /// (`Sec-Fetch-Dest`). Another site's page can make a browser ask for parts, not go anywhere.
+    #[serde(skip)]
+    pub navigates: bool,
     /// Correlation id of the client (`client-request-id`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_request_id: Option<String>,
@@ -173,6 +177,7 @@ impl Facts {
                 message_id: request.and_then(|it| it.message_id),
             }),
             redirects: redirects(head),
+            navigates: navigates(head),
             client_request_id: correlation(head, &query),
         }
     }
@@ -385,6 +390,12 @@ fn redirects(head: &Head<'_>) -> u8 {
         .filter_map(|count| count.parse().ok())
         .max()
         .unwrap_or(0)
+}
+
+/// Fetch Metadata: a browser that says nothing is an old one.
+fn navigates(head: &Head<'_>) -> bool {
+    head.values("sec-fetch-dest")
+        .all(|destination| destination.trim_ascii() == b"document")
 }
 
 /// The client's own id for this sign-in, when it looks like one: letters, digits, `-`, `{`, `}`.

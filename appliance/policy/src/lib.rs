@@ -1,7 +1,7 @@
 //! What is asked, who asks, and what is done about it: pure, without I/O, clock or globals.
 //!
-//! In flow the bytes of a request ([`Head`], body), the address it came from, and a way to look an
-//! address up in the lists ([`Classify`]). Out come [`Facts`], a [`Decision`] with the rule that
+//! In flow the bytes of a request ([`Head`], body), the address it came from, and ways to look an
+//! address up in the lists ([`Classify`]) and a user in the directory ([`Directory`]). Out come [`Facts`], a [`Decision`] with the rule that
 //! made it, the words of the answer ([`answer`]) and what headers may travel on ([`headers`]).
 //!
 //! One request takes these steps, and nothing else:
@@ -19,6 +19,7 @@
 pub mod answer;
 mod body;
 mod client;
+mod directory;
 mod facts;
 mod head;
 pub mod headers;
@@ -30,6 +31,7 @@ mod rules;
 mod source;
 mod spec;
 
+pub use directory::{Directory, MAX_USERS, SignIn, Uncounted, UserError, Users};
 pub use facts::{Facts, Said, Soap, TrustVersion};
 pub use head::Head;
 pub use kinds::{Client, DecisionKind, Flow};

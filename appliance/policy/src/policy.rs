@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::profile::Profile;
-use crate::rules::{self, Asked, Compiled};
+use crate::rules::{self, Asked, Compiled, Counting};
 use crate::{
-    Classify, Decision, DecisionKind, Facts, Head, PolicySpec, Recognised, Refusal, RuleError,
-    Source, Tried,
+    Classify, Decision, DecisionKind, Directory, Facts, Head, PolicySpec, Recognised, Refusal,
+    RuleError, Source, Tried,
 };
 
 /// The compiled policy of one service.
@@ -81,26 +81,40 @@ impl Policy {
         facts
     }
 
-    /// Judges a request: the first rule that matches decides; when none does, it is blocked.
-    pub fn decide(&self, facts: &Facts) -> Decision {
-        let asked = Asked::new(facts);
-        let rule = self.compiled.first(&asked);
-        rule.map_or_else(
-            || rules::no_rule(self.set, facts),
-            |rule| rule.conclude(facts),
-        )
+    /// Judges a request: the first rule that matches decides; when none does, it is blocked. A sign-in
+    /// that a rule lets through within a rate is counted.
+    pub fn decide(&self, facts: &Facts, directory: &dyn Directory) -> Decision {
+        let asked = Asked::new(facts, directory);
+        match self.compiled.first(&asked) {
+            Some(rule) => self.compiled.stops.conclude(rule, &asked, Counting::Take),
+            None => rules::no_rule(self.set, facts),
+        }
     }
 
-    /// Judges a request, and tells every rule that was tried and why it did or did not match.
-    pub fn explain(&self, facts: &Facts) -> (Decision, Vec<Tried>) {
-        let asked = Asked::new(facts);
+    /// Judges a request, and tells every rule that was tried and why it did or did not match. Counts
+    /// nothing.
+    pub fn explain(&self, facts: &Facts, directory: &dyn Directory) -> (Decision, Vec<Tried>) {
+        let asked = Asked::new(facts, directory);
         let mut tried = Vec::new();
         for rule in &self.compiled.rules {
             let step = rule.tried(&asked);
             let matched = step.matched;
             tried.push(step);
             if matched {
-                return (rule.conclude(facts), tried);
+                let stops = &self.compiled.stops;
+                let decision = stops.conclude(rule, &asked, Counting::Ask);
+                if decision.rule != rule.name
+                    && let Some(stopped) = tried.last_mut()
+                {
+                    stopped.matched = false;
+                    stopped.why.push_str(", but it has done so too often");
+                    tried.push(Tried {
+                        rule: decision.rule.to_string(),
+                        matched: true,
+                        why: decision.reason.to_string(),
+                    });
+                }
+                return (decision, tried);
             }
         }
         (rules::no_rule(self.set, facts), tried)

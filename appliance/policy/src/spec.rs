@@ -21,6 +21,9 @@ pub struct PolicySpec {
     /// Row "Windows logon" of the default policy.
     #[serde(default)]
     pub windows_logon: WindowsLogonSetting,
+    /// How often Windows logon is let through where `windows_logon` lets it through.
+    #[serde(default)]
+    pub windows_logon_rate: Rate,
     /// Where unmanaged browsers are sent: an absolute https URL with at most one `{query}` slot
     /// ([`crate::Template`]).
     #[serde(default)]
@@ -68,6 +71,26 @@ pub enum WindowsLogonSetting {
     Block,
     /// Let through on the named endpoints (it can be forged).
     Pass,
+}
+
+/// How often something is let through. Each may be used up at once, and comes back evenly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Sign-ins of one user at one service in an hour.
+    pub user_per_hour: u32,
+    /// Sign-ins of all users together at one service in a minute.
+    pub service_per_minute: u32,
+}
+
+impl Default for Rate {
+    /// Windows renews its token every four hours; AD FS locks an account out, from outside, after some
+    /// fifteen wrong passwords in half an hour.
+    fn default() -> Self {
+        Self {
+            user_per_hour: 10,
+            service_per_minute: 600,
+        }
+    }
 }
 
 /// A named set of relying parties and host names.

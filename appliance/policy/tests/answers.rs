@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{FIREFOX, PASSIVE, Request, UNMANAGED, compile, msal, strict};
+use common::{FIREFOX, Known, PASSIVE, Request, UNMANAGED, compile, msal, strict};
 use proptest::prelude::*;
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -16,7 +16,7 @@ fn judged(request: &Request) -> (Facts, Decision) {
     let facts = request
         .facts(&policy, UNMANAGED)
         .expect("a readable request");
-    let decision = policy.decide(&facts);
+    let decision = policy.decide(&facts, &Known);
     (facts, decision)
 }
 
@@ -267,6 +267,39 @@ fn a_posted_password_is_left_behind_with_a_303() {
     let answer = answer::redirect(&facts, &decision, request.query()).expect("a redirect");
     assert_eq!(answer.status, 303);
     assert!(!format!("{answer:?}").contains("hunter2"));
+}
+
+#[test]
+fn redirects_are_counted_for_a_minute_and_forgotten_by_the_page_that_stops_them() {
+    let counted = |request: &Request, count: u8| {
+        let cookie = format!("__Host-weir-redirects={count}");
+        let (facts, decision) = judged(&request.clone().agent(FIREFOX).with("Cookie", &cookie));
+        let answer = answer::redirect(&facts, &decision, request.query())
+            .unwrap_or_else(|| answer::block(&facts, &decision, "0123456789abcdef"));
+        (
+            answer.status,
+            header(&answer, "set-cookie").map(str::to_owned),
+            answer.body,
+        )
+    };
+    let get = Request::get(PASSIVE);
+    let post = Request::form(PASSIVE, "UserName=alice%40corp.example&Password=p");
+    for (request, status) in [(&get, 302), (&post, 303)] {
+        let (is, cookie, _) = counted(request, 2);
+        assert_eq!(is, status);
+        assert!(cookie.is_some_and(|cookie| cookie.contains("redirects=3; Path=/; Max-Age=60;")));
+        let (is, cookie, page) = counted(request, 3);
+        assert_eq!(is, 403);
+        assert!(cookie.is_some_and(|cookie| cookie.contains("redirects=0; Path=/; Max-Age=0;")));
+        assert!(page.contains("three times") && page.contains("0123456789abcdef"));
+    }
+    // Another site's page can make a browser load frames and pictures: they count nothing.
+    let frame = get.clone().with("Sec-Fetch-Dest", "iframe");
+    assert_eq!(counted(&frame, 0).1, None);
+    let page = get.clone().with("Sec-Fetch-Dest", "document");
+    assert!(counted(&page, 0).1.is_some());
+    let blocked_otherwise = get.agent(common::OFFICE_VIEW);
+    assert_eq!(counted(&blocked_otherwise, 0).1, None);
 }
 
 #[test]

@@ -2,12 +2,20 @@
 
 #[path = "../fuzz/properties/careless.rs"]
 mod careless;
+#[path = "../fuzz/properties/form.rs"]
+mod form;
+#[path = "../fuzz/properties/one.rs"]
+mod one;
 #[path = "../fuzz/properties/path.rs"]
 mod path;
 #[path = "../../../tests/replay.rs"]
 mod replay;
 #[path = "../fuzz/properties/request.rs"]
 mod request;
+#[path = "../fuzz/properties/saml.rs"]
+mod saml;
+#[path = "../fuzz/properties/soap.rs"]
+mod soap;
 
 use replay::replay;
 
@@ -19,4 +27,19 @@ fn paths_of_the_corpus() {
 #[test]
 fn requests_of_the_corpus() {
     replay("request", request::check);
+}
+
+#[test]
+fn ws_trust_messages_of_the_corpus() {
+    replay("soap", soap::check);
+}
+
+#[test]
+fn forms_of_the_corpus() {
+    replay("form", form::check);
+}
+
+#[test]
+fn saml_messages_of_the_corpus() {
+    replay("saml", saml::check);
 }

@@ -5,7 +5,7 @@ mod careless;
 mod common;
 
 use careless::INTERNAL;
-use common::{Lists, MANAGED, Request, UNMANAGED, compile, msal, strict};
+use common::{Known, Lists, MANAGED, Request, UNMANAGED, compile, msal, strict};
 use proptest::prelude::*;
 use weir_policy::{DecisionKind, Flow, Head, Said};
 
@@ -103,7 +103,7 @@ proptest! {
             for target in [&target, "/adfs/ls/", "/adfs/services/trust/13/usernamemixed", "/adfs/oauth2/token"] {
                 let request = Request::post(target, content_type, body.clone()).agent(&agent);
                 if let Ok(facts) = request.facts(&policy, MANAGED) {
-                    let _ = policy.explain(&facts);
+                    let _ = policy.explain(&facts, &Known);
                 }
             }
         }
@@ -121,7 +121,7 @@ fn passes_nothing_internal(target: &str) -> Result<(), TestCaseError> {
         let Ok(facts) = request.facts(&policy, MANAGED) else {
             continue;
         };
-        let passes = policy.decide(&facts).kind == DecisionKind::Pass;
+        let passes = policy.decide(&facts, &Known).kind == DecisionKind::Pass;
         let raw_path = target.split('?').next().unwrap_or_default();
         let read = careless::read(raw_path);
         let internal = careless::is_internal(raw_path);
@@ -221,5 +221,5 @@ fn a_cookie_in_another_charset_does_not_hide_the_count_of_redirects() {
     let peer = UNMANAGED.parse().expect("an address");
     let facts = policy.facts(&head, &recognised, None, peer, &Lists);
     assert_eq!(facts.redirects, 3);
-    assert_eq!(policy.decide(&facts).kind, DecisionKind::Block);
+    assert_eq!(policy.decide(&facts, &Known).kind, DecisionKind::Block);
 }

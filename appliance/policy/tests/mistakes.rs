@@ -185,4 +185,14 @@ fn what_is_legal_but_probably_not_meant_is_a_warning() {
     let active =
         r#"{"name":"a","when":{"user":"@x.example","flow":"active"},"then":{"decision":"block"}}"#;
     assert_eq!(warned(&[active]), []);
+    let server = r#"{"name":"a","when":{"client":"server"},"then":{"decision":"pass"}}"#;
+    assert_eq!(warned(&[server]), [(Some(0), "when.client".to_owned())]);
+    for sure in [
+        r#"{"name":"a","when":{"client":"server","class":"managed"},"then":{"decision":"pass"}}"#,
+        r#"{"name":"a","when":{"client":"server","source":"192.0.2.0/24"},"then":{"decision":"pass"}}"#,
+        r#"{"name":"a","when":{"client":"server"},"then":{"decision":"block"}}"#,
+        r#"{"name":"a","when":{"client":"native"},"then":{"decision":"pass"}}"#,
+    ] {
+        assert_eq!(warned(&[sure]), [], "{sure}");
+    }
 }

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{
-    BLOCKED, FIREFOX, MANAGED, MICROSOFT_ONLINE, PASSIVE, RELAY, Request, UNMANAGED, compile, msal,
-    rule, strict, with,
+    BLOCKED, FIREFOX, Known, MANAGED, MICROSOFT_ONLINE, PASSIVE, RELAY, Request, UNMANAGED,
+    compile, msal, rule, strict, with,
 };
 use proptest::prelude::*;
 use weir_policy::{Client, DecisionKind, Flow, PolicySpec, RuleSpec, Values};
@@ -12,8 +12,8 @@ use weir_policy::{Client, DecisionKind, Flow, PolicySpec, RuleSpec, Values};
 fn decided(spec: &PolicySpec, request: &Request, peer: &str) -> String {
     let policy = compile(spec);
     let facts = request.facts(&policy, peer).expect("a readable request");
-    let decision = policy.decide(&facts);
-    assert_eq!(policy.explain(&facts).0, decision);
+    let decision = policy.decide(&facts, &Known);
+    assert_eq!(policy.explain(&facts, &Known).0, decision);
     format!("{} {}", decision.kind.name(), decision.rule)
 }
 
@@ -264,7 +264,7 @@ fn a_rule_that_redirects_has_its_own_target_and_never_sends_an_application_anywh
         .agent(FIREFOX)
         .facts(&policy, MANAGED)
         .expect("readable");
-    let decision = policy.decide(&browser);
+    let decision = policy.decide(&browser, &Known);
     let answer =
         weir_policy::answer::redirect(&browser, &decision, Some("a=b")).expect("a redirect");
     assert!(
@@ -299,7 +299,7 @@ fn explain_says_why() {
         .agent(FIREFOX)
         .facts(&policy, UNMANAGED)
         .expect("readable");
-    let (decision, tried) = policy.explain(&facts);
+    let (decision, tried) = policy.explain(&facts, &Known);
     assert_eq!(&*decision.rule, "rule/guests");
     let why: Vec<&str> = tried.iter().skip(3).map(|step| step.why.as_str()).collect();
     assert_eq!(
@@ -392,8 +392,8 @@ proptest! {
         }
         let policy = compile(&spec);
         let facts = request.facts(&policy, peer).expect("a readable request");
-        let decision = policy.decide(&facts);
-        let (explained, tried) = policy.explain(&facts);
+        let decision = policy.decide(&facts, &Known);
+        let (explained, tried) = policy.explain(&facts, &Known);
         prop_assert_eq!(&explained, &decision);
         prop_assert_eq!(tried.iter().filter(|step| step.matched).count(), 1);
         if peer == BLOCKED || matches!(facts.flow, Flow::Internal | Flow::Other) {
@@ -418,10 +418,61 @@ proptest! {
         let silent = Request::get("/adfs/ls/?wa=wsignin1.0&wtrealm=a");
         let stated = Request::get(&format!("/adfs/ls/?wa=wsignin1.0&wtrealm=a&username={user}"));
         let kind = |request: &Request| {
-            policy.decide(&request.facts(&policy, UNMANAGED).expect("readable")).kind
+            policy
+                .decide(&request.facts(&policy, UNMANAGED).expect("readable"), &Known)
+                .kind
         };
         if kind(&silent) != DecisionKind::Pass {
             prop_assert_ne!(kind(&stated), DecisionKind::Pass);
         }
+    }
+}
+
+#[test]
+fn of_a_thousand_rules_on_one_user_or_relying_party_each_the_right_one_is_found() {
+    let rules: Vec<String> = (0..1000)
+        .map(|number| {
+            let when = if number % 2 == 0 {
+                format!(r#"{{"flow":"active","user":"user{number}@corp.example"}}"#)
+            } else {
+                format!(r#"{{"flow":"passive","relying_party":"urn:app:{number}"}}"#)
+            };
+            format!(r#"{{"name":"r{number}","when":{when},"then":{{"decision":"block"}}}}"#)
+        })
+        .collect();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let policy = compile(&with(&rules));
+    let decided = |request: &Request| {
+        let facts = request.facts(&policy, MANAGED).expect("readable");
+        let decision = policy.decide(&facts, &Known);
+        format!("{} {}", decision.kind.name(), decision.rule)
+    };
+    for number in (0..1000).step_by(7) {
+        let request = if number % 2 == 0 {
+            msal("13", &format!("User{number}@Corp.Example"))
+        } else {
+            Request::get(&format!("/adfs/ls/?wa=wsignin1.0&wtrealm=urn:app:{number}"))
+        };
+        let expected = format!("block rule/r{number}");
+        assert_eq!(decided(&request), expected);
+    }
+    for (request, expected) in [
+        (
+            msal("13", "user1000@corp.example"),
+            "pass office365-strict/native-managed",
+        ),
+        // Not sure enough for any of them, so the first restricts.
+        (msal("13", "CORP\\user998"), "block rule/r0"),
+        (
+            Request::get("/adfs/ls/?wa=wsignin1.0&wtrealm=URN:app:999"),
+            "block rule/r999",
+        ),
+        (Request::get("/adfs/ls/?wa=wsignin1.0"), "block rule/r1"),
+        (
+            Request::get("/adfs/ls/?wa=wsignin1.0&wtrealm=urn:app:1001"),
+            "pass office365-strict/browser-managed",
+        ),
+    ] {
+        assert_eq!(decided(&request), expected);
     }
 }

@@ -24,8 +24,6 @@ use crate::hello::{self, Hello, read_hello, read_proxy_header};
 use crate::serve::{Client, serve};
 use crate::{Shared, splice};
 
-/// A client has so long for its ClientHello, and as long again for the rest of the handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Data that a client does not acknowledge for so long ends the connection.
 const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
 /// Pause after `accept` has failed for want of descriptors or memory.
@@ -33,6 +31,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Fatal alert `unrecognized_name` in a TLS record (RFC 8446, section 6; RFC 6066, section 3).
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+/// Fatal alert `decode_error`.
+const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 /// Fatal alert `access_denied`.
 const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
 
@@ -134,7 +134,8 @@ async fn connection(open: Open, mut stream: TcpStream, hop: SocketAddr, listener
         return;
     };
     let hop = SocketAddr::new(hop.ip().to_canonical(), hop.port());
-    let first = timeout(HANDSHAKE, first_bytes(&mut stream, hop, &live)).await;
+    let patience = shared.limits.handshake;
+    let first = timeout(patience, first_bytes(&mut stream, hop, &live)).await;
     let (peer, hello) = match first {
         Ok(Ok(first)) => first,
         Ok(Err(error)) => {
@@ -158,13 +159,23 @@ async fn connection(open: Open, mut stream: TcpStream, hop: SocketAddr, listener
         Some(name) if service.hosts.contains(&name) => {
             let start = StartHandshake::from_parts(hello.accepted, stream);
             let tls = Arc::clone(&service.tls);
+            let stream = match timeout(patience, start.into_stream(tls)).await {
+                Ok(Ok(stream)) => stream,
+                failed => {
+                    shared.counters.handshakes_failed.add();
+                    // Who was only slow, or went away, has heard nothing from rustls.
+                    if let Ok(Err(error)) = failed
+                        && error.kind() == io::ErrorKind::InvalidData
+                    {
+                        let (rule, why) = ("proxy/handshake", error.to_string());
+                        refuse(shared, &live, service, peer, Some(name), rule, &why);
+                    }
+                    return;
+                }
+            };
             let service = service.name.clone();
             // From here on every request asks for the generation in force itself.
             drop(live);
-            let Ok(Ok(stream)) = timeout(HANDSHAKE, start.into_stream(tls)).await else {
-                shared.counters.handshakes_failed.add();
-                return;
-            };
             let client = Client::new(Arc::clone(shared), service, peer, listener, name, &stream);
             serve(client, stream).await;
         }
@@ -231,15 +242,11 @@ async fn refuse_bytes(
             }
         }
         hello::Error::TooLarge => {
-            refuse(
-                shared,
-                live,
-                service,
-                peer,
-                None,
-                "proxy/hello-too-large",
-                &reason,
-            );
+            let rule = "proxy/hello-too-large";
+            refuse(shared, live, service, peer, None, rule, &reason);
+            // As above.
+            let _ = stream.write_all(&DECODE_ERROR).await;
+            let _ = stream.shutdown().await;
         }
         hello::Error::Proxy(_) => {
             refuse(

@@ -12,11 +12,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::Shared;
+use crate::serve::Client;
 use crate::upstream::UpstreamBody;
 
-/// A request's body must be whole after this long.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// So much of a body that is too large is read and thrown away, so that the client reads the answer
 /// instead of a reset connection.
 const DISCARD: u64 = 8 << 20;
@@ -37,7 +35,14 @@ pub enum Answer {
 pub struct Whole {
     /// The bytes.
     pub bytes: Bytes,
-    _memory: Option<OwnedSemaphorePermit>,
+    _memory: Option<Memory>,
+}
+
+/// Bytes in memory: of all clients together, and of this one.
+#[derive(Debug)]
+struct Memory {
+    of_all: OwnedSemaphorePermit,
+    of_client: OwnedSemaphorePermit,
 }
 
 /// Why a request's body was not read.
@@ -47,7 +52,7 @@ pub enum Unread {
     TooLarge,
     /// It took too long.
     Slow,
-    /// The bodies of other requests fill the memory that there is for them.
+    /// The bodies of other requests fill the memory that there is for them, or for this client's.
     NoMemory,
     /// The client stopped sending, or its framing is broken.
     Broken,
@@ -59,9 +64,10 @@ pub async fn read(
     mut body: Incoming,
     limit: u64,
     lenient: bool,
-    shared: &Shared,
+    client: &Client,
 ) -> Result<Whole, Unread> {
-    let read = tokio::time::timeout(READ_TIMEOUT, collect(&mut body, limit, shared)).await;
+    let most = client.shared.limits.request_body;
+    let read = tokio::time::timeout(most, collect(&mut body, limit, client)).await;
     let read = read.unwrap_or(Err(Unread::Slow));
     if matches!(read, Err(Unread::TooLarge | Unread::NoMemory)) && lenient {
         // Whether it could all be thrown away or not: the answer is the same.
@@ -70,13 +76,13 @@ pub async fn read(
     read
 }
 
-async fn collect(body: &mut Incoming, limit: u64, shared: &Shared) -> Result<Whole, Unread> {
+async fn collect(body: &mut Incoming, limit: u64, client: &Client) -> Result<Whole, Unread> {
     if body.size_hint().lower() > limit {
         return Err(Unread::TooLarge);
     }
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    let mut memory: Option<OwnedSemaphorePermit> = None;
+    let mut memory: Option<Memory> = None;
     while let Some(frame) = body.frame().await {
         // Trailers are dropped: nothing behind Weir expects any.
         let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else {
@@ -86,7 +92,7 @@ async fn collect(body: &mut Incoming, limit: u64, shared: &Shared) -> Result<Who
             return Err(Unread::TooLarge);
         }
         // For what has arrived, not for what was announced: announcing costs a client nothing.
-        let more = take_memory(data.len(), shared).await?;
+        let more = Memory::take(data.len(), client).await?;
         match &mut memory {
             Some(memory) => memory.merge(more),
             None => memory = Some(more),
@@ -111,12 +117,29 @@ async fn collect(body: &mut Incoming, limit: u64, shared: &Shared) -> Result<Who
     })
 }
 
-async fn take_memory(bytes: usize, shared: &Shared) -> Result<OwnedSemaphorePermit, Unread> {
-    let bytes = u32::try_from(bytes).map_err(|_| Unread::TooLarge)?;
-    let memory = Arc::clone(&shared.request_memory).acquire_many_owned(bytes);
-    let memory = tokio::time::timeout(shared.limits.wait, memory).await;
-    let memory = memory.map_err(|_| Unread::NoMemory)?;
-    Ok(memory.expect("the semaphore is never closed"))
+impl Memory {
+    /// The client's own share first: who has used it up waits without holding what others need.
+    async fn take(bytes: usize, client: &Client) -> Result<Self, Unread> {
+        const OPEN: &str = "the semaphore is never closed";
+        let bytes = u32::try_from(bytes).map_err(|_| Unread::TooLarge)?;
+        let take = async {
+            let of_client = Arc::clone(&client.request_memory);
+            let of_client = of_client.acquire_many_owned(bytes).await;
+            let of_all = Arc::clone(&client.shared.request_memory);
+            let of_all = of_all.acquire_many_owned(bytes).await;
+            Self {
+                of_all: of_all.expect(OPEN),
+                of_client: of_client.expect(OPEN),
+            }
+        };
+        let taken = tokio::time::timeout(client.shared.limits.wait, take).await;
+        taken.map_err(|_| Unread::NoMemory)
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.of_all.merge(other.of_all);
+        self.of_client.merge(other.of_client);
+    }
 }
 
 async fn collect_nothing(body: &mut Incoming) {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
+use weir_link::notify::Notify;
 use weir_link::{Channel, Event, FromProxy, Generation, Receiver, Sender, ToProxy, VERSION};
 
 use crate::Shared;
@@ -35,10 +36,18 @@ pub struct Link {
     /// The socket, while weir-control is there.
     sender: Option<Sender>,
     receiver: Option<Receiver>,
+    /// When to connect again; never while the proxy drains.
+    retry: Option<Instant>,
+    /// The pause before the next attempt but one.
+    pause: Duration,
+    notify: Notify,
+    /// Whether the service manager knows that this proxy works.
+    told_ready: bool,
 }
 
 /// What happened next on the link.
 enum Next {
+    Retry,
     Message(ToProxy, Vec<OwnedFd>),
     Gone,
     Event(Box<Event>),
@@ -47,7 +56,12 @@ enum Next {
 
 impl Link {
     /// A link over the unix socket at `path`; connects when it is served.
-    pub fn new(shared: Arc<Shared>, events: mpsc::Receiver<Box<Event>>, path: PathBuf) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        events: mpsc::Receiver<Box<Event>>,
+        path: PathBuf,
+        notify: Notify,
+    ) -> Self {
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
@@ -58,6 +72,10 @@ impl Link {
             beat,
             sender: None,
             receiver: None,
+            retry: Some(Instant::now()),
+            pause: RETRY.0,
+            notify,
+            told_ready: false,
         }
     }
 
@@ -65,22 +83,7 @@ impl Link {
     /// from then on. Gives the grace for what is open.
     pub async fn serve(&mut self, stop: impl Future<Output = Duration>) -> Duration {
         let mut stop = std::pin::pin!(stop);
-        let mut pause = RETRY.0;
         let grace = loop {
-            if self.sender.is_none() {
-                match self.connect().await {
-                    Ok(()) => pause = RETRY.0,
-                    Err(error) => {
-                        tracing::debug!(path = %self.path.display(), %error, "weir-control is away");
-                        tokio::select! {
-                            grace = &mut stop => break grace,
-                            () = tokio::time::sleep(pause) => {}
-                        }
-                        pause = (pause * 2).min(RETRY.1);
-                        continue;
-                    }
-                }
-            }
             let next = tokio::select! {
                 grace = &mut stop => break grace,
                 next = self.next() => next,
@@ -88,12 +91,14 @@ impl Link {
             match next {
                 Next::Message(ToProxy::Drain { grace }, _) => break grace,
                 Next::Message(ToProxy::Generation(generation), descriptors) => {
+                    self.pause = RETRY.0;
                     let answer = self.switch(*generation, descriptors).await;
                     self.send(&answer).await;
                 }
                 other => self.pass_on(other).await,
             }
         };
+        self.retry = None;
         self.listeners.close();
         grace
     }
@@ -110,32 +115,43 @@ impl Link {
         }
     }
 
-    /// Sends the events that still wait, as far as there is time.
+    /// Sends the events that still wait and the last counts, as far as there is time.
     pub async fn flush(&mut self) {
         let rest = async {
             while let Ok(event) = self.events.try_recv() {
                 self.pass_on(Next::Event(event)).await;
             }
+            self.pass_on(Next::Beat).await;
         };
         // What is left is lost with this process; weir-control sees that it has ended.
         let _ = timeout(FLUSH_TIMEOUT, rest).await;
     }
 
-    async fn connect(&mut self) -> Result<(), weir_link::Error> {
+    /// Tries to connect, and sets when to try again if weir-control goes: at once, unless it went without
+    /// sending a generation, or is not there.
+    async fn connect(&mut self) {
+        self.retry = Some(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(RETRY.1);
+        match self.greet().await {
+            Ok((sender, receiver)) => {
+                tracing::info!(path = %self.path.display(), "connected to weir-control");
+                self.sender = Some(sender);
+                self.receiver = Some(receiver);
+            }
+            Err(error) => {
+                tracing::debug!(path = %self.path.display(), %error, "weir-control is away");
+            }
+        }
+    }
+
+    async fn greet(&self) -> Result<(Sender, Receiver), weir_link::Error> {
         let (mut sender, receiver) = Channel::connect(&self.path).await?.split();
-        sender
-            .send(
-                &FromProxy::Hello {
-                    version: VERSION,
-                    pid: std::process::id(),
-                },
-                &[],
-            )
-            .await?;
-        tracing::info!(path = %self.path.display(), "connected to weir-control");
-        self.sender = Some(sender);
-        self.receiver = Some(receiver);
-        Ok(())
+        let hello = FromProxy::Hello {
+            version: VERSION,
+            pid: std::process::id(),
+        };
+        sender.send(&hello, &[]).await?;
+        Ok((sender, receiver))
     }
 
     /// Cancel safe.
@@ -146,7 +162,14 @@ impl Link {
                 None => std::future::pending().await,
             }
         };
+        let retry = async {
+            match self.retry {
+                Some(at) if self.sender.is_none() => sleep_until(at).await,
+                _ => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = retry => Next::Retry,
             message = message => match message {
                 Ok(Some((message, descriptors))) => Next::Message(message, descriptors),
                 Ok(None) => Next::Gone,
@@ -163,6 +186,10 @@ impl Link {
 
     async fn pass_on(&mut self, next: Next) {
         match next {
+            Next::Retry => self.connect().await,
+            Next::Message(ToProxy::TurnedAway { why }, _) => {
+                tracing::error!(why, "weir-control turns this proxy away");
+            }
             Next::Gone => {
                 tracing::warn!("weir-control is gone; serving on with the last generation");
                 self.sender = None;
@@ -206,12 +233,17 @@ impl Link {
         let number = generation.number;
         let before = self.shared.live.load_full();
         // Lists can be large and rules many: no worker of the data path compiles them.
-        let compiled = tokio::task::spawn_blocking(move || {
+        let mut compiling = tokio::task::spawn_blocking(move || {
             Live::compile(generation, descriptors, &before).map_err(|refused| refused.to_string())
         });
-        let compiled = compiled
-            .await
-            .unwrap_or_else(|panicked| Err(panicked.to_string()));
+        let compiled = loop {
+            tokio::select! {
+                compiled = &mut compiling => break compiled,
+                // However long it takes, this is no silence.
+                _ = self.beat.tick() => self.pass_on(Next::Beat).await,
+            }
+        };
+        let compiled = compiled.unwrap_or_else(|panicked| Err(panicked.to_string()));
         let prepared = compiled.and_then(|(live, listeners)| {
             let fresh = self.listeners.prepare(listeners);
             fresh
@@ -223,6 +255,10 @@ impl Link {
                 self.shared.live.store(Arc::new(live));
                 self.listeners.hold(&self.shared, fresh);
                 tracing::info!(generation = number, "in force");
+                if !self.told_ready {
+                    self.told_ready = true;
+                    self.notify.ready();
+                }
                 FromProxy::Ready { generation: number }
             }
             Err(why) => {

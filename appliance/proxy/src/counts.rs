@@ -19,6 +19,8 @@ pub struct Counters {
     pub refused: Counter,
     /// Events that found the queue full.
     pub events_lost: Counter,
+    /// Refusals that were not told of, because there were too many.
+    pub events_skipped: Counter,
 }
 
 impl Counters {
@@ -35,6 +37,7 @@ impl Counters {
             tunnelled: self.tunnelled.read(),
             refused: self.refused.read(),
             events_lost: self.events_lost.read(),
+            events_skipped: self.events_skipped.read(),
         }
     }
 }

@@ -12,8 +12,10 @@ use time::macros::format_description;
 use tokio::sync::mpsc;
 use weir_abi::Class;
 use weir_link::{Event, EventKind};
+use weir_policy::DecisionKind;
 
 use crate::counts::Counters;
+use crate::sample::Sample;
 
 /// Most events that wait for the socket.
 pub const QUEUE: usize = 16_384;
@@ -22,6 +24,7 @@ pub const QUEUE: usize = 16_384;
 #[derive(Clone, Debug)]
 pub struct Events {
     queue: mpsc::Sender<Box<Event>>,
+    sample: Arc<Sample>,
     counters: Arc<Counters>,
 }
 
@@ -29,15 +32,47 @@ impl Events {
     /// A queue for `capacity` events, and the end that the link drains.
     pub fn new(counters: Arc<Counters>, capacity: usize) -> (Self, mpsc::Receiver<Box<Event>>) {
         let (queue, waiting) = mpsc::channel(capacity);
-        (Self { queue, counters }, waiting)
+        let events = Self {
+            queue,
+            sample: Arc::default(),
+            counters,
+        };
+        (events, waiting)
     }
 
-    /// Hands an event over, or counts it as lost. Never waits.
-    pub fn send(&self, event: Box<Event>) {
+    /// Hands an event over, or counts it as lost. Never waits. Refusals are only sampled when there are
+    /// too many.
+    pub fn send(&self, mut event: Box<Event>) {
+        if is_refusal(&event) {
+            match self.sample.admit(event.peer.ip()) {
+                Some(0) => {}
+                Some(skipped) => {
+                    let reason = event.reason.get_or_insert_default();
+                    let more = skipped.to_string();
+                    reason.extend([
+                        " (",
+                        &more,
+                        " more refusals of this source are not told of)",
+                    ]);
+                }
+                None => {
+                    self.counters.events_skipped.add();
+                    return;
+                }
+            }
+        }
         if self.queue.try_send(event).is_err() {
             self.counters.events_lost.add();
         }
     }
+}
+
+/// What nobody needs every line of: what never reached policy, what is not there, and tunnels that were
+/// not opened.
+fn is_refusal(event: &Event) -> bool {
+    let blocked = event.decision == DecisionKind::Block.name();
+    event.kind == EventKind::Refused
+        || blocked && (event.kind == EventKind::Tunnel || event.status == Some(404))
 }
 
 /// A reference id: 64 random bits as 16 lower-case hexadecimal digits. It stands in the answer and

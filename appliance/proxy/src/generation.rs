@@ -14,9 +14,10 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
 use weir_link::{Descriptor, Generation, UpstreamKind, sealed};
-use weir_policy::{Classified, Classify, Policy, headers};
+use weir_policy::{Classified, Classify, Directory, Policy, SignIn, Users, headers};
 use weir_tables::{Lists, Scope};
 
+use crate::rates::Rates;
 use crate::tls;
 use crate::upstream::Upstream;
 
@@ -30,6 +31,10 @@ pub struct Live {
     pub proxy_protocol_from: Vec<IpNet>,
     /// The lists of sources.
     pub sources: Sources,
+    /// The users of the directory, when there is one.
+    users: Option<Users>,
+    /// How often they sign in.
+    rates: Arc<Rates>,
     services: HashMap<String, Arc<Service>>,
     by_address: HashMap<SocketAddr, Arc<Service>>,
 }
@@ -69,6 +74,9 @@ pub enum Refused {
     /// The lists in it are of another version.
     #[error("the lists: {0}")]
     Lists(#[from] weir_tables::FromBytesError),
+    /// The users cannot be read.
+    #[error("the users of the directory: {0}")]
+    Users(String),
     /// There are no lists at all.
     #[error("the generation has no lists; weir-control and weir-proxy must be of one version")]
     NoLists,
@@ -115,6 +123,8 @@ impl Live {
             appliance: String::new(),
             proxy_protocol_from: Vec::new(),
             sources: Sources::default(),
+            users: None,
+            rates: Arc::default(),
             services: HashMap::new(),
             by_address: HashMap::new(),
         }
@@ -132,6 +142,7 @@ impl Live {
             return Err(Refused::Appliance);
         }
         let mut lists = None;
+        let mut users = None;
         let mut listeners = Vec::new();
         let mut names = Vec::new();
         for (descriptor, fd) in generation.attach(descriptors)? {
@@ -147,6 +158,7 @@ impl Live {
                 Descriptor::Lists { length } => {
                     lists = Some(Lists::from_bytes(&sealed::read(fd, length)?)?);
                 }
+                Descriptor::Users { length } => users = Some(read_users(fd, length)?),
             }
         }
         let mut services = HashMap::new();
@@ -167,6 +179,8 @@ impl Live {
             appliance: generation.appliance,
             proxy_protocol_from: generation.proxy_protocol_from,
             sources: Sources(lists.ok_or(Refused::NoLists)?),
+            users,
+            rates: Arc::clone(&before.rates),
             services,
             by_address,
         };
@@ -238,6 +252,29 @@ impl Classify for Sources {
             list: found.list.map(str::to_owned),
         }
     }
+}
+
+impl Directory for Live {
+    fn knows(&self, user: &str) -> Option<bool> {
+        self.users.as_ref().map(|users| users.contains(user))
+    }
+
+    fn admit(&self, sign_in: &SignIn<'_>) -> bool {
+        self.rates.admit(sign_in)
+    }
+
+    fn would_admit(&self, sign_in: &SignIn<'_>) -> bool {
+        self.rates.would_admit(sign_in)
+    }
+}
+
+fn read_users(memory: OwnedFd, length: u64) -> Result<Users, Refused> {
+    let bytes = sealed::read(memory, length).map_err(|error| Refused::Users(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| Refused::Users(error.to_string()))?;
+    Users::parse(&text).map_err(|errors| {
+        let first = errors.first().map(ToString::to_string);
+        Refused::Users(first.unwrap_or_default())
+    })
 }
 
 fn lower(names: &[String]) -> Vec<String> {

@@ -96,6 +96,9 @@ pub async fn read_proxy_header(
     if parsed.command == ppp::v2::Command::Local {
         return Ok(None);
     }
+    if parsed.protocol != ppp::v2::Protocol::Stream {
+        return Err(Error::Proxy("it tells of no TCP connection"));
+    }
     match parsed.addresses {
         ppp::v2::Addresses::IPv4(ip) => Ok(Some((ip.source_address, ip.source_port).into())),
         ppp::v2::Addresses::IPv6(ip) => Ok(Some((ip.source_address, ip.source_port).into())),

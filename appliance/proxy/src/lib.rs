@@ -12,11 +12,14 @@ pub mod accept;
 pub mod body;
 pub mod control;
 pub mod counts;
+mod ended;
 pub mod events;
 pub mod generation;
 pub mod hello;
 pub mod limits;
+pub mod rates;
 pub mod request;
+mod sample;
 pub mod serve;
 pub mod splice;
 pub mod tls;
@@ -33,6 +36,7 @@ use counts::Counters;
 use events::Events;
 use generation::Live;
 use limits::Limits;
+use weir_link::notify::Notify;
 
 /// What every connection shares.
 pub struct Shared {
@@ -72,11 +76,19 @@ pub struct Options {
     pub max_connections: usize,
     /// What clients may hold.
     pub limits: Limits,
+    /// The service manager.
+    pub notify: Notify,
 }
 
 /// Runs until weir-control says `Drain`, or `stop` is ready; then finishes what is open within the
-/// grace that either of them gives.
+/// grace that either of them gives. The service manager hears that the task which does this goes on, when
+/// the first generation is in force, and that the proxy ends.
 pub async fn run(options: Options, stop: impl Future<Output = Duration>) {
+    let notify = options.notify.clone();
+    notify.alive_during(serve_until(options, stop)).await;
+}
+
+async fn serve_until(options: Options, stop: impl Future<Output = Duration>) {
     let counters = Arc::new(Counters::default());
     let (events, waiting) = Events::new(Arc::clone(&counters), events::QUEUE);
     let (set_phase, phase) = watch::channel(Phase::Serving);
@@ -89,8 +101,15 @@ pub async fn run(options: Options, stop: impl Future<Output = Duration>) {
         limits: options.limits,
         request_memory: Arc::new(Semaphore::new(options.limits.request_memory)),
     });
-    let mut link = control::Link::new(Arc::clone(&shared), waiting, options.control);
+    let notify = options.notify;
+    let mut link = control::Link::new(
+        Arc::clone(&shared),
+        waiting,
+        options.control,
+        notify.clone(),
+    );
     let grace = link.serve(stop).await;
+    notify.stopping();
     tracing::info!(?grace, "draining");
     // Receivers live as long as `shared`.
     let _ = set_phase.send(Phase::Draining);
@@ -99,9 +118,12 @@ pub async fn run(options: Options, stop: impl Future<Output = Duration>) {
     if link.report_until(finished).await.is_err() {
         let open = shared.counters.read().open;
         tracing::warn!(open, "the grace is over; cutting what is still open");
+        // Told before they are cut: what the last heartbeat has open is broken.
+        link.flush().await;
         let _ = set_phase.send(Phase::Cut);
+    } else {
+        link.flush().await;
     }
-    link.flush().await;
 }
 
 /// Ready when the proxy drains.

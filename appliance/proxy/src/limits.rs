@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Most bytes of request bodies in memory, of all clients together.
     pub request_memory: usize,
+    /// Most of those bytes of one client connection.
+    pub request_memory_per_client: usize,
     /// Most exchanges with an upstream at once on one client connection.
     pub exchanges_per_client: usize,
     /// Longest wait for either of the two to become free.
@@ -16,16 +18,34 @@ pub struct Limits {
     pub head: Duration,
     /// An answer of which its client takes nothing for so long is given up.
     pub stalled: Duration,
+    /// A client has so long for its ClientHello, and as long again for the rest of the handshake.
+    pub handshake: Duration,
+    /// A request's head must be whole after this long; on HTTP/1.1 also the longest pause between
+    /// requests.
+    pub request_head: Duration,
+    /// A request's body must be whole after this long.
+    pub request_body: Duration,
+    /// A connection without a request for so long is closed.
+    pub idle: Duration,
+    /// Most requests that a connection may take back before they are answered, beyond those that it
+    /// waits for.
+    pub taken_back: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             request_memory: 256 << 20,
+            request_memory_per_client: 8 << 20,
             exchanges_per_client: 32,
             wait: Duration::from_secs(5),
             head: Duration::from_mins(1),
             stalled: Duration::from_mins(1),
+            handshake: Duration::from_secs(10),
+            request_head: Duration::from_secs(30),
+            request_body: Duration::from_secs(30),
+            idle: Duration::from_mins(2),
+            taken_back: 100,
         }
     }
 }

@@ -9,6 +9,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use weir_link::notify::Notify;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -80,6 +81,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
                 control: arguments.control,
                 max_connections,
                 limits: weir_proxy::limits::Limits::default(),
+                notify: Notify::from_env(),
             };
             weir_proxy::run(options, stop).await;
             Ok(())

@@ -106,7 +106,7 @@ pub async fn handle(
     let facts = service
         .policy
         .facts(&head, &recognised, seen, client.peer.ip(), &live.sources);
-    let decision = service.policy.decide(&facts);
+    let decision = service.policy.decide(&facts, &*live);
     record.decided(&facts, &decision, started);
     client.shared.counters.requests.add();
 
@@ -152,7 +152,7 @@ async fn body_of(
     // Only HTTP/1.1 needs leniency: HTTP/2 resets the stream alone. A client that waits for
     // `100 Continue` has sent nothing yet.
     let lenient = client.pin.is_some() && !parts.headers.contains_key(http::header::EXPECT);
-    match body::read(incoming, recognised.body_limit, lenient, &client.shared).await {
+    match body::read(incoming, recognised.body_limit, lenient, client).await {
         // Policy has not looked at it, and servers differ in what they do with it (RFC 9110, section
         // 9.3.1).
         Ok(body) if !body.bytes.is_empty() && parts.method != Method::POST => {

@@ -11,26 +11,20 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_rustls::server::TlsStream;
-use weir_link::EventKind;
-use weir_policy::Classify;
 
 use crate::Shared;
-use crate::events::{event, reference_id};
+use crate::ended::{self, Ended};
 use crate::request::handle;
 use crate::upstream::pin::PinSlot;
 
-/// A head must be whole after this long; on HTTP/1.1 also the longest pause between requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest head, in bytes: AD FS sets many and large cookies.
 const MAX_HEAD: usize = 64 << 10;
 /// Most header lines.
 const MAX_HEADERS: usize = 256;
 /// Most requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
-/// An HTTP/2 connection without a request for so long is closed.
-const IDLE: Duration = Duration::from_mins(2);
 
 /// What a request needs to know of the connection it came on.
 pub struct Client {
@@ -48,9 +42,14 @@ pub struct Client {
     pub pin: Option<Arc<PinSlot>>,
     /// One for each exchange that this client may have with an upstream.
     pub exchanges: Arc<Semaphore>,
-    /// Requests begun, and those finished.
+    /// One for each byte of this client's bodies that may be in memory.
+    pub request_memory: Arc<Semaphore>,
+    /// Requests begun, those of them that are over, and those of these that were taken back.
     begun: AtomicU64,
-    finished: AtomicU64,
+    over: AtomicU64,
+    taken_back: AtomicU64,
+    /// Notified when too many were taken back.
+    enough: Notify,
 }
 
 impl Client {
@@ -65,6 +64,7 @@ impl Client {
     ) -> Self {
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let exchanges = Semaphore::new(shared.limits.exchanges_per_client);
+        let request_memory = Semaphore::new(shared.limits.request_memory_per_client);
         Self {
             shared,
             service,
@@ -73,25 +73,43 @@ impl Client {
             sni,
             pin: (!is_h2).then(Arc::default),
             exchanges: Arc::new(exchanges),
+            request_memory: Arc::new(request_memory),
             begun: AtomicU64::new(0),
-            finished: AtomicU64::new(0),
+            over: AtomicU64::new(0),
+            taken_back: AtomicU64::new(0),
+            enough: Notify::new(),
         }
     }
 }
 
-/// A request that is being handled; finished when dropped, also when the client takes it back.
-struct Begun<'a>(&'a Client);
+/// A request that is being handled; over when dropped, also when the client takes it back.
+struct Begun<'a> {
+    client: &'a Client,
+    answered: bool,
+}
 
 impl<'a> Begun<'a> {
     fn new(client: &'a Client) -> Self {
         client.begun.fetch_add(1, Ordering::Relaxed);
-        Self(client)
+        Self {
+            client,
+            answered: false,
+        }
     }
 }
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        self.0.finished.fetch_add(1, Ordering::Relaxed);
+        let client = self.client;
+        let over = client.over.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.answered {
+            return;
+        }
+        let taken_back = client.taken_back.fetch_add(1, Ordering::Relaxed) + 1;
+        let answered = over.saturating_sub(taken_back);
+        if taken_back > answered + client.shared.limits.taken_back {
+            client.enough.notify_one();
+        }
     }
 }
 
@@ -103,21 +121,32 @@ pub async fn serve(client: Client, stream: TlsStream<TcpStream>) {
         service_fn(move |request: hyper::Request<Incoming>| {
             let client = Arc::clone(&client);
             async move {
-                let _begun = Begun::new(&client);
-                handle(&client, request).await
+                let mut begun = Begun::new(&client);
+                let answer = handle(&client, request).await;
+                begun.answered = true;
+                answer
             }
         })
     };
     let stream = TokioIo::new(stream);
+    let limits = &client.shared.limits;
     let ended = if client.pin.is_some() {
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(limits.request_head)
             .max_buf_size(MAX_HEAD)
             .max_header_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
             .serve_connection(stream, service);
-        drive(&client, connection, http1::Connection::graceful_shutdown).await
+        let finish = http1::Connection::graceful_shutdown;
+        let ended = drive(&client, Pin::new(&mut connection), finish).await;
+        if matches!(&ended, Err(Ended::Http(error)) if error.is_timeout()) {
+            let parts = connection.into_parts();
+            if !parts.read_buf.is_empty() {
+                ended::answer_slow_head(&client, parts.io).await;
+            }
+        }
+        ended
     } else {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -126,40 +155,38 @@ pub async fn serve(client: Client, stream: TlsStream<TcpStream>) {
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20))
             .serve_connection(stream, service);
+        let connection = std::pin::pin!(connection);
         drive(&client, connection, http2::Connection::graceful_shutdown).await
     };
-    if let Err(error) = ended {
-        if error.is_parse() {
-            refuse_malformed(&client, &error);
-        }
-        tracing::debug!(peer = %client.peer, %error, "a connection ended badly");
+    if let Err(ended) = ended {
+        ended::tell(&client, &ended);
     }
 }
 
 async fn drive<C>(
     client: &Client,
-    connection: C,
+    mut connection: Pin<&mut C>,
     finish: fn(Pin<&mut C>),
-) -> Result<(), hyper::Error>
+) -> Result<(), Ended>
 where
     C: Future<Output = Result<(), hyper::Error>>,
 {
-    let mut connection = std::pin::pin!(connection);
     let mut phase = client.shared.phase.clone();
     let mut end = phase.clone();
     let mut finishing = false;
     let mut seen = 0;
     loop {
         tokio::select! {
-            ended = connection.as_mut() => return ended,
+            ended = connection.as_mut() => return Ok(ended?),
+            () = client.enough.notified() => return Err(Ended::TakenBack),
             () = crate::draining(&mut phase), if !finishing => {
                 finish(connection.as_mut());
                 finishing = true;
             }
             () = crate::cut(&mut end), if finishing => return Ok(()),
-            () = tokio::time::sleep(IDLE), if !finishing => {
+            () = tokio::time::sleep(client.shared.limits.idle), if !finishing => {
                 let begun = client.begun.load(Ordering::Relaxed);
-                if begun == seen && begun == client.finished.load(Ordering::Relaxed) {
+                if begun == seen && begun == client.over.load(Ordering::Relaxed) {
                     finish(connection.as_mut());
                     finishing = true;
                 }
@@ -167,28 +194,4 @@ where
             }
         }
     }
-}
-
-/// Records a request that hyper could not parse and has answered itself with 400, 414 or 431.
-fn refuse_malformed(client: &Client, error: &hyper::Error) {
-    let shared = &client.shared;
-    let live = shared.live.load();
-    shared.counters.refused.add();
-    let found = live.sources.classify(client.peer.ip());
-    let mut event = event(reference_id(), EventKind::Refused, live.number, client.peer);
-    event.service = Some(client.service.clone());
-    event.class = found.class;
-    event.list = found.list;
-    event.host = Some(client.sni.clone());
-    event.decision = "refuse".into();
-    let too_large = error.is_parse_too_large();
-    event.rule = if too_large {
-        "proxy/head-too-large"
-    } else {
-        "proxy/malformed"
-    }
-    .into();
-    event.reason = Some(error.to_string());
-    event.status = Some(if too_large { 431 } else { 400 });
-    shared.events.send(event);
 }

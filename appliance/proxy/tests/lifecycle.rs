@@ -12,6 +12,7 @@ use common::{HOST, MANAGED, Setting, Stage, UNMANAGED, list, patiently};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use weir_abi::Class;
+use weir_link::notify::Notify;
 use weir_tables::Scope;
 
 const SIGN_IN: &str = "/adfs/ls/?wa=wsignin1.0&wtrealm=urn%3afederation%3aMicrosoftOnline";
@@ -228,6 +229,49 @@ async fn a_signal_ends_it_too_and_cuts_what_outlives_the_grace() {
     // Cut, not closed in order.
     let _ = patiently(tunnel.read_to_end(&mut rest)).await;
     assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn the_last_heartbeat_tells_what_the_end_breaks() {
+    let mut stage = Stage::new().await;
+    let mut client = stage.http1(MANAGED).await;
+    assert_eq!(client.get(SIGN_IN).await.status, 200);
+    stage.control.counts(|counts| counts.open == 1).await;
+    // Nothing that is open has to be finished: it is closed in order.
+    stage.control.drain(common::PATIENCE).await;
+    assert_eq!(stage.control.last_counts().await.open, 0);
+
+    let mut stage = Stage::new().await;
+    let tunnel = stage.tls(MANAGED, common::TUNNEL, &[]).await.unwrap();
+    stage.control.drain(Duration::ZERO).await;
+    assert_eq!(stage.control.last_counts().await.open, 1);
+    drop(tunnel);
+}
+
+#[tokio::test]
+async fn the_service_manager_hears_that_it_works_and_lives() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let manager = tokio::net::UnixDatagram::bind(&path).unwrap();
+    let setting = Setting {
+        notify: Notify::to(Some(path.into()), Some(Duration::from_millis(30))),
+        ..Setting::default()
+    };
+    let stage = Stage::with(setting, |_| text(200, "hello")).await;
+    let until = async |begins: &str| {
+        let mut buffer = [0; 256];
+        loop {
+            let length = patiently(manager.recv(&mut buffer)).await.unwrap();
+            if buffer[..length].starts_with(begins.as_bytes()) {
+                return;
+            }
+        }
+    };
+    until("READY=1").await;
+    until("WATCHDOG=1").await;
+    until("WATCHDOG=1").await;
+    stage.stop(Duration::ZERO).await;
+    until("STOPPING=1").await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use weir_policy::{
 };
 
 use crate::certificate::{self, Named};
-use crate::config::Managed;
+use crate::config::{Managed, ProxyDown};
 use crate::diagnostic::Diagnostic;
 use crate::read::{Draft, DraftService, DraftUpstream, PRESETS};
 use crate::reader::{At, Context, Span};
@@ -24,7 +24,7 @@ pub(crate) fn check(context: &Context<'_>, draft: &Draft, now: SystemTime) {
     room_in_the_kernel(context, draft);
     for service in &draft.services {
         managed_flows(context, service);
-        forgeable(context, service);
+        forgeable(context, draft, service);
         reverse_proxy(context, draft, service);
         profile(context, service);
         files(context, service, now);
@@ -160,6 +160,10 @@ fn managed_flows(context: &Context<'_>, service: &DraftService) {
     let Some(managed) = &service.managed else {
         return;
     };
+    let without_proxy = service
+        .proxy_down
+        .as_ref()
+        .filter(|proxy_down| proxy_down.value == ProxyDown::ForwardManaged);
     let kind = service
         .upstream
         .as_ref()
@@ -168,8 +172,30 @@ fn managed_flows(context: &Context<'_>, service: &DraftService) {
         .accept_intranet
         .as_ref()
         .is_some_and(|accept| accept.value);
-    let forward_to_adfs = managed.value == Managed::Forward
-        && kind.is_some_and(|kind| kind.value == UpstreamKind::Adfs);
+    let to_adfs = kind.is_some_and(|kind| kind.value == UpstreamKind::Adfs);
+    let forward_to_adfs = to_adfs && managed.value == Managed::Forward;
+    let forward_to_adfs_alone = to_adfs && without_proxy.is_some() && !forward_to_adfs;
+    if let Some(proxy_down) = without_proxy
+        && forward_to_adfs_alone
+        && !accepted
+    {
+        context.error(
+            &proxy_down.span,
+            "`proxy_down = \"forward-managed\"` leads to AD FS itself while no proxy works",
+            "AD FS takes a request without `X-MS-Proxy` for intranet traffic: no extranet lockout, \
+             Windows authentication offered. Write `proxy_down = \"reject\"`, put a Web Application \
+             Proxy behind Weir (`kind = \"wap\"`), or accept it with `accept_intranet = true`",
+        );
+    }
+    if let Some(proxy_down) = without_proxy
+        && managed.value == Managed::Forward
+    {
+        context.warning(
+            &proxy_down.span,
+            "`proxy_down = \"forward-managed\"` changes nothing here",
+            "`managed = \"forward\"` does not need the proxy; write `\"reject\"` or `\"drop\"` for the others",
+        );
+    }
     if forward_to_adfs && !accepted {
         context.error(
             &managed.span,
@@ -182,18 +208,20 @@ fn managed_flows(context: &Context<'_>, service: &DraftService) {
     if let Some(accept) = &service.accept_intranet
         && accept.value
         && !forward_to_adfs
+        && !forward_to_adfs_alone
         && kind.is_some()
     {
         context.warning(
             &accept.span,
             "`accept_intranet` changes nothing here",
-            "it is for `managed = \"forward\"` with an upstream of kind `adfs`; remove it",
+            "it is for `managed = \"forward\"` (or `proxy_down = \"forward-managed\"`) with an upstream \
+             of kind `adfs`; remove it",
         );
     }
 }
 
 /// What anyone can claim to be.
-fn forgeable(context: &Context<'_>, service: &DraftService) {
+fn forgeable(context: &Context<'_>, draft: &Draft, service: &DraftService) {
     const HELP: &str = "anyone who knows a password can send that User-Agent from any program; \
                         `\"relay-only\"` believes Outlook only when Exchange Online relays it";
     match &service.outlook {
@@ -217,9 +245,18 @@ fn forgeable(context: &Context<'_>, service: &DraftService) {
         context.warning(
             &logon.span,
             "requests that look like Windows logon are let through",
-            "any program can send the same request; keep it only while devices must sign in before \
-             their tunnel is up",
+            "any program can send the same request; the rate keeps guessing of passwords slow, and \
+             can itself be used up by others. Keep it only while devices must sign in before their \
+             tunnel is up",
         );
+        if draft.users.is_none() {
+            context.warning(
+                &logon.span,
+                "without a directory Windows logon is blocked all the same",
+                "it is let through for known users only; name them:\n[directory]\nusers = \
+                 \"users.list\"",
+            );
+        }
     }
 }
 
@@ -418,6 +455,7 @@ fn policies(context: &Context<'_>, draft: &Draft) {
                 .windows_logon
                 .as_ref()
                 .map_or_else(Default::default, |l| l.value),
+            windows_logon_rate: service.windows_logon_rate,
             reverse_proxy: reverse_proxy.filter(|target| Template::parse(target).is_ok()),
             rules: rules.clone(),
             switched_off: service

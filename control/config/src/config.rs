@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use weir_abi::{Class, Verdict};
 use weir_link::UpstreamKind;
 use weir_policy::{
-    ApplicationSpec, OutlookSetting, PolicySpec, RuleSetName, RuleSpec, WindowsLogonSetting,
+    ApplicationSpec, OutlookSetting, PolicySpec, Rate, RuleSetName, RuleSpec, WindowsLogonSetting,
 };
 use weir_tables::Scope;
 
@@ -24,6 +25,8 @@ pub struct Loaded {
     pub warnings: Report,
     /// SHA-256 of the file's bytes, in lower-case hexadecimal.
     pub digest: String,
+    /// The file's text.
+    pub text: String,
 }
 
 /// The whole configuration; all paths are absolute or relative to the working directory, no longer
@@ -44,6 +47,8 @@ pub struct Config {
     pub rules: Vec<RuleSpec>,
     /// `[application.NAME]`
     pub applications: BTreeMap<String, ApplicationSpec>,
+    /// `[directory]`
+    pub directory: Directory,
     /// Where things stand in the file, for messages about the files that they name.
     pub(crate) places: Places,
 }
@@ -55,6 +60,8 @@ pub(crate) struct Places {
     pub(crate) services: Vec<ServicePlaces>,
     /// For each list, in order.
     pub(crate) lists: Vec<Place>,
+    /// The file of users.
+    pub(crate) users: Place,
 }
 
 /// Where a service names its files.
@@ -70,16 +77,21 @@ pub(crate) struct ServicePlaces {
 pub struct Appliance {
     /// Sent upstream as `X-MS-Proxy`.
     pub name: String,
-    /// Directory of `control.sock` and `proxy.sock`.
+    /// Directory of `control.sock`, `read.sock` and `proxy.sock`.
     pub run: PathBuf,
     /// Directory of the audit log and the generations.
     pub state: PathBuf,
     /// Group that may use `control.sock`; root alone when absent.
     pub control_group: Option<String>,
+    /// Group that may use `read.sock`, which answers questions and changes nothing; root alone when
+    /// absent.
+    pub read_group: Option<String>,
     /// Owner of `proxy.sock`: a user name or a uid.
     pub proxy_user: String,
     /// Load balancers whose PROXY protocol v2 header is believed.
     pub proxy_protocol_from: Vec<IpNet>,
+    /// How long connections may wait for a proxy before each service's `proxy_down` acts.
+    pub restart_grace: Duration,
 }
 
 /// `[kernel]`: programs and interfaces.
@@ -97,6 +109,20 @@ pub struct Kernel {
     pub mark: u32,
     /// Routing table for that mark.
     pub table: u32,
+    /// Where the programs are to act.
+    pub hook: HookSetting,
+}
+
+/// `hook`: where the kernel programs are to act. At tcx they always do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HookSetting {
+    /// Also at XDP, on each interface where it runs in the driver and the offloads allow it.
+    #[default]
+    Auto,
+    /// At tcx alone.
+    Tcx,
+    /// Also at XDP, or not at all.
+    Xdp,
 }
 
 /// `[[service]]`: a federation service that Weir fronts.
@@ -116,6 +142,8 @@ pub struct Service {
     pub rules: RuleSetName,
     /// Where managed flows go.
     pub managed: Managed,
+    /// What becomes of the proxy's classes while no proxy works.
+    pub proxy_down: ProxyDown,
     /// The administrator accepts that the sign-in server takes forwarded flows for intranet traffic.
     pub accept_intranet: bool,
     /// Certificates and their keys.
@@ -128,12 +156,21 @@ pub struct Service {
     pub outlook: Option<OutlookSetting>,
     /// Row "Windows logon" of the default policy.
     pub windows_logon: WindowsLogonSetting,
+    /// How often that row lets through.
+    pub windows_logon_rate: Rate,
     /// Offer HTTP/1.1 only.
     pub http1_only: bool,
     /// Rules that are skipped, by full name.
     pub switched_off: Vec<String>,
     /// The servers behind it.
     pub upstream: Upstream,
+}
+
+/// `[directory]`: what is known of the organisation's users.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directory {
+    /// A file of user principal names, one a line, which can be edited at run time.
+    pub users: Option<PathBuf>,
 }
 
 /// Where managed flows go.
@@ -143,6 +180,45 @@ pub enum Managed {
     Forward,
     /// Through the proxy, decrypted and audited.
     Proxy,
+}
+
+/// The fail mode of a service: what the kernel does with the proxy's classes while no proxy works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyDown {
+    /// Refused with a reset: clients know at once.
+    #[default]
+    Reject,
+    /// Dropped without an answer.
+    Drop,
+    /// Managed sources are forwarded in the kernel, all others refused.
+    ForwardManaged,
+}
+
+impl ProxyDown {
+    /// Each with the word that the configuration has for it.
+    pub const WORDS: &[(&str, Self)] = &[
+        ("reject", Self::Reject),
+        ("drop", Self::Drop),
+        ("forward-managed", Self::ForwardManaged),
+    ];
+
+    /// The word that the configuration has for it.
+    pub fn name(self) -> &'static str {
+        let (word, _) = Self::WORDS
+            .iter()
+            .find(|(_, mode)| *mode == self)
+            .expect("each has a word");
+        word
+    }
+
+    /// What the kernel does with a class that is the proxy's.
+    fn verdict(self, class: Class) -> Verdict {
+        match (self, class) {
+            (Self::ForwardManaged, Class::Managed) => Verdict::Forward,
+            (Self::Drop, _) => Verdict::Drop,
+            (Self::Reject | Self::ForwardManaged, _) => Verdict::Reject,
+        }
+    }
 }
 
 /// A certificate chain and its key, as files.
@@ -203,6 +279,7 @@ impl Config {
             rule_set: service.rules,
             outlook: service.outlook,
             windows_logon: service.windows_logon,
+            windows_logon_rate: service.windows_logon_rate,
             reverse_proxy: service.reverse_proxy.clone(),
             rules: self.rules.clone(),
             switched_off: service.switched_off.clone(),
@@ -221,6 +298,15 @@ impl Service {
             },
             Class::Bypass | Class::Unmanaged | Class::Relay => Verdict::Proxy,
             Class::Blocked => Verdict::Drop,
+        })
+    }
+
+    /// The same while no proxy works: a connection to a listener that nobody serves would hang.
+    pub fn verdicts_without_proxy(&self) -> [Verdict; Class::COUNT] {
+        let verdicts = self.verdicts();
+        Class::ALL.map(|class| match verdicts[class as usize] {
+            Verdict::Proxy => self.proxy_down.verdict(class),
+            other => other,
         })
     }
 }

@@ -84,15 +84,19 @@ pub fn first_configuration(answers: &Answers) -> String {
 [appliance]
 # The sign-in server sees this name as X-MS-Proxy, the audit log holds it.
 name = {appliance}
-# run = "/run/weir"            # control.sock and proxy.sock
+# run = "/run/weir"            # control.sock, read.sock and proxy.sock
 # state = "/var/lib/weir"      # audit log
-# control_group = "weir"       # may use the `weir` command, besides root
+# control_group = "weir"       # may ask and change with the `weir` command, besides root
+# read_group = "weir-read"     # may only ask
 # proxy_user = "weir-proxy"    # the unprivileged user that weir-proxy runs as
+# restart_grace = "5s"         # how long connections wait for a proxy that is away
 
 [kernel]
 # Interfaces towards the Internet, and towards the sign-in servers.
 outside = [{outside}]
 inside = [{inside}]
+# Where the kernel acts: `auto` takes XDP where the driver allows it and tcx elsewhere, `xdp` insists.
+# hook = "auto"
 
 # The sign-in service that Weir stands in front of.
 [[service]]
@@ -105,10 +109,19 @@ profile = {profile}
 # The default policy. `office365-strict` believes nothing that anyone can forge; `office365` also lets
 # Outlook through by its User-Agent.
 rules = "office365-strict"
+# Either lets token calls pass that show a client secret, as a server's; only the sign-in server can tell
+# a wrong one. Where no application outside asks for tokens:
+# switched_off = ["office365-strict/server-unmanaged"]
+# Devices that must sign in to Windows before their tunnel is up, for users of `[directory]` alone:
+# windows_logon = "pass"
+# windows_logon_rate = {{ user_per_hour = 10, service_per_minute = 600 }}
 # Where sign-ins of managed devices go:
 #   forward  in the kernel, undecrypted: fastest; needs a Web Application Proxy behind Weir
 #   proxy    decrypted: every sign-in is judged and audited
 {managed}{accept}
+# While no weir-proxy works, connections that are not forwarded are refused (`reject`) or left without
+# an answer (`drop`); `forward-managed` forwards managed sources meanwhile.
+# proxy_down = "reject"
 certificate = {certificate}
 key = {key}
 # Where browsers on unmanaged sources are sent; without it they are blocked. `{{query}}` takes the path
@@ -136,6 +149,10 @@ prefixes = [{prefixes}]
 # name = "partners"
 # class = "bypass"
 # file = "lists/partners.list"
+
+# Whom Windows logon is for: user principal names, one a line. Can be changed while Weir runs.
+# [directory]
+# users = "users.list"
 
 # Rules stand in front of the default policy; the first that matches decides.
 # [[rule]]

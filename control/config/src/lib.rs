@@ -19,10 +19,15 @@ mod reader;
 mod schema;
 mod source;
 mod syntax;
+mod users;
 
 pub use config::{
-    Appliance, CertificateFiles, Config, Contents, Kernel, ListSource, Loaded, Managed, Service,
-    Upstream,
+    Appliance, CertificateFiles, Config, Contents, Directory, HookSetting, Kernel, ListSource,
+    Loaded, Managed, ProxyDown, Service, Upstream,
 };
 pub use diagnostic::{Diagnostic, Report, Severity};
-pub use load::{load, load_at, load_lists};
+pub use load::{
+    load, load_at, load_lists, load_lists_with, load_text, read_configuration, state_directory,
+};
+pub use schema::closest;
+pub use users::{load_users, load_users_with};

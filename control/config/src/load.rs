@@ -1,7 +1,8 @@
 //! From files to a checked configuration, and from a configuration to what the planes are given.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -12,8 +13,8 @@ use weir_tables::{List, Lists, MAX_PREFIXES, MAX_V4_EXACT, Origin, Severity};
 use crate::certificate::{self, Named, io_words};
 use crate::check;
 use crate::config::{
-    CertificateFiles, Config, Contents, ListSource, Loaded, Places, Service, ServicePlaces,
-    Upstream,
+    CertificateFiles, Config, Contents, Directory, ListSource, Loaded, Places, Service,
+    ServicePlaces, Upstream,
 };
 use crate::diagnostic::{Diagnostic, Report};
 use crate::read::{self, Draft, DraftList, DraftService, DraftUpstream};
@@ -30,9 +31,20 @@ pub fn load(path: impl AsRef<Path>) -> Result<Loaded, Report> {
 /// [`load`], with the time at which certificates must be valid.
 pub fn load_at(path: impl AsRef<Path>, now: SystemTime) -> Result<Loaded, Report> {
     let path = path.as_ref();
+    load_text(path, &read_configuration(path)?, now)
+}
+
+/// The text of a configuration file, for [`load_text`].
+pub fn read_configuration(path: &Path) -> Result<String, Report> {
+    let place = Place::file(&path.display().to_string());
+    read_text(path, &place, "configuration")
+}
+
+/// [`load_at`], with `text` in place of what the file at `path` holds; paths in it are relative to that
+/// file still.
+pub fn load_text(path: &Path, text: &str, now: SystemTime) -> Result<Loaded, Report> {
     let name = path.display().to_string();
-    let text = read_text(path, &Place::file(&name), "configuration")?;
-    let source = Source::new(&name, text.strip_prefix('\u{feff}').unwrap_or(&text));
+    let source = Source::new(&name, text.strip_prefix('\u{feff}').unwrap_or(text));
     let (document, errors) = DeTable::parse_recoverable(source.text);
     if !errors.is_empty() {
         return Err(Report::in_order(syntax::explain(&source, &errors)));
@@ -48,20 +60,43 @@ pub fn load_at(path: impl AsRef<Path>, now: SystemTime) -> Result<Loaded, Report
             config,
             warnings: report,
             digest: hex(text.as_bytes()),
+            text: text.to_owned(),
         }),
         _ => Err(report),
     }
 }
 
+/// The state directory that the `text` of the configuration file at `path` names, as far as it can be
+/// understood; the usual one when it cannot. For whoever looks there for the copy of a better file.
+pub fn state_directory(path: &Path, text: &str) -> PathBuf {
+    let name = path.display().to_string();
+    let source = Source::new(&name, text);
+    let (document, _) = DeTable::parse_recoverable(source.text);
+    let context = Context::new(&source);
+    let base = path.parent().unwrap_or(Path::new(""));
+    read::state_directory(&context, document.get_ref(), base)
+}
+
 /// Reads every list, also from the files that the configuration names; the report holds warnings and
 /// notes. On an error nothing is returned: the lists before stay in force.
 pub fn load_lists(config: &Config) -> Result<(Vec<List>, Report), Report> {
+    load_lists_with(config, &BTreeMap::new())
+}
+
+/// [`load_lists`], with texts in place of what the files at these paths hold.
+pub fn load_lists_with(
+    config: &Config,
+    in_place: &BTreeMap<PathBuf, String>,
+) -> Result<(Vec<List>, Report), Report> {
     let mut lists = Vec::with_capacity(config.lists.len());
     let mut diagnostics = Vec::new();
     for (source, place) in config.lists.iter().zip(&config.places.lists) {
         let prefixes = match &source.contents {
             Contents::Inline { prefixes, .. } => prefixes.clone(),
-            Contents::File(path) => match read_text(path, place, "list") {
+            Contents::File(path) => match in_place
+                .get(path)
+                .map_or_else(|| read_text(path, place, "list"), |text| Ok(text.clone()))
+            {
                 Ok(text) => {
                     let parsed = weir_tables::parse(&text, &path.display().to_string());
                     diagnostics.extend(parsed.problems.into_iter().map(Diagnostic::from));
@@ -158,7 +193,7 @@ impl Config {
     }
 }
 
-fn read_text(path: &Path, place: &Place, what: &str) -> Result<String, Report> {
+pub(crate) fn read_text(path: &Path, place: &Place, what: &str) -> Result<String, Report> {
     let report = |place: &Place, message: String, help: &str| Report {
         diagnostics: vec![Diagnostic::at(Severity::Error, place, message, help)],
     };
@@ -227,6 +262,10 @@ fn finish(context: &Context<'_>, path: &Path, draft: Draft) -> Option<Config> {
                 None => context.place(&list.span),
             })
             .collect(),
+        users: draft
+            .users
+            .as_ref()
+            .map_or_else(Place::default, |users| context.place(&users.span)),
     };
     let services: Option<Vec<_>> = draft.services.into_iter().map(finish_service).collect();
     let lists: Option<Vec<_>> = draft
@@ -246,6 +285,9 @@ fn finish(context: &Context<'_>, path: &Path, draft: Draft) -> Option<Config> {
             .map(|rule| rule.spec)
             .collect::<Option<_>>()?,
         applications: draft.applications,
+        directory: Directory {
+            users: draft.users.map(|users| users.value),
+        },
         places,
     })
 }
@@ -284,6 +326,10 @@ fn finish_service(draft: DraftService) -> Option<Service> {
         profile: draft.profile?.value,
         rules: draft.rules.value,
         managed: draft.managed?.value,
+        proxy_down: draft
+            .proxy_down
+            .map(|proxy_down| proxy_down.value)
+            .unwrap_or_default(),
         accept_intranet: draft.accept_intranet.is_some_and(|accept| accept.value),
         certificates: draft
             .certificates
@@ -300,6 +346,7 @@ fn finish_service(draft: DraftService) -> Option<Service> {
             .windows_logon
             .map(|logon| logon.value)
             .unwrap_or_default(),
+        windows_logon_rate: draft.windows_logon_rate,
         http1_only: draft.http1_only,
         switched_off: draft
             .switched_off

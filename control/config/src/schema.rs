@@ -16,6 +16,7 @@ pub(crate) static ROOT: Section = Section {
         "list",
         "rule",
         "application",
+        "directory",
     ],
 };
 
@@ -26,14 +27,18 @@ pub(crate) static APPLIANCE: Section = Section {
         "run",
         "state",
         "control_group",
+        "read_group",
         "proxy_user",
         "proxy_protocol_from",
+        "restart_grace",
     ],
 };
 
 pub(crate) static KERNEL: Section = Section {
     title: "`[kernel]`",
-    keys: &["object", "pin", "outside", "inside", "mark", "table"],
+    keys: &[
+        "object", "pin", "outside", "inside", "mark", "table", "hook",
+    ],
 };
 
 pub(crate) static SERVICE: Section = Section {
@@ -46,6 +51,7 @@ pub(crate) static SERVICE: Section = Section {
         "profile",
         "rules",
         "managed",
+        "proxy_down",
         "accept_intranet",
         "certificate",
         "key",
@@ -53,6 +59,7 @@ pub(crate) static SERVICE: Section = Section {
         "tunnel",
         "outlook",
         "windows_logon",
+        "windows_logon_rate",
         "http1_only",
         "switched_off",
         "upstream",
@@ -100,6 +107,16 @@ pub(crate) static APPLICATION: Section = Section {
     keys: &["relying_parties", "hosts"],
 };
 
+pub(crate) static DIRECTORY: Section = Section {
+    title: "`[directory]`",
+    keys: &["users"],
+};
+
+pub(crate) static RATE: Section = Section {
+    title: "`windows_logon_rate`",
+    keys: &["user_per_hour", "service_per_minute"],
+};
+
 /// Words of other products, and what they are called here.
 const SYNONYMS: &[(&str, &str)] = &[
     ("address", "addresses"),
@@ -142,7 +159,7 @@ pub(crate) fn unknown_key(section: &Section, key: &str) -> String {
     }
     let plain = key.to_ascii_lowercase().replace('-', "_");
     let elsewhere: Vec<&str> = [
-        &APPLIANCE, &KERNEL, &SERVICE, &UPSTREAM, &LIST, &RULE, &WHEN, &THEN,
+        &APPLIANCE, &KERNEL, &SERVICE, &UPSTREAM, &LIST, &RULE, &WHEN, &THEN, &DIRECTORY, &RATE,
     ]
     .into_iter()
     .filter(|other| other.keys.contains(&plain.as_str()))
@@ -168,7 +185,7 @@ pub(crate) fn unknown_word(word: &str, known: &[&str]) -> String {
 }
 
 /// The known word that this one was probably meant to be.
-pub(crate) fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub fn closest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))

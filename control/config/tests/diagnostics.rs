@@ -294,6 +294,49 @@ fn mistakes_with_files() {
 }
 
 #[test]
+fn mistakes_in_what_happens_without_a_proxy() {
+    check(&[
+        (
+            "forward-to-adfs-without-proxy",
+            with(
+                "managed = \"proxy\"",
+                "managed = \"proxy\"\nproxy_down = \"forward-managed\"",
+            ),
+        ),
+        (
+            "needless-proxy-down",
+            with(
+                "managed = \"forward\"",
+                "managed = \"forward\"\nproxy_down = \"forward-managed\"",
+            ),
+        ),
+        (
+            "proxy-down",
+            with(
+                "managed = \"proxy\"",
+                "managed = \"proxy\"\nproxy_down = \"forward\"",
+            ),
+        ),
+        (
+            "restart-grace-without-unit",
+            with("restart_grace = \"5s\"", "restart_grace = \"5\""),
+        ),
+        (
+            "restart-grace-too-long",
+            with("restart_grace = \"5s\"", "restart_grace = \"5m\""),
+        ),
+        (
+            "restart-grace-in-words",
+            with("restart_grace = \"5s\"", "restart_grace = \"soon\""),
+        ),
+        (
+            "restart-grace-a-number",
+            with("restart_grace = \"5s\"", "restart_grace = 5"),
+        ),
+    ]);
+}
+
+#[test]
 fn the_full_example_has_no_mistake() {
     assert_eq!(Site::new().said(FULL), "");
 }
@@ -305,7 +348,7 @@ fn a_report_can_be_read_by_programs() {
         .load(&with("managed = \"proxy\"", "managed = \"forwrd\""))
         .expect_err("an error");
     let diagnostic = &report.diagnostics[0];
-    assert_eq!((diagnostic.line, diagnostic.column), (44, 11));
+    assert_eq!((diagnostic.line, diagnostic.column), (45, 11));
     assert_eq!(
         diagnostic.file,
         site.path("weir.toml").display().to_string()

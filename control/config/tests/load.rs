@@ -3,11 +3,15 @@
 mod common;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use common::{FULL, Site, certificate, day, with};
 use proptest::prelude::*;
 use weir_abi::{Class, Verdict};
-use weir_config::{Contents, Managed, Severity, load_at, load_lists};
+use weir_config::{
+    Contents, HookSetting, Managed, Severity, load_at, load_lists, load_lists_with, load_text,
+    state_directory,
+};
 use weir_link::UpstreamKind;
 use weir_policy::{OutlookSetting, RuleSetName, Values, WindowsLogonSetting};
 use weir_tables::{Lists, Scope};
@@ -109,6 +113,26 @@ upstream = { kind = "wap", servers = ["192.0.2.11:443"] }
 }
 
 #[test]
+fn the_hook_is_chosen_in_the_file() {
+    let site = Site::new();
+    let hook = |text: &str| Some(site.load(text).ok()?.config.kernel.hook);
+    assert_eq!(hook(FULL), Some(HookSetting::Auto));
+    for (word, meaning) in [
+        ("auto", HookSetting::Auto),
+        ("tcx", HookSetting::Tcx),
+        ("xdp", HookSetting::Xdp),
+    ] {
+        let line = format!("table = 5745\nhook = \"{word}\"");
+        assert_eq!(hook(&with("table = 5745", &line)), Some(meaning));
+    }
+    let said = site.said(&with("table = 5745", "hook = \"generic\""));
+    assert!(
+        said.contains("unknown value `generic` for `hook`"),
+        "{said}"
+    );
+}
+
+#[test]
 fn verdicts_follow_from_where_managed_flows_go() {
     let config = Site::new().load(FULL).expect("a good configuration").config;
     let verdict =
@@ -152,7 +176,7 @@ fn services_for_the_proxy_hold_their_files() {
         site.plain(&report).lines().take(2).collect::<Vec<_>>(),
         [
             "error: cannot read the key `key.pem`: there is no such file",
-            "  --> weir.toml:26:7",
+            "  --> weir.toml:27:7",
         ]
     );
 }
@@ -174,7 +198,7 @@ fn lists_come_from_the_file_and_from_files_of_their_own() {
     let site = Site::new();
     let config = site.load(FULL).expect("a good configuration").config;
     assert!(
-        matches!(&config.lists[0].contents, Contents::Inline { line: 53, prefixes } if prefixes.len() == 2)
+        matches!(&config.lists[0].contents, Contents::Inline { line: 54, prefixes } if prefixes.len() == 2)
     );
     assert!(
         matches!(&config.lists[1].contents, Contents::File(path) if *path == site.path("lists/casb.list"))
@@ -234,7 +258,7 @@ fn a_list_file_that_is_gone_is_an_error_at_the_line_that_names_it() {
         site.plain(&report).lines().take(2).collect::<Vec<_>>(),
         [
             "error: cannot read the list `lists/casb.list`: there is no such file",
-            "  --> weir.toml:59:8",
+            "  --> weir.toml:60:8",
         ]
     );
 }
@@ -355,7 +379,7 @@ fn a_byte_order_mark_and_windows_line_ends_do_not_matter() {
     let text = format!("\u{feff}{}", FULL.replace('\n', "\r\n"));
     assert_eq!(site.said(&text), "");
     let text = text.replace("managed = \"proxy\"", "managed = \"forwrd\"");
-    assert!(site.said(&text).contains("weir.toml:44:11\n"));
+    assert!(site.said(&text).contains("weir.toml:45:11\n"));
 }
 
 proptest! {
@@ -379,6 +403,91 @@ proptest! {
 }
 
 #[test]
+fn each_fail_mode_says_what_becomes_of_the_proxys_classes() {
+    let site = Site::new();
+    let without_proxy = |mode: &str| {
+        let text = format!("managed = \"proxy\"\n{mode}accept_intranet = true");
+        let config = site
+            .load(&with("managed = \"proxy\"", &text))
+            .expect("good")
+            .config;
+        let service = &config.services[1];
+        assert_eq!(service.verdicts()[Class::Managed as usize], Verdict::Proxy);
+        service.verdicts_without_proxy()
+    };
+    for (mode, managed, others) in [
+        ("", Verdict::Reject, Verdict::Reject),
+        ("proxy_down = \"drop\"\n", Verdict::Drop, Verdict::Drop),
+        (
+            "proxy_down = \"forward-managed\"\n",
+            Verdict::Forward,
+            Verdict::Reject,
+        ),
+    ] {
+        let verdicts = without_proxy(mode);
+        for class in Class::ALL {
+            let expected = match class {
+                Class::Managed => managed,
+                Class::Blocked => Verdict::Drop,
+                _ => others,
+            };
+            assert_eq!(verdicts[class as usize], expected, "{mode}: {class:?}");
+        }
+    }
+    let forwarded = site.load(FULL).expect("good").config;
+    let verdicts = forwarded.services[0].verdicts_without_proxy();
+    assert_eq!(verdicts[Class::Managed as usize], Verdict::Forward);
+}
+
+#[test]
+fn the_restart_grace_has_units_and_a_default() {
+    let site = Site::new();
+    let grace = |line: &str| {
+        let text = with("restart_grace = \"5s\"\n", line);
+        site.load(&text)
+            .expect("good")
+            .config
+            .appliance
+            .restart_grace
+    };
+    assert_eq!(grace(""), Duration::from_secs(5));
+    assert_eq!(
+        grace("restart_grace = \"1500ms\"\n"),
+        Duration::from_millis(1500)
+    );
+    assert_eq!(grace("restart_grace = \"1m\"\n"), Duration::from_mins(1));
+}
+
+#[test]
+fn a_copy_stands_in_for_a_file_that_cannot_be_read() {
+    let site = Site::new();
+    let good = site.load(FULL).expect("good");
+    assert_eq!(good.text, FULL);
+    let path = site.path("weir.toml");
+    let state = |text: &str| state_directory(&path, text);
+    assert_eq!(
+        state(&FULL.replace("[kernel]", "[kernel")),
+        site.path("state")
+    );
+    assert_eq!(state("").to_str(), Some("/var/lib/weir"));
+
+    let copy = load_text(&path, &good.text, day(2026, 6, 1)).expect("as good as it was");
+    assert_eq!(copy.digest, good.digest);
+    site.write("lists/casb.list", "half a li");
+    load_lists(&copy.config).expect_err("a broken list");
+    let list = (site.path("lists/casb.list"), "198.51.100.0/26\n".to_owned());
+    let (lists, _) = load_lists_with(&copy.config, &[list].into()).expect("its copy");
+    let casb = lists
+        .iter()
+        .find(|list| list.name == "casb")
+        .expect("it is there");
+    assert_eq!(
+        casb.prefixes,
+        ["198.51.100.0/26".parse().expect("a prefix")]
+    );
+}
+
+#[test]
 fn accepting_the_intranet_is_said_in_the_file() {
     let site = Site::new();
     let text = with(
@@ -387,4 +496,24 @@ fn accepting_the_intranet_is_said_in_the_file() {
     );
     let config = site.load(&text).expect("accepted").config;
     assert_eq!(config.services[1].managed, Managed::Forward);
+}
+
+#[test]
+fn the_group_that_may_only_ask_is_another_than_the_one_that_may_change() {
+    let site = Site::new();
+    let groups = |read: &str| {
+        let both = format!("control_group = \"weir\"\nread_group = {read}");
+        with("control_group = \"weir\"", &both)
+    };
+    let loaded = site.load(&groups("\"weir-read\"")).expect("two groups");
+    assert_eq!(
+        loaded.config.appliance.read_group.as_deref(),
+        Some("weir-read")
+    );
+    assert!(loaded.warnings.is_empty());
+    let said = site.said(&groups("\"weir\""));
+    assert!(said.contains("weir.toml:6:14"), "{said}");
+    assert!(said.contains("may change everything already"), "{said}");
+    let said = site.said(&groups("\"two words\""));
+    assert!(said.contains("cannot be the name of a group"), "{said}");
 }

@@ -12,7 +12,8 @@ use weir_abi::Class;
 use weir_policy::answer::{self, Answer};
 use weir_policy::{
     ApplicationSpec, BodyNeed, Classified, Classify, DecisionKind, Facts, Flow, Head,
-    OutlookSetting, Policy, PolicySpec, RuleSetName, RuleSpec, WindowsLogonSetting, headers,
+    OutlookSetting, Policy, PolicySpec, Rate, RuleSetName, RuleSpec, Uncounted, Users,
+    WindowsLogonSetting, headers,
 };
 
 use crate::careless;
@@ -57,8 +58,9 @@ pub fn check(input: &[u8]) {
 }
 
 fn judge(request: &Request<'_>, policy: &Policy, facts: &Facts) {
-    let decision = policy.decide(facts);
-    let (explained, tried) = policy.explain(facts);
+    let users = Uncounted(Some(&USERS));
+    let decision = policy.decide(facts, &users);
+    let (explained, tried) = policy.explain(facts, &users);
     assert_eq!(decision, explained, "decide and explain disagree");
     assert!(
         tried.iter().rev().skip(1).all(|step| !step.matched),
@@ -254,6 +256,10 @@ impl Classify for Lists {
     }
 }
 
+/// Whom Windows logon may be for.
+static USERS: LazyLock<Users> =
+    LazyLock::new(|| Users::parse("alice@corp.example").expect("a name"));
+
 /// Words for [`POLICIES`] in the first line of an input.
 const NAMES: [&str; 4] = ["strict", "documented", "open", "ruled"];
 const STRICT: usize = 0;
@@ -267,6 +273,7 @@ static POLICIES: LazyLock<[Policy; 4]> = LazyLock::new(|| {
         rule_set: RuleSetName::Office365Strict,
         outlook: None,
         windows_logon: WindowsLogonSetting::Block,
+        windows_logon_rate: Rate::default(),
         reverse_proxy: Some("https://sts-corp-example.proxy.example{query}".into()),
         rules: Vec::new(),
         switched_off: Vec::new(),

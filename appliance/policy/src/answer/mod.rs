@@ -9,6 +9,7 @@ mod soap;
 mod text;
 
 use crate::facts::REDIRECTS_COOKIE;
+use crate::rules::MAX_REDIRECTS;
 use crate::{Decision, DecisionKind, Facts, Flow, Refusal, Soap};
 
 /// An answer that Weir gives itself.
@@ -34,7 +35,12 @@ pub fn block(facts: &Facts, decision: &Decision, reference: &str) -> Answer {
             text::plain(status, reason, reference)
         }
         Flow::Passive | Flow::OauthBrowser | Flow::SignOut | Flow::Asset => {
-            page::blocked(status, reason, reference)
+            let mut page = page::blocked(status, reason, reference);
+            // A person reads this page: whatever went round is at its end.
+            if facts.redirects >= MAX_REDIRECTS {
+                page.headers.push(("set-cookie", redirects_cookie(0)));
+            }
+            page
         }
     }
 }
@@ -73,16 +79,15 @@ pub fn redirect(facts: &Facts, decision: &Decision, query: Option<&str>) -> Opti
     } else {
         303
     };
-    let count = facts.redirects.saturating_add(1);
-    // `None`: the browser may come back from the reverse proxy's site by a form. Secure and `__Host-`
-    // keep others from setting it.
-    let cookie =
-        format!("{REDIRECTS_COOKIE}={count}; Path=/; Max-Age=60; Secure; HttpOnly; SameSite=None");
     let mut answer = text::plain_body(status, "Go on at the reverse proxy.\n".to_owned());
     answer
         .headers
         .push(("location", target.fill(&facts.path, query)));
-    answer.headers.push(("set-cookie", cookie));
+    // Else another site's page could use up a browser's redirects with frames and pictures.
+    if facts.navigates {
+        let count = facts.redirects.saturating_add(1);
+        answer.headers.push(("set-cookie", redirects_cookie(count)));
+    }
     answer
         .headers
         .push(("referrer-policy", "no-referrer".to_owned()));
@@ -100,6 +105,15 @@ pub fn refuse(refusal: &Refusal, reference: &str) -> Answer {
         refusal.status,
         &format!("{}.", why.trim_end_matches('.')),
         reference,
+    )
+}
+
+/// The count of redirects, for a minute; 0 forgets it. `None`: the browser may come back from the
+/// reverse proxy's site by a form. Secure and `__Host-` keep other hosts from setting it.
+fn redirects_cookie(count: u8) -> String {
+    let seconds = if count == 0 { 0 } else { 60 };
+    format!(
+        "{REDIRECTS_COOKIE}={count}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=None"
     )
 }
 

@@ -3,15 +3,20 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::class_bits;
-use crate::{Facts, Said};
+use crate::{Directory, Facts, Said};
 
 /// What is asked, worked out once for all rules.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Asked<'a> {
     pub(super) facts: &'a Facts,
+    pub(super) directory: &'a dyn Directory,
     pub(super) classes: u8,
     pub(super) flow: u16,
     pub(super) client: u8,
+    /// Bits of the user's name and domain; all of them when the user may be anybody.
+    pub(super) users: u64,
+    /// Bit of the relying party; all of them when it may be any.
+    pub(super) parties: u64,
     pub(super) user: Who,
     /// Relying party to the byte, and folded, when it is certain.
     pub(super) party: Option<(Name, Name)>,
@@ -53,9 +58,19 @@ impl Name {
             text,
         }
     }
+
+    /// One bit of 64, by the hash.
+    fn bit(&self) -> u64 {
+        1 << (self.hash >> 58)
+    }
 }
 
 impl Names {
+    /// The bits of all of them: a name whose bit is not there is none of them.
+    pub(super) fn bits(&self) -> u64 {
+        self.0.iter().fold(0, |bits, name| bits | name.bit())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -81,23 +96,45 @@ impl Parties {
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) fn new(facts: &'a Facts) -> Self {
+    pub(crate) fn new(facts: &'a Facts, directory: &'a dyn Directory) -> Self {
         let party = match &facts.relying_party {
             Said::Bound(party) => Some((Name::new(party.clone()), Name::new(fold_party(party)))),
             Said::None | Said::Unknown(_) | Said::Stated(_) => None,
         };
+        let user = Who::of(&facts.user);
+        let users = match &user {
+            Who::Nobody => 1,
+            Who::Certain(name, Some(domain)) => name.bit() | domain.bit(),
+            Who::Certain(_, None) | Who::Unknown => u64::MAX,
+        };
+        let parties = match &party {
+            Some((_, folded)) => folded.bit(),
+            None if facts.relying_party == Said::None => 1,
+            None => u64::MAX,
+        };
         Self {
             facts,
+            directory,
+            users,
+            parties,
             classes: class_bits(facts),
             flow: 1 << facts.flow as u16,
             client: 1 << facts.client as u8,
-            user: Who::of(&facts.user),
+            user,
             party,
         }
     }
 }
 
 impl Who {
+    /// The name in lower case, when it is certain.
+    pub(super) fn certain(&self) -> Option<&str> {
+        match self {
+            Self::Certain(name, _) => Some(&name.text),
+            Self::Nobody | Self::Unknown => None,
+        }
+    }
+
     fn of(user: &Said) -> Self {
         match user {
             Said::None => Self::Nobody,

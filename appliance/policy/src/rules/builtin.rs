@@ -45,6 +45,7 @@ pub(crate) fn builtin(spec: &PolicySpec, target: Option<&Arc<Template>>) -> Buil
         } else {
             None
         },
+        rate: None,
         off: false,
     };
     BuiltIn {
@@ -199,22 +200,28 @@ fn unmanaged(spec: &PolicySpec, rule: Make<'_>) -> Vec<Rule> {
         let logon = from(Client::WindowsLogon);
         let party =
             Condition::RelyingParty(Parties::new(&["urn:federation:MicrosoftOnline".to_owned()]));
-        rules.push(rule(
+        let within = |rule| Rule {
+            rate: Some(spec.windows_logon_rate),
+            ..rule
+        };
+        // No user stands behind this document, which tells nothing that is secret; but who has no
+        // directory lets nobody in, and then needs it not.
+        rules.push(within(rule(
             "windows-logon-mex",
             Pass,
-            logon.clone().flows(&[Flow::Mex]),
+            logon.clone().flows(&[Flow::Mex]).and(Condition::Directory),
             "Windows logon, by its User-Agent.",
-        ));
-        rules.push(rule(
+        )));
+        rules.push(within(rule(
             "windows-logon-exempt",
             Pass,
             logon
                 .flows(&[Flow::Active])
                 .and(Condition::Path(WINDOWS_LOGON_PATHS))
                 .and(party)
-                .and(Condition::CertainUser),
-            "Windows logon, by its User-Agent.",
-        ));
+                .and(Condition::KnownUser),
+            "Windows logon of a known user, by its User-Agent.",
+        )));
     }
     rules.push(rule(
         "windows-logon-unmanaged",
@@ -226,7 +233,7 @@ fn unmanaged(spec: &PolicySpec, rule: Make<'_>) -> Vec<Rule> {
         "server-unmanaged",
         Pass,
         from(Client::Server),
-        "A server's own call, with its credential.",
+        "A server's own call, by the credential that it shows. The sign-in server is who checks it.",
     ));
     rules
 }

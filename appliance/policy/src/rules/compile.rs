@@ -1,6 +1,6 @@
 //! From what an administrator wrote to rules that can be tried.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,11 +10,9 @@ use weir_abi::Class;
 use super::asked::{Asked, Names, Parties};
 use super::builtin::{BuiltIn, builtin, prefix};
 use super::condition::{Application, Bits, Condition, When};
-use super::{Rule, RuleError, Template};
-use crate::{
-    ApplicationSpec, Client, DecisionKind, Flow, OutlookSetting, PolicySpec, RuleSetName, RuleSpec,
-    Values, WhenSpec, WindowsLogonSetting,
-};
+use super::doubts;
+use super::{Rule, RuleError, Stops, Template};
+use crate::{ApplicationSpec, Client, DecisionKind, Flow, PolicySpec, RuleSpec, Values, WhenSpec};
 
 /// The compiled rules of a service.
 #[derive(Debug)]
@@ -23,6 +21,7 @@ pub(crate) struct Compiled {
     pub(crate) rules: Vec<Rule>,
     /// The bit sets of `rules`, side by side, so that a thousand rules are a few cache lines.
     bits: Vec<Bits>,
+    pub(crate) stops: Stops,
     /// The row "tunnel".
     pub(crate) tunnels: Vec<(Class, Rule)>,
     pub(crate) applications: Vec<Application>,
@@ -68,16 +67,22 @@ pub(crate) fn compile(spec: &PolicySpec) -> Result<Compiled, Vec<RuleError>> {
             .rule(rule, target.as_ref())
         })
         .collect();
-    check_names(&spec.rules, &mut report);
-    check_reach(&spec.rules, &mut report);
-    warn_of_settings(spec, &mut report);
+    doubts::names(&spec.rules, &mut report);
+    doubts::reach(&spec.rules, &mut report);
+    doubts::settings(spec, &mut report);
 
     let BuiltIn {
         guards,
         rows,
         mut tunnels,
     } = builtin(spec, target.as_ref());
-    let guard_names: HashSet<Arc<str>> = guards.iter().map(|rule| rule.name.clone()).collect();
+    let stops = Stops::new(prefix(spec.rule_set), &spec.service);
+    let guard_names: HashSet<Arc<str>> = guards
+        .iter()
+        .map(|rule| &rule.name)
+        .chain(stops.names())
+        .cloned()
+        .collect();
     let mut rules: Vec<Rule> = guards.into_iter().chain(own).chain(rows).collect();
     for name in &spec.switched_off {
         let mut found = false;
@@ -111,6 +116,7 @@ pub(crate) fn compile(spec: &PolicySpec) -> Result<Compiled, Vec<RuleError>> {
         Ok(Compiled {
             bits: bits.collect(),
             rules,
+            stops,
             tunnels,
             applications,
             warnings: report.warnings,
@@ -120,14 +126,15 @@ pub(crate) fn compile(spec: &PolicySpec) -> Result<Compiled, Vec<RuleError>> {
     }
 }
 
+/// What there is to say.
 #[derive(Default)]
-struct Report {
+pub(super) struct Report {
     errors: Vec<RuleError>,
     warnings: Vec<RuleError>,
 }
 
 impl Report {
-    fn error(&mut self, rule: Option<usize>, field: &str, message: impl Into<String>) {
+    pub(super) fn error(&mut self, rule: Option<usize>, field: &str, message: impl Into<String>) {
         let (field, message) = (field.to_owned(), message.into());
         self.errors.push(RuleError {
             rule,
@@ -137,7 +144,7 @@ impl Report {
         });
     }
 
-    fn warning(&mut self, rule: Option<usize>, field: &str, message: impl Into<String>) {
+    pub(super) fn warning(&mut self, rule: Option<usize>, field: &str, message: impl Into<String>) {
         let (field, message) = (field.to_owned(), message.into());
         self.warnings.push(RuleError {
             rule,
@@ -210,6 +217,7 @@ impl Reading<'_> {
             }
         }
         self.warn_of_user(spec, kind, &when);
+        self.warn_of_client(spec, kind, &when);
         let fallback = match kind {
             DecisionKind::Pass => "Allowed by a rule of the organisation.",
             DecisionKind::Redirect => "A rule of the organisation asks for the reverse proxy.",
@@ -222,6 +230,7 @@ impl Reading<'_> {
             kind,
             reason,
             target,
+            rate: None,
             off: false,
         }
     }
@@ -421,6 +430,32 @@ impl Reading<'_> {
         };
         self.report.warning(Some(self.index), "when.user", message);
     }
+
+    /// Who says what it is, and needs to prove nothing.
+    fn warn_of_client(&mut self, spec: &RuleSpec, kind: DecisionKind, when: &When) {
+        let unmanaged = when.bits.classes & 1 << Class::Unmanaged as u8 != 0;
+        let narrow = spec.when.list != Values::Absent || spec.when.source != Values::Absent;
+        if kind.restricts() || !unmanaged || narrow || spec.when.client == Values::Absent {
+            return;
+        }
+        for (client, proof) in [
+            (Client::Outlook, "a User-Agent"),
+            (Client::WindowsLogon, "a User-Agent"),
+            (
+                Client::Server,
+                "a client secret, which only the sign-in server checks",
+            ),
+        ] {
+            if when.bits.clients & 1 << client as u8 != 0 {
+                let message = format!(
+                    "any program can call itself `{}` by {proof}; name a class, a list or a source beside it",
+                    client.name()
+                );
+                self.report
+                    .warning(Some(self.index), "when.client", message);
+            }
+        }
+    }
 }
 
 fn names_user(when: &WhenSpec) -> bool {
@@ -456,100 +491,5 @@ fn prefix_of(text: &str) -> Option<IpNet> {
                 .map(IpNet::V4)
         }
         _ => Some(prefix),
-    }
-}
-
-fn check_names(rules: &[RuleSpec], report: &mut Report) {
-    let mut seen = BTreeMap::new();
-    for (index, rule) in rules.iter().enumerate() {
-        if let Some(first) = seen.insert(rule.name.as_str(), index) {
-            let message = format!("rule {} has the name `{}` already", first + 1, rule.name);
-            report.error(Some(index), "name", message);
-        }
-    }
-}
-
-/// Warns of rules that can never match because one in front of them takes everything they would.
-fn check_reach(rules: &[RuleSpec], report: &mut Report) {
-    for (index, rule) in rules.iter().enumerate() {
-        let front = rules[..index].iter().find(|front| covers(front, rule));
-        if let Some(front) = front {
-            let message = format!(
-                "this rule never matches: `{}` in front of it always does",
-                front.name
-            );
-            report.warning(Some(index), "when", message);
-        }
-    }
-}
-
-/// Whether `front` matches whenever `rule` does, as far as that shows from the values alone.
-fn covers(front: &RuleSpec, rule: &RuleSpec) -> bool {
-    let (a, b) = (&front.when, &rule.when);
-    let restricts = front.then.decision != DecisionKind::Pass.name();
-    let may_be_unknown = [&a.source, &a.relying_party, &a.application, &a.user]
-        .into_iter()
-        .any(|values| *values != Values::Absent);
-    let certain = [
-        (&a.class, &b.class),
-        (&a.list, &b.list),
-        (&a.flow, &b.flow),
-        (&a.client, &b.client),
-        (&a.host, &b.host),
-        (&a.source, &b.source),
-        (&a.relying_party, &b.relying_party),
-        (&a.application, &b.application),
-        (&a.user, &b.user),
-    ];
-    (restricts || !may_be_unknown)
-        && a.not.is_none()
-        && certain
-            .into_iter()
-            .all(|(front, rule)| includes(front, rule))
-}
-
-fn includes(front: &Values, rule: &Values) -> bool {
-    let list = |values: &Values| match values {
-        Values::Absent => None,
-        Values::One(value) => Some(vec![value.clone()]),
-        Values::Many(values) => Some(values.clone()),
-    };
-    match (list(front), list(rule)) {
-        (None, _) => true,
-        (Some(_), None) => false,
-        (Some(front), Some(rule)) => rule.iter().all(|value| front.contains(value)),
-    }
-}
-
-fn warn_of_settings(spec: &PolicySpec, report: &mut Report) {
-    let outlook = spec.outlook.unwrap_or(match spec.rule_set {
-        RuleSetName::Office365 => OutlookSetting::Pass,
-        RuleSetName::Office365Strict => OutlookSetting::RelayOnly,
-    });
-    if outlook == OutlookSetting::Pass {
-        let origin = if spec.outlook.is_none() {
-            format!("rule set {} lets Outlook through", prefix(spec.rule_set))
-        } else {
-            "outlook = \"pass\" lets Outlook through".to_owned()
-        };
-        report.warning(
-            None,
-            "outlook",
-            format!("{origin} by its User-Agent, which anyone can forge; outlook = \"relay-only\" does not"),
-        );
-    }
-    if spec.windows_logon == WindowsLogonSetting::Pass {
-        report.warning(
-            None,
-            "windows_logon",
-            "windows_logon = \"pass\" believes a User-Agent, which anyone can forge; give Windows logon a managed network where you can",
-        );
-    }
-    if spec.reverse_proxy.is_none() {
-        report.warning(
-            None,
-            "reverse_proxy",
-            "without a reverse proxy, browsers on other than managed devices are blocked",
-        );
     }
 }

@@ -39,9 +39,12 @@ pub(crate) struct When {
     pub(crate) rest: Vec<Condition>,
 }
 
-/// Class, flow and client as bit sets: most rules are dismissed by these alone.
+/// Class, flow and client as bit sets, users and relying parties as one bit of a hash each: most rules
+/// are dismissed by these alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bits {
+    pub(crate) users: u64,
+    pub(crate) parties: u64,
     pub(crate) flows: u16,
     pub(crate) classes: u8,
     pub(crate) clients: u8,
@@ -50,16 +53,21 @@ pub(crate) struct Bits {
 impl Bits {
     /// Nothing meets these.
     pub(crate) const NEVER: Self = Self {
+        users: 0,
+        parties: 0,
         flows: 0,
         classes: 0,
         clients: 0,
     };
 
-    /// Whether the conditions that are bit sets hold.
+    /// Whether the conditions that are bit sets hold, and those on users and relying parties are not
+    /// false for certain.
     pub(crate) fn hold(self, asked: &Asked<'_>) -> bool {
         self.classes & asked.classes != 0
             && self.flows & asked.flow != 0
             && self.clients & asked.client != 0
+            && self.users & asked.users != 0
+            && self.parties & asked.parties != 0
     }
 }
 
@@ -76,8 +84,10 @@ pub(crate) enum Condition {
         domains: Names,
     },
     Path(&'static [&'static str]),
-    /// The user is certain, whoever it is.
-    CertainUser,
+    /// There is a directory.
+    Directory,
+    /// The user is certain, and the directory knows them.
+    KnownUser,
     Not(Box<When>),
 }
 
@@ -94,6 +104,8 @@ impl When {
     pub(crate) const fn always() -> Self {
         Self {
             bits: Bits {
+                users: u64::MAX,
+                parties: u64::MAX,
                 flows: u16::MAX,
                 classes: u8::MAX,
                 clients: u8::MAX,
@@ -122,6 +134,13 @@ impl When {
     }
 
     pub(crate) fn and(mut self, condition: Condition) -> Self {
+        match &condition {
+            Condition::User { names, domains } => {
+                self.bits.users = names.bits() | domains.bits();
+            }
+            Condition::RelyingParty(parties) => self.bits.parties = parties.folded.bits(),
+            _ => {}
+        }
         self.rest.push(condition);
         self
     }
@@ -233,10 +252,14 @@ impl Condition {
             }
             Self::User { names, domains } => user_truth(names, domains, &asked.user),
             Self::Path(paths) => Truth::of(paths.contains(&facts.path.trim_end_matches('/'))),
-            Self::CertainUser => match asked.user {
-                Who::Certain(..) => Truth::True,
-                Who::Nobody => Truth::False,
-                Who::Unknown => Truth::Unknown,
+            Self::Directory => Truth::of(asked.directory.is_there()),
+            Self::KnownUser => match asked.user.certain() {
+                Some(user) => asked
+                    .directory
+                    .knows(user)
+                    .map_or(Truth::Unknown, Truth::of),
+                None if matches!(asked.user, Who::Nobody) => Truth::False,
+                None => Truth::Unknown,
             },
             Self::Not(inner) => inner.truth(asked).not(),
         }
@@ -260,7 +283,22 @@ impl Condition {
             Self::Application(_) | Self::RelyingParty(_) => {
                 said("relying party", &facts.relying_party)
             }
-            Self::User { .. } | Self::CertainUser => said("user", &facts.user),
+            Self::User { .. } => said("user", &facts.user),
+            Self::Directory => if asked.directory.is_there() {
+                "there is a directory of users"
+            } else {
+                "there is no directory of users"
+            }
+            .to_owned(),
+            Self::KnownUser => {
+                let words = said("user", &facts.user);
+                match asked.user.certain().map(|user| asked.directory.knows(user)) {
+                    Some(Some(true)) => format!("{words}, whom the directory knows"),
+                    Some(Some(false)) => format!("{words}, whom the directory does not know"),
+                    Some(None) => format!("{words}, and there is no directory of users"),
+                    None => words,
+                }
+            }
             Self::Path(_) => format!("path is {}", facts.path),
             Self::Not(inner) => format!("not ({})", inner.why(asked, true)),
         }

@@ -4,6 +4,7 @@ mod asked;
 mod builtin;
 mod compile;
 mod condition;
+mod doubts;
 mod template;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ pub(crate) use compile::{Compiled, compile};
 use condition::{Application, Truth, When};
 pub use template::{Template, TemplateError};
 
-use crate::{Client, DecisionKind, Facts, Flow};
+use crate::{Client, DecisionKind, Facts, Flow, Rate, SignIn, Uncounted};
 
 /// What is done with a request, and by which rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -75,6 +76,8 @@ pub(crate) struct Rule {
     pub(crate) kind: DecisionKind,
     pub(crate) reason: Arc<str>,
     pub(crate) target: Option<Arc<Template>>,
+    /// How often it passes, when not always.
+    pub(crate) rate: Option<Rate>,
     /// Skipped by `switched_off`.
     pub(crate) off: bool,
 }
@@ -107,47 +110,107 @@ impl Rule {
             Truth::False => false,
         }
     }
+}
 
-    /// What the rule means for a request that it matched. A redirect that cannot be made is a block.
-    pub(crate) fn conclude(&self, facts: &Facts) -> Decision {
-        let decision = |kind, status, reason: Arc<str>, target| Decision {
-            kind,
-            rule: self.name.clone(),
+/// Rules that stand behind others: what another rule would let through, they stop. So they have no
+/// conditions of their own, and nobody switches them off.
+#[derive(Clone, Debug)]
+pub(crate) struct Stops {
+    /// A browser that comes back from the reverse proxy again and again.
+    redirect_loop: Arc<str>,
+    /// More Windows sign-ins than the rate allows.
+    windows_logon_rate: Arc<str>,
+    /// Name of the service, by which sign-ins are counted.
+    service: String,
+}
+
+/// Whether a sign-in that is let through within a rate counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counting {
+    /// It is let through now.
+    Take,
+    /// Somebody only asks.
+    Ask,
+}
+
+impl Stops {
+    pub(crate) fn new(set: &str, service: &str) -> Self {
+        Self {
+            redirect_loop: format!("{set}/redirect-loop").into(),
+            windows_logon_rate: format!("{set}/windows-logon-rate").into(),
+            service: service.to_owned(),
+        }
+    }
+
+    /// Full names.
+    pub(crate) fn names(&self) -> [&Arc<str>; 2] {
+        [&self.redirect_loop, &self.windows_logon_rate]
+    }
+
+    /// What a rule means for a request that it matched. A redirect that cannot be made is a block, and
+    /// so is one time too many.
+    pub(crate) fn conclude(&self, rule: &Rule, asked: &Asked<'_>, counting: Counting) -> Decision {
+        let facts = asked.facts;
+        let block = |name: &Arc<str>, reason: Arc<str>| Decision {
+            kind: DecisionKind::Block,
+            rule: Arc::clone(name),
             reason,
-            status,
-            target,
+            status: Some(block_status(facts)),
+            target: None,
         };
-        let block = |reason| decision(DecisionKind::Block, Some(block_status(facts)), reason, None);
-        match self.kind {
-            DecisionKind::Pass => decision(DecisionKind::Pass, None, self.reason.clone(), None),
-            DecisionKind::Block => block(self.reason.clone()),
+        let block_by = |reason: &str| block(&rule.name, reason.into());
+        match rule.kind {
+            DecisionKind::Pass if !self.is_within(rule, asked, counting) => block(
+                &self.windows_logon_rate,
+                "Windows signed in too often in a short time. It tries again by itself.".into(),
+            ),
+            DecisionKind::Pass => Decision {
+                kind: DecisionKind::Pass,
+                rule: rule.name.clone(),
+                reason: rule.reason.clone(),
+                status: None,
+                target: None,
+            },
+            DecisionKind::Block => block(&rule.name, rule.reason.clone()),
             DecisionKind::Redirect if facts.client != Client::Browser || !is_page(facts.flow) => {
-                block("Applications are never sent to the reverse proxy; only browsers are.".into())
+                block_by("Applications are never sent to the reverse proxy; only browsers are.")
             }
-            DecisionKind::Redirect if self.target.is_none() => block(
+            DecisionKind::Redirect if rule.target.is_none() => block_by(
                 "Browsers on other than managed devices sign in through the reverse proxy, but no \
-                 reverse proxy is configured for this service."
-                    .into(),
+                 reverse proxy is configured for this service.",
             ),
             DecisionKind::Redirect if facts.redirects >= MAX_REDIRECTS => block(
-                "The browser was sent to the reverse proxy three times and came back each time. \
-                 Wait a minute, then start again from the application."
+                &self.redirect_loop,
+                "The browser was sent to the reverse proxy three times within a minute, and came \
+                 back each time. Start again from the application, in one window. If this page \
+                 comes again, the help desk must know: the way through the reverse proxy is broken."
                     .into(),
             ),
-            DecisionKind::Redirect => {
-                let status = if matches!(facts.method.as_str(), "GET" | "HEAD") {
-                    302
-                } else {
-                    303
-                };
-                let target = self.target.clone();
-                decision(
-                    DecisionKind::Redirect,
-                    Some(status),
-                    self.reason.clone(),
-                    target,
-                )
-            }
+            DecisionKind::Redirect => Decision {
+                kind: DecisionKind::Redirect,
+                rule: rule.name.clone(),
+                reason: rule.reason.clone(),
+                status: Some(match facts.method.as_str() {
+                    "GET" | "HEAD" => 302,
+                    _ => 303,
+                }),
+                target: rule.target.clone(),
+            },
+        }
+    }
+
+    fn is_within(&self, rule: &Rule, asked: &Asked<'_>, counting: Counting) -> bool {
+        let Some(rate) = rule.rate else {
+            return true;
+        };
+        let sign_in = SignIn {
+            service: &self.service,
+            user: asked.user.certain(),
+            rate,
+        };
+        match counting {
+            Counting::Take => asked.directory.admit(&sign_in),
+            Counting::Ask => asked.directory.would_admit(&sign_in),
         }
     }
 }
@@ -168,7 +231,8 @@ pub(crate) fn applications(all: &[Application], facts: &Facts) -> Vec<String> {
     if all.is_empty() {
         return Vec::new();
     }
-    let asked = Asked::new(facts);
+    // No application asks for users.
+    let asked = Asked::new(facts, &Uncounted(None));
     all.iter()
         .filter(|application| application.truth(&asked) == Truth::True)
         .map(|application| application.name.clone())

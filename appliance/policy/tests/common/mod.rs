@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use weir_abi::Class;
 use weir_policy::{
-    ApplicationSpec, BodyNeed, Classified, Classify, Facts, Head, Policy, PolicySpec, Refusal,
-    RuleSetName, RuleSpec,
+    ApplicationSpec, BodyNeed, Classified, Classify, Directory, Facts, Head, Policy, PolicySpec,
+    Refusal, RuleSetName, RuleSpec, SignIn,
 };
 
 /// One address of each class.
@@ -35,6 +35,23 @@ impl Classify for Lists {
             web_only,
             list: Some(list.to_owned()),
         }
+    }
+}
+
+/// A directory that knows alice, within every rate.
+pub struct Known;
+
+impl Directory for Known {
+    fn knows(&self, user: &str) -> Option<bool> {
+        Some(user == "alice@corp.example")
+    }
+
+    fn admit(&self, _: &SignIn<'_>) -> bool {
+        true
+    }
+
+    fn would_admit(&self, _: &SignIn<'_>) -> bool {
+        true
     }
 }
 
@@ -130,6 +147,7 @@ pub fn spec(rule_set: RuleSetName) -> PolicySpec {
         rule_set,
         outlook: None,
         windows_logon: weir_policy::WindowsLogonSetting::Block,
+        windows_logon_rate: weir_policy::Rate::default(),
         reverse_proxy: Some("https://sts-corp-example.proxy.example{query}".into()),
         rules: Vec::new(),
         switched_off: Vec::new(),

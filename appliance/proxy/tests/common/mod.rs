@@ -19,6 +19,7 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use weir_abi::Class;
+use weir_link::notify::Notify;
 use weir_link::{
     Certificate, Channel, Counts, Descriptor, Event, FromProxy, Generation, Sender, Service,
     ToProxy, Upstream, UpstreamKind, VERSION, sealed,
@@ -67,6 +68,7 @@ pub struct Setting {
     /// Servers in front of the real one, such as one that is down.
     pub servers_before: Vec<SocketAddr>,
     pub limits: Limits,
+    pub notify: Notify,
 }
 
 impl Default for Setting {
@@ -77,6 +79,7 @@ impl Default for Setting {
             proxy_protocol_from: Vec::new(),
             servers_before: Vec::new(),
             limits: Limits::default(),
+            notify: Notify::default(),
         }
     }
 }
@@ -90,11 +93,13 @@ impl Stage {
     /// A proxy in front of a sign-in server that answers as `answer` says.
     pub async fn with(setting: Setting, answer: impl upstream::Answers) -> Self {
         let limits = setting.limits;
+        let notify = setting.notify.clone();
         Self::around(setting, answer, move |control, stopped| {
             let options = weir_proxy::Options {
                 control,
                 max_connections: 1000,
                 limits,
+                notify,
             };
             // A stage that is dropped stops its proxy too.
             let stopped = async { stopped.await.unwrap_or(Duration::ZERO) };
@@ -176,6 +181,8 @@ pub struct Plan {
     pub proxy_protocol_from: Vec<ipnet::IpNet>,
     pub lists: Vec<List>,
     pub policy: PolicySpec,
+    /// Users of the directory, one a line.
+    pub users: Option<&'static str>,
     /// Name of the appliance.
     pub appliance: String,
 }
@@ -207,12 +214,14 @@ impl Plan {
                 profile: "adfs".into(),
                 rule_set: RuleSetName::Office365Strict,
                 outlook: None,
+                windows_logon_rate: weir_policy::Rate::default(),
                 windows_logon: weir_policy::WindowsLogonSetting::Block,
                 reverse_proxy: Some("https://sts-corp-example.proxy.example{query}".into()),
                 rules: Vec::new(),
                 switched_off: Vec::new(),
                 applications: std::collections::BTreeMap::new(),
             },
+            users: None,
             appliance: APPLIANCE.into(),
         }
     }
@@ -325,6 +334,12 @@ impl Control {
         descriptors.push(Descriptor::Lists {
             length: lists.len() as u64,
         });
+        let users = self.plan.users.map(|users| {
+            descriptors.push(Descriptor::Users {
+                length: users.len() as u64,
+            });
+            sealed::create("users", users.as_bytes()).unwrap()
+        });
         let generation = Generation {
             number,
             descriptors,
@@ -334,6 +349,7 @@ impl Control {
         };
         let mut attached: Vec<_> = self.listeners.iter().map(AsFd::as_fd).collect();
         attached.push(memory.as_fd());
+        attached.extend(users.as_ref().map(AsFd::as_fd));
         let link = self.link.as_mut().expect("alive");
         let message = ToProxy::Generation(Box::new(generation));
         link.sender.send(&message, &attached).await.unwrap();
@@ -364,6 +380,16 @@ impl Control {
                 return counts;
             }
         }
+    }
+
+    /// The counts of the last heartbeat before the proxy closes the link.
+    pub async fn last_counts(&mut self) -> Counts {
+        let link = self.link.as_mut().expect("alive");
+        let mut last = Counts::default();
+        while let Some(counts) = patiently(link.counts.recv()).await {
+            last = counts;
+        }
+        last
     }
 
     /// Asserts that no event waits. Only after something that comes behind them.

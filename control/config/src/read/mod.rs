@@ -9,13 +9,15 @@ mod service;
 mod values;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::de::DeTable;
 use weir_policy::ApplicationSpec;
 
-use crate::config::{Appliance, Kernel};
+use crate::config::{Appliance, HookSetting, Kernel};
 use crate::reader::{At, Context, Span, Table};
 use crate::schema;
 
@@ -23,6 +25,12 @@ pub(crate) use list::{DraftContents, DraftList};
 pub(crate) use rule::DraftRule;
 pub(crate) use service::{DraftService, DraftUpstream};
 pub(crate) use values::PRESETS;
+
+/// Where state is kept when the configuration does not say.
+const STATE: &str = "/var/lib/weir";
+
+/// Connections wait for a proxy no shorter and no longer.
+const RESTART_GRACE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
 
 /// The document as far as it could be read.
 pub(crate) struct Draft {
@@ -32,6 +40,7 @@ pub(crate) struct Draft {
     pub(crate) lists: Vec<DraftList>,
     pub(crate) rules: Vec<DraftRule>,
     pub(crate) applications: BTreeMap<String, ApplicationSpec>,
+    pub(crate) users: Option<At<PathBuf>>,
 }
 
 /// Reads the document; `base` is the directory that relative paths start from.
@@ -89,6 +98,22 @@ pub(crate) fn read<'c>(context: &'c Context<'c>, document: &'c DeTable<'c>, base
             .map(|table| rule::read(context, table))
             .collect(),
         applications,
+        users: root
+            .table("directory", &schema::DIRECTORY)
+            .and_then(|table| read_users(&table, base)),
+    }
+}
+
+/// `state` in `[appliance]`, whatever else is wrong.
+pub(crate) fn state_directory<'c>(
+    context: &'c Context<'c>,
+    document: &'c DeTable<'c>,
+    base: &Path,
+) -> PathBuf {
+    let root = Table::new(context, document, &schema::ROOT, 0..0);
+    match root.table("appliance", &schema::APPLIANCE) {
+        Some(appliance) => path_or(&appliance, "state", STATE, base),
+        None => PathBuf::from(STATE),
     }
 }
 
@@ -108,17 +133,55 @@ fn read_appliance(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Opti
         }
         visible
     });
+    let control_group = group(context, table, "control_group");
+    let read_group = group(context, table, "read_group");
+    if let (Some(change), Some(read)) = (&control_group, &read_group)
+        && change.value == read.value
+    {
+        context.warning(
+            &read.span,
+            format!("members of `{}` may change everything already", read.value),
+            "`read_group` is for those who may only ask: name another group, or leave it out",
+        );
+    }
     Some(Appliance {
         name: name?.value,
         run: path_or(table, "run", "/run/weir", base),
-        state: path_or(table, "state", "/var/lib/weir", base),
-        control_group: table.string("control_group").map(|group| group.value),
+        state: path_or(table, "state", STATE, base),
+        control_group: control_group.map(|group| group.value),
+        read_group: read_group.map(|group| group.value),
         proxy_user: table
             .string("proxy_user")
             .map_or_else(|| "weir-proxy".to_owned(), |user| user.value),
         proxy_protocol_from: prefixes(context, table, "proxy_protocol_from"),
+        restart_grace: table
+            .string("restart_grace")
+            .and_then(|written| values::duration(context, &written, RESTART_GRACE))
+            .unwrap_or(Duration::from_secs(5)),
     })
 }
+
+/// A group by name or number.
+fn group(context: &Context<'_>, table: &Table<'_>, key: &str) -> Option<At<String>> {
+    let group = table.string(key)?;
+    // groupadd(8) allows less; `:` and line ends would break group(5).
+    let possible = !group.value.is_empty()
+        && !group
+            .value
+            .contains(|c: char| c == ':' || c.is_whitespace() || c.is_control());
+    if !possible {
+        let help = "`getent group` shows the groups of this machine; without one only root may";
+        let message = format!("`{}` cannot be the name of a group", group.value);
+        context.error(&group.span, message, help);
+    }
+    possible.then_some(group)
+}
+
+const HOOKS: &[(&str, HookSetting)] = &[
+    ("auto", HookSetting::Auto),
+    ("tcx", HookSetting::Tcx),
+    ("xdp", HookSetting::Xdp),
+];
 
 fn read_kernel(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Kernel {
     let outside = interfaces(context, table, "outside", "towards the Internet", "eth0");
@@ -166,6 +229,10 @@ fn read_kernel(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Kernel 
         inside: names(inside),
         mark: number(mark, 0x5745),
         table: number(table_number, 5745),
+        hook: table
+            .word("hook", HOOKS)
+            .map(|hook| hook.value)
+            .unwrap_or_default(),
     }
 }
 
@@ -208,6 +275,17 @@ fn interfaces(
             possible
         })
         .collect()
+}
+
+fn read_users(table: &Table<'_>, base: &Path) -> Option<At<PathBuf>> {
+    if !table.has("users") {
+        let help = "name a file of user principal names, one a line: `users = \"users.list\"`";
+        table.missing("users", help);
+    }
+    table.string("users").map(|users| At {
+        value: base.join(users.value),
+        span: users.span,
+    })
 }
 
 fn read_application(

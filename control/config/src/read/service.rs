@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use weir_link::UpstreamKind;
-use weir_policy::{OutlookSetting, RuleSetName, WindowsLogonSetting};
+use weir_policy::{OutlookSetting, Rate, RuleSetName, WindowsLogonSetting};
 
 use super::values;
-use crate::config::Managed;
+use crate::config::{Managed, ProxyDown};
 use crate::reader::{At, Context, Span, Table};
 use crate::schema;
 
@@ -20,12 +20,14 @@ pub(crate) struct DraftService {
     pub(crate) profile: Option<At<String>>,
     pub(crate) rules: At<RuleSetName>,
     pub(crate) managed: Option<At<Managed>>,
+    pub(crate) proxy_down: Option<At<ProxyDown>>,
     pub(crate) accept_intranet: Option<At<bool>>,
     pub(crate) certificates: Vec<(At<PathBuf>, At<PathBuf>)>,
     pub(crate) reverse_proxy: Option<At<String>>,
     pub(crate) tunnel: Vec<At<String>>,
     pub(crate) outlook: Option<At<OutlookSetting>>,
     pub(crate) windows_logon: Option<At<WindowsLogonSetting>>,
+    pub(crate) windows_logon_rate: Rate,
     pub(crate) http1_only: bool,
     pub(crate) switched_off: Vec<At<String>>,
     pub(crate) upstream: Option<DraftUpstream>,
@@ -125,6 +127,7 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
             span: table.span.clone(),
         }),
         managed,
+        proxy_down: table.word("proxy_down", ProxyDown::WORDS),
         accept_intranet: table.boolean("accept_intranet").map(|value| At {
             value,
             span: table.key_span("accept_intranet"),
@@ -134,6 +137,9 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
         tunnel: values::hosts(context, table, "tunnel"),
         outlook: table.word("outlook", OUTLOOK),
         windows_logon: table.word("windows_logon", WINDOWS_LOGON),
+        windows_logon_rate: table
+            .table("windows_logon_rate", &schema::RATE)
+            .map_or_else(Rate::default, |table| read_rate(&table)),
         http1_only: table.boolean("http1_only").unwrap_or(false),
         switched_off: table.strings("switched_off").unwrap_or_default(),
         upstream: upstream.map(|table| read_upstream(context, &table, base)),
@@ -238,6 +244,19 @@ fn read_certificates(
         );
     }
     certificates.into_iter().zip(keys).collect()
+}
+
+fn read_rate(table: &Table<'_>) -> Rate {
+    let usual = Rate::default();
+    let number = |key, usual| {
+        let read = table.integer(key, 1..=1_000_000);
+        read.and_then(|read| u32::try_from(read.value).ok())
+            .unwrap_or(usual)
+    };
+    Rate {
+        user_per_hour: number("user_per_hour", usual.user_per_hour),
+        service_per_minute: number("service_per_minute", usual.service_per_minute),
+    }
 }
 
 fn read_upstream(context: &Context<'_>, table: &Table<'_>, base: &Path) -> DraftUpstream {

@@ -1,6 +1,8 @@
 //! Values that need more than their TOML type: names, host names, addresses, prefixes.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -226,4 +228,43 @@ pub(crate) fn prefix(context: &Context<'_>, item: &At<String>) -> Option<IpNet> 
             None
         }
     }
+}
+
+/// A duration, as a number with its unit: `500ms`, `5s`, `2m`, `1h`.
+pub(crate) fn duration(
+    context: &Context<'_>,
+    item: &At<String>,
+    range: RangeInclusive<Duration>,
+) -> Option<Duration> {
+    const UNITS: &[(&str, u64)] = &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+    let written = item.value.as_str();
+    let (shortest, longest) = (shown(*range.start()), shown(*range.end()));
+    let unit = written.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = written[..written.len() - unit.len()].parse::<u64>().ok();
+    let known = UNITS.iter().find(|(word, _)| *word == unit);
+    let (Some(number), Some((_, milliseconds))) = (number, known) else {
+        let help = match number {
+            Some(number) if unit.is_empty() => format!("write its unit too, such as `{number}s`"),
+            _ => format!("write a number with `ms`, `s`, `m` or `h`, such as `{shortest}`"),
+        };
+        context.error(&item.span, format!("`{written}` is no duration"), help);
+        return None;
+    };
+    let duration = Duration::from_millis(number.saturating_mul(*milliseconds));
+    if range.contains(&duration) {
+        return Some(duration);
+    }
+    let side = if duration < *range.start() {
+        "short"
+    } else {
+        "long"
+    };
+    let help = format!("write at least `{shortest}` and at most `{longest}`");
+    context.error(&item.span, format!("`{written}` is too {side}"), help);
+    None
+}
+
+/// As [`duration`] reads it.
+fn shown(duration: Duration) -> String {
+    format!("{}s", duration.as_secs())
 }
