@@ -67,7 +67,7 @@ pub struct KernelPart {
     pub service: Option<String>,
     /// Destination of the crafted packet.
     pub destination: Option<std::net::SocketAddr>,
-    /// Hook that decided, such as `tcx`.
+    /// Hook that acts: `xdp` or `tcx`.
     pub hook: String,
 }
 

@@ -13,8 +13,8 @@ pub use explain::{Explain, ExplainRequest, KernelPart, ProxyPart, Tried};
 pub use lists::{AddEntry, ListDetail, ListSummary, ListTest};
 pub use record::{Actor, Change, Record, RecordBody};
 pub use status::{
-    ConfigStatus, Hook, KernelStatus, Outcome, Packets, ProxyState, ProxyStatus, ReloadStatus,
-    ServiceStatus, Status,
+    ConfigStatus, ControlStatus, Hook, KernelStatus, ListenersStatus, Outcome, Packets, ProxyState,
+    ProxyStatus, ReloadStatus, ServiceStatus, Status,
 };
 
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,8 @@ pub struct Counter {
     pub verdict: weir_abi::Verdict,
     /// Why.
     pub reason: String,
+    /// Which program did it; a packet is counted at one hook only.
+    pub hook: weir_abi::Hook,
     /// Packets since the maps were made.
     pub packets: u64,
     /// Bytes since the maps were made.

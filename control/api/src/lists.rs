@@ -30,12 +30,15 @@ pub struct ListSummary {
     pub refused: Option<String>,
 }
 
-/// A list with its entries: `GET /v1/lists/{name}`.
+/// A list with its entries: `GET /v1/lists/{name}`. It is streamed, one entry a line, so `prefixes`
+/// stays the last field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListDetail {
     /// The list.
     #[serde(flatten)]
     pub summary: ListSummary,
+    /// Entries that the query asks for; `prefixes` has fewer when there is a `limit`.
+    pub matching: usize,
     /// The prefixes in force.
     pub prefixes: Vec<IpNet>,
 }

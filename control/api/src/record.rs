@@ -13,6 +13,16 @@ pub struct Record {
     pub body: RecordBody,
 }
 
+impl Record {
+    /// When it happened; RFC 3339, UTC, milliseconds.
+    pub fn time(&self) -> &str {
+        match &self.body {
+            RecordBody::Event(event) => &event.time,
+            RecordBody::Change(change) => &change.time,
+        }
+    }
+}
+
 /// What a line tells of; `kind` tells the two apart (`change` is a change).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -34,7 +44,8 @@ pub struct Change {
     pub generation: u64,
     /// Who asked for it.
     pub who: Actor,
-    /// Such as `start`, `reload`, `list add`, `list remove`, `list file`, `fail mode`.
+    /// Such as `start`, `reload`, `list add`, `list remove`, `list file`, `fail mode`, or `denied`: who
+    /// asked on the socket that only reads.
     pub action: String,
     /// Whether it was done.
     pub done: bool,
@@ -61,6 +72,9 @@ pub enum Actor {
         uid: u32,
         /// Process id of the peer, where the kernel tells it.
         pid: Option<i32>,
+        /// Name of the user, where this machine knows one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
     },
     /// A signal to the daemon.
     Signal(String),
@@ -71,6 +85,11 @@ pub enum Actor {
 impl std::fmt::Display for Actor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::User {
+                uid,
+                name: Some(name),
+                ..
+            } => write!(f, "{name} (uid {uid})"),
             Self::User { uid, .. } => write!(f, "uid {uid}"),
             Self::Signal(name) => write!(f, "{name}"),
             Self::Weir => f.write_str("weir-control"),

@@ -31,8 +31,53 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
     /// Lists, in the order of the configuration.
     pub lists: Vec<ListSummary>,
+    /// Who asked weir-control for what.
+    #[serde(default)]
+    pub control: ControlStatus,
+    /// The listening sockets.
+    #[serde(default)]
+    pub listeners: ListenersStatus,
     /// What a person should look at, one sentence each; empty when all is well.
     pub warnings: Vec<String>,
+}
+
+/// The listening sockets of the services.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListenersStatus {
+    /// How many are held.
+    pub held: usize,
+    /// Whether there is a service manager to leave copies with, for the next weir-control.
+    pub store: bool,
+    /// How many it was given.
+    pub kept: usize,
+    /// How many came back from it when weir-control started.
+    pub taken_over: usize,
+    /// Why it could not be reached the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// Requests on the control sockets since weir-control started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ControlStatus {
+    /// Connections open now.
+    pub open: u64,
+    /// Connections closed at once, because too many were open.
+    pub turned_away: u64,
+    /// Requests answered.
+    pub requests: u64,
+    /// Of them: not understood, or about what is not there (400 to 499).
+    pub refused: u64,
+    /// Of those: changes asked for on the socket that only reads (403).
+    pub denied: u64,
+    /// Of the requests: could not be done (500 and above).
+    pub failed: u64,
+    /// Connections that ended because what came was no HTTP/1.1.
+    pub malformed: u64,
+    /// Connections that ended because nothing came, or nothing was read, for too long.
+    pub slow: u64,
 }
 
 /// The configuration in force.
@@ -46,6 +91,12 @@ pub struct ConfigStatus {
     pub loaded: String,
     /// The file on disk is not the one in force.
     pub changed_on_disk: bool,
+    /// Why weir-control started with the copy of the last good file instead, until a reload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+    /// The generation of which there is a copy in the state directory, for such a start.
+    #[serde(default)]
+    pub copied: Option<u64>,
 }
 
 /// How an attempt to change what is in force went.
@@ -82,11 +133,26 @@ pub struct ProxyStatus {
     pub pid: Option<u32>,
     /// Newest generation that it acknowledged.
     pub generation: Option<u64>,
+    /// Since when it is in this state; RFC 3339, UTC.
+    #[serde(default)]
+    pub since: String,
     /// Milliseconds since the last sign of life.
     pub silent_for_ms: Option<u64>,
     /// How often a proxy connected since weir-control started.
     pub connects: u64,
-    /// The proxy's classes are refused in the kernel, because no proxy is alive.
+    /// How often a process was turned away on the proxy's socket since then.
+    #[serde(default)]
+    pub turned_away: u64,
+    /// Why the last of them was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turned_away_why: Option<String>,
+    /// Connections of clients that were open when a proxy ended, since weir-control started.
+    #[serde(default)]
+    pub connections_broken: u64,
+    /// Milliseconds for which the proxy's classes wait for a proxy.
+    #[serde(default)]
+    pub restart_grace_ms: u64,
+    /// No proxy works: each service's `proxy_down` acts in the kernel.
     pub fail_mode: bool,
     /// How often that happened since weir-control started.
     pub fail_mode_entered: u64,
@@ -129,11 +195,11 @@ pub struct Hook {
     pub interface: String,
     /// `outside` or `inside`.
     pub side: String,
-    /// Hook in use, such as `tcx`.
+    /// Hooks in use: `tcx`, or `xdp+tcx`.
     pub hook: String,
     /// Why this one.
     pub why: String,
-    /// Kernel's id of the program.
+    /// Kernel's id of the program at tcx.
     pub program: Option<u32>,
 }
 
@@ -146,6 +212,9 @@ pub struct ServiceStatus {
     pub addresses: Vec<IpAddr>,
     /// Its ports.
     pub ports: Vec<u16>,
+    /// What becomes of the proxy's classes while no proxy works: `reject`, `drop` or `forward-managed`.
+    #[serde(default)]
+    pub proxy_down: String,
     /// What the kernel does now with each class.
     pub verdicts: Vec<(Class, Verdict)>,
     /// Packets by verdict.

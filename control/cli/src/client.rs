@@ -1,11 +1,12 @@
 //! HTTP/1.1 and JSON over weir-control's unix socket.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -31,6 +32,23 @@ pub struct Answer<T> {
     /// As it is understood.
     pub value: T,
 }
+
+/// An answer that is read line by line.
+#[derive(Debug)]
+pub struct Lines<'c> {
+    client: &'c Client,
+    after: Option<u64>,
+    body: Incoming,
+    read: Vec<u8>,
+    /// Bytes of `read` that were given out.
+    given: usize,
+}
+
+/// The socket that changes, and the one beside it that only answers questions.
+const CONTROL: &str = "control.sock";
+const READ: &str = "read.sock";
+
+const SAME_RELEASE: &str = "install weir and weir-control of the same release";
 
 impl Client {
     /// Will connect to `socket`.
@@ -58,26 +76,31 @@ impl Client {
         self.ask(Method::DELETE, path, Bytes::new()).await
     }
 
-    /// Reads an answer line by line, until it ends or `each` fails.
-    pub async fn lines(
-        &self,
-        path: &str,
-        mut each: impl FnMut(&str) -> Result<(), Failed>,
-    ) -> Result<(), Failed> {
+    /// Asks for an answer that is read line by line.
+    pub async fn lines(&self, path: &str) -> Result<Lines<'_>, Failed> {
+        let response = self.send(Method::GET, path, Bytes::new()).await?;
+        let after = response.headers().get("weir-after");
+        Ok(Lines {
+            client: self,
+            after: after
+                .and_then(|after| after.to_str().ok())
+                .and_then(|after| after.parse().ok()),
+            body: response.into_body(),
+            read: Vec::new(),
+            given: 0,
+        })
+    }
+
+    /// Writes an answer as it comes.
+    pub async fn copy(&self, path: &str, out: &mut impl io::Write) -> Result<(), Failed> {
         let mut body = self
             .send(Method::GET, path, Bytes::new())
             .await?
             .into_body();
-        let mut rest = Vec::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.broke_off(&error))?;
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            rest.extend_from_slice(&data);
-            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = rest.drain(..=end).collect();
-                each(String::from_utf8_lossy(&line[..end]).as_ref())?;
+            if let Ok(data) = frame.into_data() {
+                out.write_all(&data)?;
             }
         }
         Ok(())
@@ -99,7 +122,7 @@ impl Client {
         let value = serde_json::from_slice(&bytes).map_err(|error| {
             Failed::refused(
                 format!("the answer of weir-control is not understood: {error}"),
-                "install weir and weir-control of the same release",
+                SAME_RELEASE,
             )
         })?;
         Ok(Answer {
@@ -115,9 +138,7 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<Response<Incoming>, Failed> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(|error| self.unreachable(&error))?;
+        let (stream, only_reads) = self.connect().await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))
                 .await
@@ -129,7 +150,12 @@ impl Client {
             .header(header::HOST, "weir")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
-            .map_err(|error| Failed::Usage(format!("this cannot be asked: {error}")))?;
+            .map_err(|error| {
+                Failed::usage(
+                    format!("this cannot be asked: {error}"),
+                    "`weir --help` shows the verbs",
+                )
+            })?;
         let response = sender
             .send_request(request)
             .await
@@ -144,10 +170,41 @@ impl Client {
             .await
             .map_err(|error| self.broke_off(&error))?;
         let failure: Result<Failure, _> = serde_json::from_slice(&bytes.to_bytes());
-        Err(Failed::Refused(failure.unwrap_or_else(|_| Failure {
+        let mut failure = failure.unwrap_or_else(|_| Failure {
             error: format!("weir-control answers {status}"),
-            ..Failure::default()
-        })))
+            help: Some(SAME_RELEASE.to_owned()),
+            generation: None,
+        });
+        match status {
+            StatusCode::FORBIDDEN if only_reads => {
+                failure.error = format!(
+                    "you may ask, but change nothing: {} is not open to you, and {}",
+                    self.socket.display(),
+                    failure.error
+                );
+                failure.help = Some(who_may(&self.socket, "control_group"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => return Err(Failed::Unreachable(failure)),
+            _ => {}
+        }
+        Err(Failed::Refused(failure))
+    }
+
+    /// Connects; to the socket beside it that only reads, where this one is not open to the caller.
+    async fn connect(&self) -> Result<(UnixStream, bool), Failed> {
+        let refused = match UnixStream::connect(&self.socket).await {
+            Ok(stream) => return Ok((stream, false)),
+            Err(error) => error,
+        };
+        let denied = refused.kind() == io::ErrorKind::PermissionDenied;
+        if denied && self.socket.file_name() == Some(OsStr::new(CONTROL)) {
+            let read = self.socket.with_file_name(READ);
+            return match UnixStream::connect(&read).await {
+                Ok(stream) => Ok((stream, true)),
+                Err(_) => Err(self.unreachable(&refused)),
+            };
+        }
+        Err(self.unreachable(&refused))
     }
 
     fn unreachable(&self, error: &io::Error) -> Failed {
@@ -163,26 +220,22 @@ impl Client {
                 "weir-control has ended; start it (`systemctl start weir-control`), and see its \
                  log for why it ended (`journalctl -u weir-control`)",
             ),
-            io::ErrorKind::PermissionDenied => Failed::unreachable(
-                format!("weir-control cannot be reached: you may not use {socket}"),
-                self.who_may(),
-            ),
+            io::ErrorKind::PermissionDenied => {
+                let mut help = who_may(&self.socket, "control_group");
+                let read = self.socket.with_file_name(READ);
+                if read != self.socket && read.exists() {
+                    help.push_str("; to ask only: ");
+                    help.push_str(&who_may(&read, "read_group"));
+                }
+                Failed::unreachable(
+                    format!("weir-control cannot be reached: you may not use {socket}"),
+                    help,
+                )
+            }
             _ => Failed::unreachable(
                 format!("weir-control cannot be reached at {socket}: {error}"),
-                "name its socket with --socket PATH",
+                "name its socket with --socket PATH, or in WEIR_SOCKET",
             ),
-        }
-    }
-
-    fn who_may(&self) -> String {
-        let gid = std::fs::metadata(&self.socket).map_or(0, |data| data.gid());
-        let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
-        match group {
-            Some(group) if gid != 0 => format!(
-                "members of group `{name}` may: `sudo usermod -aG {name} $USER`, then log in anew",
-                name = group.name
-            ),
-            _ => "only root may: use sudo, or set `control_group` in [appliance]".to_owned(),
         }
     }
 
@@ -194,6 +247,55 @@ impl Client {
             ),
             "see its log for why (`journalctl -u weir-control`)",
         )
+    }
+}
+
+impl Lines<'_> {
+    /// The number behind which the lines begin, where the answer says it.
+    pub fn after(&self) -> Option<u64> {
+        self.after
+    }
+
+    /// Whether the next line has come already.
+    pub fn has_next(&self) -> bool {
+        self.read[self.given..].contains(&b'\n')
+    }
+
+    /// The next line; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<String>, Failed> {
+        loop {
+            let fresh = &self.read[self.given..];
+            if let Some(length) = fresh.iter().position(|byte| *byte == b'\n') {
+                let line = String::from_utf8_lossy(&fresh[..length]).into_owned();
+                self.given += length + 1;
+                return Ok(Some(line));
+            }
+            self.read.drain(..self.given);
+            self.given = 0;
+            let Some(frame) = self.body.frame().await else {
+                return Ok(None);
+            };
+            let frame = frame.map_err(|error| self.client.broke_off(&error))?;
+            if let Ok(data) = frame.into_data() {
+                self.read.extend_from_slice(&data);
+            }
+        }
+    }
+}
+
+/// Who may use a socket, and how one becomes one of them; `key` names its group in [appliance].
+fn who_may(socket: &Path, key: &str) -> String {
+    let gid = std::fs::metadata(socket).map_or(0, |data| data.gid());
+    let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
+    match group {
+        Some(group) if gid != 0 => format!(
+            "members of group `{name}` may use {}: `sudo usermod -aG {name} $USER`, then log in anew",
+            socket.display(),
+            name = group.name
+        ),
+        _ => format!(
+            "only root may: use sudo, or set `{key}` in [appliance] and restart weir-control"
+        ),
     }
 }
 

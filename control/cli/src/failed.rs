@@ -14,8 +14,8 @@ pub enum Failed {
     Refused(Failure),
     /// Said already, on standard output: status 1.
     Told,
-    /// Wrong usage: status 2.
-    Usage(String),
+    /// Wrong usage, or the state of the appliance cannot be asked: status 2.
+    Usage(Failure),
     /// weir-control cannot be reached: status 3.
     Unreachable(Failure),
     /// Nobody reads the output any more (`weir events | head`): status 0.
@@ -25,22 +25,26 @@ pub enum Failed {
 impl Failed {
     /// Refused, in words.
     pub fn refused(error: impl Into<String>, help: impl Into<String>) -> Self {
-        let help = Some(help.into());
-        Self::Refused(Failure {
-            error: error.into(),
-            help,
-            generation: None,
-        })
+        Self::Refused(words(error, help))
+    }
+
+    /// Wrong usage, in words.
+    pub fn usage(error: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Usage(words(error, help))
     }
 
     /// Unreachable, in words.
     pub fn unreachable(error: impl Into<String>, help: impl Into<String>) -> Self {
-        let help = Some(help.into());
-        Self::Unreachable(Failure {
-            error: error.into(),
-            help,
-            generation: None,
-        })
+        Self::Unreachable(words(error, help))
+    }
+
+    /// The same for a verb whose exit status 1 says more than that weir-control refused, so that 2 is
+    /// for all that kept it from asking.
+    pub fn in_status(self) -> Self {
+        match self {
+            Self::Unreachable(failure) | Self::Refused(failure) => Self::Usage(failure),
+            other => other,
+        }
     }
 
     /// Says it, on standard error or as JSON on standard output, and gives the exit status.
@@ -48,13 +52,7 @@ impl Failed {
         let (failure, status) = match self {
             Self::Refused(failure) => (failure, 1),
             Self::Told => return ExitCode::from(1),
-            Self::Usage(error) => (
-                Failure {
-                    error,
-                    ..Failure::default()
-                },
-                2,
-            ),
+            Self::Usage(failure) => (failure, 2),
             Self::Unreachable(failure) => (failure, 3),
             Self::Closed => return ExitCode::SUCCESS,
         };
@@ -81,10 +79,18 @@ impl From<io::Error> for Failed {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::Closed;
         }
-        Self::Refused(Failure {
-            error: error.to_string(),
-            ..Failure::default()
-        })
+        Self::refused(
+            format!("the output cannot be written: {error}"),
+            "see that there is room where it goes, and that it may be written",
+        )
+    }
+}
+
+fn words(error: impl Into<String>, help: impl Into<String>) -> Failure {
+    Failure {
+        error: error.into(),
+        help: Some(help.into()),
+        generation: None,
     }
 }
 

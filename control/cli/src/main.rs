@@ -2,13 +2,15 @@
 //!
 //! In: arguments, and the answers of weir-control on its control socket. Out: text for people, or the
 //! same as JSON with `--json`, and an exit status that scripts can rely on: 0 done, 1 refused or
-//! invalid, 2 wrong usage, 3 weir-control cannot be reached. It decides nothing itself and needs no
-//! privileges of its own; `init` and `check` work without the daemon.
+//! invalid, 2 wrong usage, 3 weir-control cannot be reached (`status`: 0 healthy, 1 needs attention, 2
+//! cannot be asked). It decides nothing itself and needs no privileges of its own; `init` and `check`
+//! work without the daemon.
 
 mod client;
 mod failed;
 mod render;
 mod verbs;
+mod words;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -31,6 +33,7 @@ struct Arguments {
     #[arg(
         long,
         global = true,
+        env = "WEIR_SOCKET",
         value_name = "PATH",
         default_value = "/run/weir/control.sock"
     )]
@@ -52,6 +55,7 @@ enum Verb {
     Reload(verbs::reload::Reload),
     Events(verbs::events::Events),
     Completions(verbs::completions::Completions),
+    Man(verbs::man::Man),
 }
 
 fn main() -> ExitCode {
@@ -76,7 +80,7 @@ fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), Failed> {
     let client = Client::new(arguments.socket);
     let mut out = render::Out::new(arguments.json);
-    match arguments.verb {
+    let done = match arguments.verb {
         Verb::Init(verb) => verb.run(&mut out),
         Verb::Check(verb) => verb.run(&mut out),
         Verb::Status(verb) => verb.run(&client, &mut out).await,
@@ -85,7 +89,9 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
         Verb::Reload(verb) => verb.run(&client, &mut out).await,
         Verb::Events(verb) => verb.run(&client, &mut out).await,
         Verb::Completions(verb) => verb.run(&mut out),
-    }?;
+        Verb::Man(verb) => verb.run(&mut out),
+    };
+    // What was written before something failed is shown too.
     out.flush()?;
-    Ok(())
+    done
 }

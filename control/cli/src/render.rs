@@ -1,7 +1,7 @@
 //! Text for people: columns, ages, and colours on a terminal.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 /// Standard output, and how it wants its text.
 #[derive(Debug)]
@@ -9,7 +9,7 @@ pub struct Out {
     /// JSON instead of text.
     pub json: bool,
     colours: bool,
-    stdout: Stdout,
+    stdout: BufWriter<Stdout>,
 }
 
 impl Out {
@@ -30,7 +30,7 @@ impl Out {
         Self {
             json,
             colours,
-            stdout,
+            stdout: BufWriter::with_capacity(64 << 10, stdout),
         }
     }
 
@@ -154,6 +154,17 @@ fn width(text: &str) -> usize {
         .count()
 }
 
+/// A text cut to at most `limit` characters.
+pub fn clip(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let mut clipped: String = text.chars().take(limit.saturating_sub(3)).collect();
+    clipped.truncate(clipped.trim_end().len());
+    clipped.push_str("...");
+    clipped
+}
+
 /// A text in lines of at most `limit` characters, broken between words.
 pub fn wrap(text: &str, limit: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
@@ -161,7 +172,7 @@ pub fn wrap(text: &str, limit: usize) -> Vec<String> {
         let line = lines.last_mut().expect("there is a first line");
         if line.is_empty() {
             line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= limit {
+        } else if width(line) + 1 + width(word) <= limit {
             line.push(' ');
             line.push_str(word);
         } else {
@@ -238,5 +249,12 @@ mod tests {
     #[test]
     fn text_is_broken_between_words() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("\x1b[1mone\x1b[0m two", 7), ["\x1b[1mone\x1b[0m two"]);
+    }
+
+    #[test]
+    fn text_that_is_too_long_is_cut() {
+        assert_eq!(clip("one two", 7), "one two");
+        assert_eq!(clip("one two three", 9), "one tw...");
     }
 }

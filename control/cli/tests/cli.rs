@@ -37,6 +37,7 @@ async fn status_fits_a_screen_and_says_whether_the_planes_work() {
 async fn a_missing_proxy_is_the_first_thing_that_status_says() {
     let appliance = Appliance::start().await;
     let out = weir(&appliance, &["status"]).await;
+    assert_eq!(out.status.code(), Some(1), "it needs attention");
     assert!(
         text(&out).starts_with("! no proxy is alive"),
         "{}",
@@ -124,6 +125,7 @@ async fn a_reload_shows_the_diagnostics_of_a_bad_file() {
     }
     appliance.write("weir.toml", &config);
     let dry = weir(&appliance, &["reload", "--dry-run"]).await;
+    assert_eq!(String::from_utf8_lossy(&dry.stderr), "");
     assert!(text(&dry).ends_with("the configuration is valid; generation 1 stays in force\n"));
     let out = weir(&appliance, &["reload"]).await;
     assert!(
@@ -203,7 +205,10 @@ async fn events_are_listed_and_followed() {
 async fn an_unreachable_daemon_is_status_3_and_names_the_socket() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let socket = directory.path().join("control.sock");
-    let out = command(&socket, &["status"])
+    let status = command(&socket, &["status"]).output().await;
+    let status = status.expect("it runs").status;
+    assert_eq!(status.code(), Some(2), "1 is for what needs attention");
+    let out = command(&socket, &["lists"])
         .output()
         .await
         .expect("it runs");
@@ -323,22 +328,7 @@ async fn what_init_writes_passes_check_and_is_never_overwritten() {
 
 #[tokio::test]
 async fn every_verb_has_help_that_ends_with_an_example() {
-    let verbs: [&[&str]; 13] = [
-        &[],
-        &["init"],
-        &["check"],
-        &["status"],
-        &["explain"],
-        &["lists"],
-        &["lists", "show"],
-        &["lists", "add"],
-        &["lists", "remove"],
-        &["lists", "test"],
-        &["reload"],
-        &["events"],
-        &["completions"],
-    ];
-    for verb in verbs {
+    for verb in VERBS {
         let arguments = [verb, &["--help"]].concat();
         let out = command(Path::new("/nowhere"), &arguments)
             .output()
@@ -348,6 +338,91 @@ async fn every_verb_has_help_that_ends_with_an_example() {
         let text = text(&out);
         let (_, example) = text.rsplit_once("Example").expect("an example");
         assert!(example.contains("\n  weir "), "{verb:?}: {text}");
+    }
+}
+
+const VERBS: [&[&str]; 14] = [
+    &[],
+    &["init"],
+    &["check"],
+    &["status"],
+    &["explain"],
+    &["lists"],
+    &["lists", "show"],
+    &["lists", "add"],
+    &["lists", "remove"],
+    &["lists", "test"],
+    &["reload"],
+    &["events"],
+    &["completions"],
+    &["man"],
+];
+
+#[tokio::test]
+async fn every_verb_has_a_manual_page_that_names_each_option() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let pages = directory.path().join("man1");
+    let nowhere = Path::new("/nowhere");
+    let out = command(nowhere, &["man", "--out", &pages.to_string_lossy()])
+        .output()
+        .await
+        .expect("it runs");
+    assert_eq!(out.status.code(), Some(0));
+    for verb in VERBS {
+        let name = [&["weir"], verb].concat().join("-");
+        let page = std::fs::read_to_string(pages.join(format!("{name}.1")));
+        // Roff writes `-` as `\\-`.
+        let page = page.expect("a page").replace("\\-", "-");
+        for part in [
+            ".SH NAME",
+            ".SH SYNOPSIS",
+            ".SH EXAMPLES",
+            ".SH \"EXIT STATUS\"",
+            ".SH ENVIRONMENT",
+            ".SH FILES",
+        ] {
+            assert!(page.contains(part), "{name} has no {part}:\n{page}");
+        }
+        let arguments = [verb, &["--help"]].concat();
+        let help = text(
+            &command(nowhere, &arguments)
+                .output()
+                .await
+                .expect("it runs"),
+        );
+        let (_, options) = help.split_once("Options:").expect("options");
+        let named = options.split_whitespace().filter(|word| {
+            word.starts_with("--") && word.len() > 2 && word[2..].starts_with(char::is_alphabetic)
+        });
+        let named: Vec<_> = named
+            .map(|word| word.trim_end_matches(|c: char| !c.is_alphabetic()))
+            .collect();
+        assert!(named.contains(&"--json"), "{help}");
+        for option in named {
+            assert!(page.contains(option), "{name} does not name {option}");
+        }
+        let printed = command(nowhere, &[&["man"], verb].concat());
+        let printed = { printed }.output().await.expect("it runs");
+        assert!(text(&printed).replace("\\-", "-") == page);
+    }
+    let out = command(nowhere, &["man", "lits"])
+        .output()
+        .await
+        .expect("it runs");
+    assert_eq!(out.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(told.contains("weir-lists-add"), "{told}");
+}
+
+#[tokio::test]
+async fn completions_name_every_verb_in_each_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let nowhere = Path::new("/nowhere");
+        let out = command(nowhere, &["completions", shell]).output().await;
+        let script = text(&out.expect("it runs"));
+        for verb in VERBS.iter().filter_map(|verb| verb.last()) {
+            assert!(script.contains(verb), "{shell} does not know {verb}");
+        }
     }
 }
 

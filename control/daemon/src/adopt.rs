@@ -8,14 +8,16 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 
 use socket2::Socket;
+
+use crate::process::Process;
 
 /// Copies of the sockets that process `pid` listens on, as far as their addresses are `wanted`.
 pub fn listeners(pid: u32, wanted: &[SocketAddr]) -> io::Result<Vec<(SocketAddr, OwnedFd)>> {
     let mut missing: BTreeSet<_> = wanted.iter().copied().collect();
-    let process = open(pid)?;
+    let process = Process::open(pid)?;
     let mut numbers: Vec<RawFd> = std::fs::read_dir(format!("/proc/{pid}/fd"))?
         .filter_map(|entry| {
             let entry = entry.ok()?;
@@ -31,7 +33,7 @@ pub fn listeners(pid: u32, wanted: &[SocketAddr]) -> io::Result<Vec<(SocketAddr,
         if missing.is_empty() {
             break;
         }
-        let socket = match copy(&process, number) {
+        let socket = match process.descriptor(number) {
             Ok(socket) => Socket::from(socket),
             // Closed since it was listed.
             Err(error) if error.raw_os_error() == Some(libc::EBADF) => continue,
@@ -49,24 +51,6 @@ pub fn listeners(pid: u32, wanted: &[SocketAddr]) -> io::Result<Vec<(SocketAddr,
         }
     }
     Ok(found)
-}
-
-fn open(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: pidfd_open(2) takes a number and flags, and touches no memory.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
-}
-
-fn copy(process: &OwnedFd, number: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: pidfd_getfd(2) takes two descriptors and flags, and touches no memory.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0) })
-}
-
-fn owned(result: libc::c_long) -> io::Result<OwnedFd> {
-    match RawFd::try_from(result) {
-        // SAFETY: the kernel has just made this descriptor, close-on-exec, for us alone.
-        Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 #[cfg(test)]

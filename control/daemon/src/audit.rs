@@ -2,21 +2,25 @@
 //! a line, numbered without a gap.
 //!
 //! In: [`RecordBody`]s. Out: `audit.jsonl` in the state directory (mode 0640, rotated by size), and a
-//! bounded ring in memory that the control socket answers from. A line that cannot be written to the
-//! disk stays in the ring and is counted; it is never silently lost. Secrets do not come here:
-//! weir-proxy leaves them out of its events.
+//! bounded ring in memory; what is older is read from the files, a part at a time ([`History`]). A line
+//! that cannot be written to the disk stays in the ring and is counted; it is never silently lost.
+//! Secrets do not come here: weir-proxy leaves them out of its events.
+
+mod filter;
+mod history;
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ipnet::IpNet;
 use tokio::sync::watch;
 use weir_api::{Record, RecordBody};
+
+pub use filter::Filter;
+pub use history::{History, Part};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
@@ -52,13 +56,26 @@ pub struct OpenError {
     pub source: io::Error,
 }
 
+/// Where the newest lines begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// Behind this number.
+    After(u64),
+    /// Further back than memory reaches.
+    Further {
+        /// Lines that are still to be found.
+        missing: usize,
+        /// In front of this number.
+        before: u64,
+    },
+}
+
 /// A numbered line.
 #[derive(Debug)]
-pub struct Line {
-    /// The record.
-    pub record: Record,
+struct Line {
+    record: Record,
     /// Its JSON, without the newline.
-    pub json: String,
+    json: String,
 }
 
 /// The audit store.
@@ -90,38 +107,79 @@ impl Audit {
         seq
     }
 
-    /// The oldest `limit` lines in memory that come after number `after` and match; and the number
-    /// up to which was looked.
-    pub fn after(&self, after: u64, limit: usize, filter: &Filter) -> (Vec<Arc<Line>>, u64) {
+    /// The oldest `limit` lines that come after number `after` and match, and the number up to which was
+    /// looked; `None` when memory does not reach back so far.
+    pub fn after(&self, after: u64, limit: usize, filter: &Filter) -> Option<Part> {
         let store = self.store();
-        let mut lines = Vec::new();
-        let mut seen = after;
+        let oldest = store
+            .ring
+            .front()
+            .map_or(store.next, |line| line.record.seq);
+        if after + 1 < oldest {
+            return None;
+        }
+        let mut part = Part {
+            seen: after,
+            ..Part::default()
+        };
         let fresh = store.ring.partition_point(|line| line.record.seq <= after);
         for line in store.ring.iter().skip(fresh) {
-            if lines.len() == limit {
+            if part.lines == limit {
                 break;
             }
-            seen = line.record.seq;
+            part.seen = line.record.seq;
             if filter.matches(&line.record.body) {
-                lines.push(Arc::clone(line));
+                part.push(&line.json);
             }
         }
-        (lines, seen)
+        Some(part)
     }
 
-    /// The newest `limit` lines in memory that match, oldest first; and the newest number.
-    pub fn last(&self, limit: usize, filter: &Filter) -> (Vec<Arc<Line>>, u64) {
+    /// The number in front of the `limit` newest lines that match; and how many of them memory holds,
+    /// from which number on it reaches.
+    pub fn last(&self, limit: usize, filter: &Filter) -> Last {
         let store = self.store();
-        let mut lines: Vec<_> = store
+        let mut found = 0;
+        for line in store.ring.iter().rev() {
+            if found == limit {
+                return Last::After(line.record.seq);
+            }
+            found += usize::from(filter.matches(&line.record.body));
+        }
+        let oldest = store
             .ring
-            .iter()
-            .rev()
-            .filter(|line| filter.matches(&line.record.body))
-            .take(limit)
-            .map(Arc::clone)
-            .collect();
-        lines.reverse();
-        (lines, store.next - 1)
+            .front()
+            .map_or(store.next, |line| line.record.seq);
+        if found == limit || oldest <= 1 {
+            return Last::After(oldest - 1);
+        }
+        Last::Further {
+            missing: limit - found,
+            before: oldest,
+        }
+    }
+
+    /// The newest number; 0 when there is none.
+    pub fn newest(&self) -> u64 {
+        self.store().next - 1
+    }
+
+    /// The number of the oldest line in memory, and its time.
+    pub fn oldest(&self) -> Option<(u64, String)> {
+        let store = self.store();
+        let line = &store.ring.front()?.record;
+        Some((line.seq, line.time().to_owned()))
+    }
+
+    /// The file that the newest lines are written to.
+    pub fn path(&self) -> PathBuf {
+        self.store().path.clone()
+    }
+
+    /// Reads the lines that are in the files.
+    pub fn history(&self) -> History {
+        let store = self.store();
+        History::new(store.path.clone(), store.limits.files)
     }
 
     /// Tells of each new number.
@@ -144,56 +202,6 @@ impl Audit {
     }
 }
 
-/// Which lines are wanted; each condition that is set must hold. Administrative acts match only when
-/// nothing is set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// The peer or the effective source lies in it.
-    pub source: Option<IpNet>,
-    /// The stated user, ignoring case; `@domain` for all of a domain.
-    pub user: Option<String>,
-    /// The rule that decided: `SET/NAME`, or `SET/` for all of a set.
-    pub rule: Option<String>,
-    /// The reference id.
-    pub id: Option<String>,
-}
-
-impl Filter {
-    fn matches(&self, body: &RecordBody) -> bool {
-        let RecordBody::Event(event) = body else {
-            return *self == Self::default();
-        };
-        let from = |net: &IpNet| {
-            let holds = |address: IpAddr| net.contains(&address.to_canonical());
-            holds(event.peer.ip()) || event.effective_source.is_some_and(holds)
-        };
-        let of = |wanted: &String| {
-            let user = event
-                .stated_user
-                .as_deref()
-                .unwrap_or_default()
-                .to_ascii_lowercase();
-            let wanted = wanted.to_ascii_lowercase();
-            if wanted.starts_with('@') {
-                user.ends_with(&wanted)
-            } else {
-                user == wanted
-            }
-        };
-        let by = |rule: &String| {
-            if rule.ends_with('/') {
-                event.rule.starts_with(rule)
-            } else {
-                event.rule == *rule
-            }
-        };
-        self.source.as_ref().is_none_or(from)
-            && self.user.as_ref().is_none_or(of)
-            && self.rule.as_ref().is_none_or(by)
-            && self.id.as_ref().is_none_or(|id| event.id == *id)
-    }
-}
-
 #[derive(Debug)]
 struct Store {
     path: PathBuf,
@@ -210,14 +218,16 @@ struct Store {
 impl Store {
     fn open(path: PathBuf, limits: Limits) -> io::Result<Self> {
         let mut file = create(&path)?;
-        let mut ring = read_back(&mut file, limits.lines)?;
+        let (mut ring, mut newest) = read_back(&mut file, limits.lines)?;
         if ring.is_empty() {
             // Rotated just before the end: the numbers go on from the file before.
             if let Ok(mut before) = File::open(rotated(&path, 1)) {
-                ring = read_back(&mut before, limits.lines)?;
+                let older;
+                (ring, older) = read_back(&mut before, limits.lines)?;
+                newest = newest.max(older);
             }
         }
-        let next = ring.back().map_or(1, |line| line.record.seq + 1);
+        let next = newest + 1;
         let size = end_last_line(&mut file)?;
         let mut store = Self {
             path,
@@ -314,29 +324,35 @@ fn rotated(path: &Path, number: usize) -> PathBuf {
     name.into()
 }
 
-/// The newest lines of a log, at most `limit`, from its last few megabytes.
-fn read_back(file: &mut File, limit: usize) -> io::Result<VecDeque<Arc<Line>>> {
+/// The newest lines of a log, at most `limit`, from its last few megabytes; and its highest number, or 0.
+fn read_back(file: &mut File, limit: usize) -> io::Result<(VecDeque<Arc<Line>>, u64)> {
     const TAIL: u64 = 4 << 20;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
     let mut tail = Vec::new();
     file.take(TAIL).read_to_end(&mut tail)?;
-    let mut ring: VecDeque<_> = tail
-        .split(|byte| *byte == b'\n')
-        .rev()
-        .filter_map(|line| {
-            // A line that a crash or the start of the tail has cut is no record.
-            let record = serde_json::from_slice(line).ok()?;
-            Some(Arc::new(Line {
-                record,
-                json: String::from_utf8(line.to_vec()).ok()?,
-            }))
-        })
-        .take(limit)
-        .collect();
-    ring.make_contiguous().reverse();
-    Ok(ring)
+    let mut ring = VecDeque::new();
+    let mut newest = 0;
+    for line in tail.split(|byte| *byte == b'\n') {
+        // A line that a crash or the start of the tail has cut is no record, and numbers only grow.
+        let Some((seq, text)) = history::numbered(line).filter(|(seq, _)| *seq > newest) else {
+            continue;
+        };
+        newest = seq;
+        let Ok(record) = serde_json::from_str::<Record>(text) else {
+            continue;
+        };
+        let json = text.to_owned();
+        ring.push_back(Arc::new(Line { record, json }));
+        if ring.len() > limit {
+            ring.pop_front();
+        }
+    }
+    Ok((ring, newest))
 }
+
+/// What is written behind a line that a crash has cut.
+const CUT: &[u8] = b" (cut off)\n";
 
 /// Ends a line that a crash has cut; gives the size of the file.
 fn end_last_line(file: &mut File) -> io::Result<u64> {
@@ -350,6 +366,7 @@ fn end_last_line(file: &mut File) -> io::Result<u64> {
     if last == *b"\n" {
         return Ok(length);
     }
-    file.write_all(b"\n")?;
-    Ok(length + 1)
+    // So that nobody takes it for the record whose number it had.
+    file.write_all(CUT)?;
+    Ok(length + CUT.len() as u64)
 }

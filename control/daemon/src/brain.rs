@@ -5,29 +5,31 @@
 //! is the generation in force. A plane that refuses sends both back. Changes wait for one another;
 //! questions (status, explain, lists) never wait for a change.
 
+mod change;
+mod front;
+mod grace;
 mod guard;
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
-pub use guard::FAIL_MODE_AFTER;
 use time::OffsetDateTime;
 use weir_api::record::ChangeKind;
 use weir_api::{Actor, Change, Changed, Outcome, RecordBody, ReloadStatus};
-use weir_config::Contents;
-use weir_tables::edit::{self, Edit};
+use weir_link::notify::Notify;
 
 use crate::Error;
 use crate::audit::Audit;
 use crate::clock;
+use crate::descriptor_store::{DescriptorStore, Inherited};
+use crate::first::First;
 use crate::generation::{Candidate, Generation};
 use crate::listeners::Listeners;
-use crate::notify::Notify;
 use crate::plane::Plane;
-use crate::proxy_link::{Answer, Peers, ProxyLink};
-use crate::store::{self, Numbers};
+use crate::proxy_link::{Handover, Peers, ProxyLink};
+use crate::store::Numbers;
+use front::Front;
 
 /// What the brain works with.
 #[derive(Debug)]
@@ -42,8 +44,8 @@ pub struct Parts {
     pub audit: Arc<Audit>,
     /// The service manager.
     pub notify: Notify,
-    /// How long the proxy's classes may wait for a proxy: [`FAIL_MODE_AFTER`].
-    pub fail_mode_after: Duration,
+    /// What the service manager's descriptor store handed over.
+    pub inherited: Inherited,
 }
 
 /// See the module.
@@ -51,7 +53,12 @@ pub struct Parts {
 pub struct Brain {
     pub(crate) parts: Parts,
     pub(crate) started: OffsetDateTime,
+    pub(crate) store: DescriptorStore,
+    me: Weak<Self>,
     running: ArcSwap<Generation>,
+    /// Told when `running` has changed.
+    changed: tokio::sync::Notify,
+    front: Front,
     changing: tokio::sync::Mutex<Changing>,
     noted: Mutex<Noted>,
 }
@@ -60,8 +67,6 @@ pub struct Brain {
 #[derive(Debug)]
 struct Changing {
     numbers: Numbers,
-    /// Whether the kernel hands the proxy's classes to the proxy.
-    proxy_works: bool,
 }
 
 /// What status tells of changes.
@@ -70,28 +75,45 @@ pub(crate) struct Noted {
     pub(crate) last: ReloadStatus,
     /// Why the newest state of the list files is not in force.
     pub(crate) lists_refused: Option<String>,
+    /// Why weir-control started with a copy instead of the configuration file, until a reload.
+    pub(crate) config_refused: Option<String>,
+    /// The generation that the copy in the state directory is of.
+    pub(crate) copied: Option<u64>,
+    /// Why the newest generation could not be copied.
+    pub(crate) copy_refused: Option<String>,
     pub(crate) fail_mode: bool,
     pub(crate) fail_mode_entered: u64,
 }
 
 impl Brain {
-    /// Puts the configuration in force.
-    pub async fn start(parts: Parts) -> Result<Arc<Self>, Error> {
-        let path = parts.config.clone();
-        let candidate = blocking(move || Candidate::read(&path)).await?;
-        let mut numbers = Numbers::open(candidate.config().appliance.state.join("generation"))?;
-        let addresses = candidate.addresses();
-        let listeners = Listeners::at_start(&addresses, &parts.plane, &parts.link).await?;
-        let generation = Generation {
-            number: numbers.take()?,
+    /// Puts what was read at the start in force.
+    pub async fn start(mut parts: Parts, first: First) -> Result<Arc<Self>, Error> {
+        let candidate = first.candidate;
+        let file = candidate.config().appliance.state.join("generation");
+        let numbers = blocking(move || Numbers::open(file, first.at_least)).await?;
+        let mut changing = Changing { numbers };
+        let store = DescriptorStore::new(parts.notify.clone());
+        let inherited = std::mem::take(&mut parts.inherited);
+        let listeners = Listeners::at_start(
+            &candidate.addresses(),
+            inherited,
+            &store,
+            &parts.plane,
+            &parts.link,
+        )
+        .await?;
+        let generation = Arc::new(Generation {
+            number: changing.number().await?,
             candidate,
             listeners,
-        };
-        let handover = Arc::new(generation.handover()?);
-        to_kernel(&parts.plane, &generation, true).await?;
+        });
+        let handover = handover(&generation).await?;
+        let front = Front::new(parts.plane.clone());
+        front.switch(&generation).await?;
         parts.link.offer(handover);
         let detail = format!("generation {} is in force", generation.number);
-        let brain = Arc::new(Self {
+        let brain = Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             started: OffsetDateTime::now_utc(),
             noted: Mutex::new(Noted {
                 last: ReloadStatus {
@@ -101,18 +123,25 @@ impl Brain {
                     outcome: Outcome::Done,
                     detail: detail.clone(),
                 },
-                lists_refused: None,
+                lists_refused: first.lists_refused.clone(),
+                config_refused: first.config_refused.clone(),
+                copied: None,
+                copy_refused: None,
                 fail_mode: false,
                 fail_mode_entered: 0,
             }),
-            running: ArcSwap::from_pointee(generation),
-            changing: tokio::sync::Mutex::new(Changing {
-                numbers,
-                proxy_works: true,
-            }),
+            running: ArcSwap::from(generation),
+            changed: tokio::sync::Notify::new(),
+            front,
+            store,
+            changing: tokio::sync::Mutex::new(changing),
             parts,
         });
         brain.note(Actor::Weir, "start", Ok(detail));
+        let refused = [first.config_refused, first.lists_refused];
+        for why in refused.into_iter().flatten() {
+            brain.note(Actor::Weir, "start", Err(why));
+        }
         Ok(brain)
     }
 
@@ -152,7 +181,14 @@ impl Brain {
                 dry_run: true,
             });
         }
+        self.to_its_end(|brain| async move { brain.reload_now(who).await })
+            .await
+    }
+
+    async fn reload_now(&self, who: Actor) -> Result<Changed, Error> {
+        let path = self.parts.config.clone();
         let mut changing = self.changing.lock().await;
+        let running = self.running();
         self.parts.notify.reloading();
         let result = async {
             let candidate = blocking(move || Candidate::read(&path)).await?;
@@ -161,57 +197,11 @@ impl Brain {
             self.publish(&mut changing, candidate, warnings).await
         }
         .await;
+        if result.is_ok() {
+            self.noted_mut(|noted| noted.config_refused = None);
+        }
         self.parts.notify.ready();
         self.note_change(who, "reload", String::new(), &result);
-        result
-    }
-
-    /// Adds an entry to a list that stands in a file.
-    pub async fn add_entry(
-        &self,
-        who: Actor,
-        list: &str,
-        prefix: &str,
-        comment: Option<&str>,
-    ) -> Result<Changed, Error> {
-        let result = async {
-            if comment.is_some_and(|comment| comment.chars().any(char::is_control)) {
-                return Err(Error::Comment);
-            }
-            let prefix = weir_tables::parse_prefix(prefix)?.prefix;
-            self.edit(list, |text| match edit::add(text, prefix, comment) {
-                Edit::Changed(text) => Ok(Some(text)),
-                Edit::Present { .. } | Edit::Absent { .. } => Ok(None),
-            })
-            .await
-        }
-        .await;
-        self.note_change(who, "list add", format!("{list}: {prefix}"), &result);
-        result
-    }
-
-    /// Removes an entry from a list that stands in a file.
-    pub async fn remove_entry(
-        &self,
-        who: Actor,
-        list: &str,
-        prefix: &str,
-    ) -> Result<Changed, Error> {
-        let result = async {
-            let wanted = weir_tables::parse_prefix(prefix)?.prefix;
-            self.edit(list, |text| match edit::remove(text, wanted) {
-                Edit::Changed(text) => Ok(Some(text)),
-                Edit::Absent { covered_by } => Err(Error::NoEntry {
-                    list: list.to_owned(),
-                    prefix: wanted.to_string(),
-                    covered_by: covered_by.map(|(wider, _)| wider.to_string()),
-                }),
-                Edit::Present { .. } => Ok(None),
-            })
-            .await
-        }
-        .await;
-        self.note_change(who, "list remove", format!("{list}: {prefix}"), &result);
         result
     }
 
@@ -220,171 +210,27 @@ impl Brain {
         Ok(self.parts.plane.detach().await?)
     }
 
+    /// Makes a change to its end, also when whoever asked for it does not wait: half of one would leave
+    /// the planes apart.
+    async fn to_its_end<F>(&self, change: impl FnOnce(Arc<Self>) -> F) -> Result<Changed, Error>
+    where
+        F: Future<Output = Result<Changed, Error>> + Send + 'static,
+    {
+        let me = self.me.upgrade().expect("whoever asks holds it");
+        let made = tokio::spawn(change(me)).await;
+        made.unwrap_or_else(|ended| Err(Error::Request(format!("the change failed: {ended}"))))
+    }
+
+    fn noted_mut(&self, change: impl FnOnce(&mut Noted)) {
+        // Every change leaves it whole.
+        change(&mut self.noted.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub(crate) fn noted(&self) -> Noted {
         self.noted
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
-    }
-
-    /// A list file was changed by somebody else.
-    async fn lists_changed(&self) {
-        let mut changing = self.changing.lock().await;
-        let running = self.running();
-        let old = running.candidate.clone();
-        let result = async {
-            let candidate = blocking(move || old.with_new_lists()).await?;
-            let warnings = words(&candidate);
-            self.publish(&mut changing, candidate, warnings).await
-        }
-        .await;
-        if !matches!(
-            &result,
-            Ok(Changed {
-                unchanged: true,
-                ..
-            })
-        ) {
-            self.note_change(Actor::Weir, "list file", "changed on disk".into(), &result);
-        }
-        let refused = result.err().map(|error| error.to_string());
-        self.noted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .lists_refused = refused;
-    }
-
-    /// Rewrites the file of a list and puts it in force, or puts the old text back.
-    async fn edit(
-        &self,
-        list: &str,
-        change: impl FnOnce(&str) -> Result<Option<String>, Error>,
-    ) -> Result<Changed, Error> {
-        let mut changing = self.changing.lock().await;
-        let running = self.running();
-        let file = match &running.candidate.list_source(list)?.contents {
-            Contents::File(file) => file.clone(),
-            Contents::Inline { line, .. } => {
-                return Err(Error::InlineList {
-                    name: list.to_owned(),
-                    file: running.candidate.config().file.clone(),
-                    line: *line,
-                });
-            }
-        };
-        let before = std::fs::read_to_string(&file).map_err(Error::file("read", &file))?;
-        let after = change(&before)?;
-        if let Some(after) = &after {
-            write(&file, after)?;
-        }
-        // Also when the file says it already: it may not be in force yet.
-        let old = running.candidate.clone();
-        let result = async {
-            let candidate = blocking(move || old.with_new_lists()).await?;
-            self.publish(&mut changing, candidate, Vec::new()).await
-        }
-        .await;
-        // What somebody else wrote in the meantime is theirs, and stays.
-        if result.is_err()
-            && let Some(after) = after
-            && std::fs::read_to_string(&file).is_ok_and(|now| now == after)
-        {
-            write(&file, &before)?;
-        }
-        result
-    }
-
-    /// Puts a candidate in force in both planes, or leaves both as they are.
-    async fn publish(
-        &self,
-        changing: &mut Changing,
-        candidate: Candidate,
-        mut warnings: Vec<String>,
-    ) -> Result<Changed, Error> {
-        let running = self.running();
-        candidate.keeps_entries_of(&running.candidate)?;
-        let same = Arc::ptr_eq(&candidate.loaded, &running.candidate.loaded)
-            && candidate.lists == running.candidate.lists;
-        if same {
-            // Only the files' stamps are new: kept, so that they are not looked at again.
-            let (number, listeners) = (running.number, running.listeners.clone());
-            self.put_in_force(Arc::new(Generation {
-                number,
-                candidate,
-                listeners,
-            }));
-            return Ok(Changed {
-                generation: number,
-                warnings,
-                unchanged: true,
-                dry_run: false,
-            });
-        }
-        let plane = &self.parts.plane;
-        let listeners = running
-            .listeners
-            .with(&candidate.addresses(), plane)
-            .await?;
-        let number = changing.numbers.take()?;
-        let generation = Arc::new(Generation {
-            number,
-            candidate,
-            listeners,
-        });
-        let handover = Arc::new(generation.handover()?);
-        let refused = match to_kernel(plane, &generation, changing.proxy_works).await {
-            Err(error) => Some(error),
-            Ok(()) => match self.parts.link.publish(handover).await {
-                Answer::Acknowledged => None,
-                Answer::Nobody => {
-                    warnings.push(
-                        "no proxy is alive; it gets this generation when it connects".to_owned(),
-                    );
-                    None
-                }
-                Answer::Refused(why) => Some(Error::ProxyRefused {
-                    generation: number,
-                    why,
-                }),
-                Answer::Late(pid) => Some(Error::ProxyLate {
-                    generation: number,
-                    pid,
-                }),
-            },
-        };
-        if let Some(refused) = refused {
-            self.go_back(&running, changing.proxy_works).await;
-            return Err(refused);
-        }
-        self.put_in_force(generation);
-        Ok(Changed {
-            generation: number,
-            warnings,
-            unchanged: false,
-            dry_run: false,
-        })
-    }
-
-    /// A generation always has the lists as their files were, so none of them is refused any more.
-    fn put_in_force(&self, generation: Arc<Generation>) {
-        self.running.store(generation);
-        self.noted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .lists_refused = None;
-    }
-
-    /// Puts both planes back to what is in force.
-    async fn go_back(&self, running: &Arc<Generation>, proxy_works: bool) {
-        if let Err(error) = to_kernel(&self.parts.plane, running, proxy_works).await {
-            tracing::error!(generation = running.number, %error, "the kernel plane does not go back");
-        }
-        match running.handover() {
-            Ok(handover) => self.parts.link.offer(Arc::new(handover)),
-            Err(error) => {
-                tracing::error!(generation = running.number, %error, "the proxy plane does not go back");
-            }
-        }
     }
 
     fn note_change(&self, who: Actor, action: &str, what: String, result: &Result<Changed, Error>) {
@@ -410,16 +256,14 @@ impl Brain {
             Ok(detail) => (Outcome::Done, detail.clone()),
             Err(detail) => (Outcome::Refused, detail.clone()),
         };
-        self.noted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .last = ReloadStatus {
+        let last = ReloadStatus {
             time: clock::now(),
             action: action.to_owned(),
             who: who.to_string(),
             outcome,
             detail,
         };
+        self.noted_mut(|noted| noted.last = last);
         self.note(who, action, told);
     }
 
@@ -441,17 +285,20 @@ impl Brain {
     }
 }
 
-/// Tables first: a service that is new must find its sources classified.
-async fn to_kernel(plane: &Plane, generation: &Generation, proxy_works: bool) -> Result<(), Error> {
-    let compiled = Arc::clone(&generation.candidate.compiled);
-    let services = generation.kernel_services(proxy_works);
-    plane
-        .run(move |plane| {
-            plane.publish(&compiled.kernel_tables())?;
-            plane.set_services(&services)
-        })
-        .await??;
-    Ok(())
+impl Changing {
+    /// The next number.
+    async fn number(&mut self) -> Result<u64, Error> {
+        let mut numbers = self.numbers.clone();
+        let (number, numbers) = blocking(move || Ok((numbers.take()?, numbers))).await?;
+        self.numbers = numbers;
+        Ok(number)
+    }
+}
+
+/// What the proxy gets; the lists may be long.
+async fn handover(generation: &Arc<Generation>) -> Result<Arc<Handover>, Error> {
+    let generation = Arc::clone(generation);
+    blocking(move || Ok(Arc::new(generation.handover()?))).await
 }
 
 async fn blocking<T: Send + 'static>(
@@ -461,10 +308,6 @@ async fn blocking<T: Send + 'static>(
         Ok(result) => result,
         Err(ended) => Err(Error::Request(format!("loading failed: {ended}"))),
     }
-}
-
-fn write(file: &Path, text: &str) -> Result<(), Error> {
-    store::replace(file, text.as_bytes()).map_err(Error::file("write", file))
 }
 
 fn words(candidate: &Candidate) -> Vec<String> {
@@ -499,6 +342,10 @@ fn needs_restart(old: &Candidate, new: &Candidate) -> Vec<String> {
     compare(
         old.appliance.control_group != new.appliance.control_group,
         "`control_group` in [appliance]",
+    );
+    compare(
+        old.appliance.read_group != new.appliance.read_group,
+        "`read_group` in [appliance]",
     );
     compare(
         old.appliance.proxy_user != new.appliance.proxy_user,

@@ -134,9 +134,20 @@ pub enum Error {
     NoAccount {
         /// `user` or `group`.
         kind: &'static str,
+        /// Where the configuration names it.
+        key: &'static str,
         /// Its name.
         name: String,
     },
+    /// A directory into which everybody may write.
+    #[error("everybody may write into {}, so anybody could put a socket there", directory.display())]
+    OpenToAll {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// The loaded program could not be run, so nobody knows what it would do.
+    #[error("the loaded kernel program cannot be asked: {0}")]
+    NotAsked(weir_dataplane::Error),
     /// The process lacks privileges.
     #[error(
         "root is needed, or the capabilities {missing}; start it with sudo or as a system service"
@@ -160,10 +171,12 @@ impl Error {
             Self::ProxyLate { .. } => {
                 "nothing was changed; look at the log of weir-proxy, restart it if it hangs".into()
             }
-            Self::NoList { known, .. } => match known.as_slice() {
-                [] => "the configuration has no [[list]]".into(),
-                known => format!("lists: {}", known.join(", ")),
-            },
+            Self::NoList { known, .. } if known.is_empty() => {
+                "the configuration has no [[list]]".into()
+            }
+            Self::NoList { name, known } => {
+                format!("{}lists: {}", near(name, known), known.join(", "))
+            }
             Self::InlineList { file, .. } => format!(
                 "edit `prefixes` in {} and run `weir reload`, or give the list a `file = \"...\"`",
                 file.display()
@@ -183,11 +196,34 @@ impl Error {
                  another one is started"
                     .into()
             }
-            Self::NoService { known, .. } => format!("services: {}", known.join(", ")),
-            Self::NoAccount { kind: "user", .. } => {
-                "create it, or correct `proxy_user` in [appliance]".into()
+            Self::NoService { wanted, known } => {
+                let name = wanted.trim_matches('`');
+                format!("{}services: {}", near(name, known), known.join(", "))
             }
-            Self::NoAccount { .. } => "create it, or correct `control_group` in [appliance]".into(),
+            Self::NoAccount { kind, key, .. } => {
+                format!("create the {kind}, or correct `{key}` in [appliance]")
+            }
+            Self::OpenToAll { directory } => format!(
+                "`chmod o-w {}`, or name a directory of Weir's own in [appliance]",
+                directory.display()
+            ),
+            Self::Prefix(error) => error.help.clone(),
+            Self::Comment => "leave out line ends and other control characters".into(),
+            Self::NoAddress { service, .. } => format!(
+                "ask with a source of the other family, or add an address to `addresses` of \
+                 service `{service}`"
+            ),
+            Self::NotAsked(_) => {
+                "`weir status` says where the programs are attached; weir-control puts back what it \
+                 can, and its log says what it cannot (`journalctl -u weir-control`)"
+                    .into()
+            }
+            Self::File { .. } => {
+                "nothing was changed; see that the disk has room and that weir-control may use it".into()
+            }
+            Self::Listen(_) | Self::Kernel(_) => {
+                "nothing was changed; its log says more (`journalctl -u weir-control`)".into()
+            }
             _ => return None,
         })
     }
@@ -200,4 +236,11 @@ impl Error {
         let path = path.into();
         move |source| Self::File { what, path, source }
     }
+}
+
+/// The name that was probably meant.
+fn near(name: &str, known: &[String]) -> String {
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    weir_config::closest(name, &known)
+        .map_or_else(String::new, |near| format!("did you mean `{near}`? "))
 }

@@ -7,7 +7,7 @@ use weir_abi::Verdict;
 use weir_api::{Explain, ExplainRequest, KernelPart, ListTest, ProxyPart, Tried};
 use weir_config::Service;
 use weir_dataplane::Probe;
-use weir_policy::{BodyNeed, Classified, Classify, Head, Policy};
+use weir_policy::{BodyNeed, Classified, Classify, Head, Policy, Uncounted, Users};
 use weir_tables::{Lists, Scope};
 
 use crate::Error;
@@ -44,7 +44,8 @@ impl Brain {
             .parts
             .plane
             .run(move |plane| plane.probe(&probe))
-            .await??;
+            .await?
+            .map_err(Error::NotAsked)?;
         let found = running.candidate.compiled.find(source);
         let kernel = KernelPart {
             // For a packet that is no service's the program looks no class up.
@@ -58,19 +59,24 @@ impl Brain {
                 .and_then(|id| running.candidate.config().services.get(usize::from(id)))
                 .map(|service| service.name.clone()),
             destination: Some(SocketAddr::new(destination, port)),
-            hook: outcome.hook.to_owned(),
+            hook: outcome.hook.name().to_owned(),
         };
         let policy = &running.candidate.policies[index];
-        let lists = ByList(&running.candidate.compiled);
+        let is_proxys = service.verdicts()[kernel.class as usize] == Verdict::Proxy;
+        let candidate = &running.candidate;
+        let lists = ByList(&candidate.compiled, candidate.users.as_deref());
         let (proxy, note) = match (kernel.verdict, &target.path) {
             (Verdict::Proxy, Some(_)) => (
                 Some(judge(service, policy, &lists, source, &target, &request)),
                 None,
             ),
             (Verdict::Proxy, None) => (None, Some(NO_REQUEST.to_owned())),
-            (Verdict::Reject, _) if self.noted().fail_mode => (
+            (verdict, _) if is_proxys && self.noted().fail_mode => (
                 None,
-                Some("no proxy is alive, so the kernel rejects what it would get".to_owned()),
+                Some(format!(
+                    "no proxy is alive, so the fail mode of the service acts: {}",
+                    verdict.name()
+                )),
             ),
             (verdict, _) => {
                 let name = verdict.name();
@@ -109,8 +115,8 @@ impl Brain {
 const NO_REQUEST: &str =
     "no request was described; add --url to see what the proxy decides about one";
 
-/// The lists in force, as policy asks them.
-struct ByList<'a>(&'a Lists);
+/// The lists in force, as policy asks them, and the users of the directory.
+struct ByList<'a>(&'a Lists, Option<&'a Users>);
 
 impl Classify for ByList<'_> {
     fn classify(&self, source: IpAddr) -> Classified {
@@ -268,7 +274,8 @@ fn judge(
         BodyNeed::UpTo(limit) => (body.len() <= limit).then_some(body),
     };
     let known = policy.facts(&head, &recognised, body, source, lists);
-    let (decision, tried) = policy.explain(&known);
+    let users = Uncounted(lists.1);
+    let (decision, tried) = policy.explain(&known, &users);
     ProxyPart {
         facts: facts(&known),
         tried: tried

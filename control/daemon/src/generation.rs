@@ -3,22 +3,29 @@
 //! A [`Candidate`] is read from the files and touches nothing. With a number and listeners it becomes
 //! a [`Generation`], which knows what to tell the kernel and what to hand to the proxy.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 use weir_abi::{Class, Verdict};
-use weir_config::{Config, Contents, ListSource, Loaded, Report};
+use weir_config::{Config, Contents, ListSource, Loaded, ProxyDown, Report};
 use weir_dataplane::ServiceSpec;
 use weir_link::Descriptor;
-use weir_policy::Policy;
+use weir_policy::{Policy, Users};
 use weir_tables::{List, Lists};
 
 use crate::Error;
 use crate::listeners::Listeners;
 use crate::proxy_link::Handover;
 use crate::watch::{Stamp, Stamps, stamps};
+
+/// Numbers of entries by name of the list; the users are [`USERS`].
+pub type Entries = BTreeMap<String, usize>;
+
+/// How messages name the users; no list has such a name.
+pub const USERS: &str = "users of the directory";
 
 /// Everything of a generation that comes from files, checked.
 #[derive(Clone, Debug)]
@@ -41,6 +48,8 @@ pub struct Candidate {
     pub list_stamps: Stamps,
     /// The lists, compiled.
     pub compiled: Arc<Lists>,
+    /// The users of the directory, when there is one.
+    pub users: Option<Arc<Users>>,
     /// Warnings and notes of configuration and lists.
     pub warnings: Report,
 }
@@ -49,8 +58,18 @@ impl Candidate {
     /// Reads and checks the configuration at `path` and everything that it names. Blocks.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let config_stamp = Stamp::of(path);
-        let config_read = OffsetDateTime::now_utc();
         let loaded = weir_config::load(path).map_err(Error::Config)?;
+        Self::of(loaded, config_stamp, &BTreeMap::new())
+    }
+
+    /// Reads and checks what a configuration names, with texts in place of what the list files at these
+    /// paths hold. Blocks.
+    pub fn of(
+        loaded: Loaded,
+        config_stamp: Stamp,
+        in_place: &BTreeMap<PathBuf, String>,
+    ) -> Result<Self, Error> {
+        let config_read = OffsetDateTime::now_utc();
         let services = loaded.config.link_services().map_err(Error::Config)?;
         let policies = services
             .iter()
@@ -61,7 +80,7 @@ impl Candidate {
                 })
             })
             .collect::<Result<_, _>>()?;
-        let read = ReadLists::read(&loaded.config)?;
+        let read = ReadLists::read(&loaded.config, in_place)?;
         let mut warnings = loaded.warnings.clone();
         warnings.append(read.warnings);
         Ok(Self {
@@ -71,6 +90,7 @@ impl Candidate {
             services: services.into(),
             policies,
             compiled: Arc::new(Lists::compile(&read.lists)),
+            users: read.users,
             lists: read.lists,
             lists_read: read.time,
             list_stamps: read.stamps,
@@ -80,7 +100,7 @@ impl Candidate {
 
     /// The same configuration with the lists as their files are now. Blocks.
     pub fn with_new_lists(&self) -> Result<Self, Error> {
-        let read = ReadLists::read(&self.loaded.config)?;
+        let read = ReadLists::read(&self.loaded.config, &BTreeMap::new())?;
         let mut warnings = self.loaded.warnings.clone();
         warnings.append(read.warnings);
         Ok(Self {
@@ -88,41 +108,79 @@ impl Candidate {
             lists: read.lists,
             lists_read: read.time,
             list_stamps: read.stamps,
+            users: read.users,
             warnings,
             ..self.clone()
         })
     }
 
-    /// Refuses lists whose files lost all their text, where `before` had entries: an editor or a full
-    /// disk did that, not a person who wants the list to be empty. A file that has entries again was
-    /// read while it was being written.
+    /// Refuses lists whose files lost all their text, where `before` had entries.
     pub fn keeps_entries_of(&self, before: &Self) -> Result<(), Error> {
-        for (list, source) in self.lists.iter().zip(&self.config().lists) {
-            let Contents::File(file) = &source.contents else {
+        self.keeps(&before.entries())
+    }
+
+    /// Refuses lists whose files lost all their text, where there were entries `before`: an editor or a
+    /// full disk did that, not a person who wants the list to be empty. A file that has entries again was
+    /// read while it was being written.
+    pub fn keeps(&self, before: &Entries) -> Result<(), Error> {
+        let now = self.entries();
+        for (name, file) in self.files() {
+            let entries = before.get(name).copied().unwrap_or(0);
+            if entries == 0 || now.get(name).is_some_and(|now| *now > 0) {
                 continue;
-            };
-            let entries = before
-                .lists
-                .iter()
-                .find(|old| old.name == list.name)
-                .map_or(0, |old| old.prefixes.len());
-            let emptied = list.prefixes.is_empty() && entries > 0;
-            let meant = || {
-                std::fs::read_to_string(file).is_ok_and(|text| {
-                    let name = file.display().to_string();
-                    !text.trim().is_empty() && weir_tables::parse(&text, &name).prefixes.is_empty()
-                })
-            };
-            if emptied && !meant() {
-                let (list, file) = (list.name.clone(), file.clone());
+            }
+            let meant = std::fs::read_to_string(file).is_ok_and(|text| {
+                let shown = file.display().to_string();
+                !text.trim().is_empty() && weir_tables::parse(&text, &shown).prefixes.is_empty()
+            });
+            if !meant {
                 return Err(Error::Emptied {
-                    list,
-                    file,
+                    list: name.to_owned(),
+                    file: file.to_owned(),
                     entries,
                 });
             }
         }
         Ok(())
+    }
+
+    /// Refuses to go on from the text of a list's file that lost all of it: what is added to it would
+    /// take the place of all entries in force.
+    pub fn holds_entries(&self, list: &str, file: &Path, text: &str) -> Result<(), Error> {
+        match self.entries().get(list) {
+            Some(entries) if *entries > 0 && text.trim().is_empty() => Err(Error::Emptied {
+                list: list.to_owned(),
+                file: file.to_owned(),
+                entries: *entries,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The users, one a line; `None` without a directory.
+    pub fn users_text(&self) -> Option<&str> {
+        self.users.as_ref().map(|users| users.as_text())
+    }
+
+    /// The lists that stand in files, and the users: each with its file.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        let lists = self.config().lists.iter();
+        let lists = lists.filter_map(|list| match &list.contents {
+            Contents::File(path) => Some((list.name.as_str(), path.as_path())),
+            Contents::Inline { .. } => None,
+        });
+        let users = self.config().directory.users.as_deref();
+        lists.chain(users.map(|path| (USERS, path)))
+    }
+
+    /// How many entries each list has, and how many users there are.
+    pub fn entries(&self) -> Entries {
+        let lists = self.lists.iter();
+        let users = self.users.iter();
+        lists
+            .map(|list| (list.name.clone(), list.prefixes.len()))
+            .chain(users.map(|users| (USERS.to_owned(), users.len())))
+            .collect()
     }
 
     /// The configuration.
@@ -170,8 +228,8 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// The services as the kernel knows them. With `proxy_works` false, what would go to the proxy is
-    /// refused: connections to a listener that nobody serves would hang.
+    /// The services as the kernel knows them. With `proxy_works` false each service's fail mode acts:
+    /// connections to a listener that nobody serves would hang.
     pub fn kernel_services(&self, proxy_works: bool) -> Vec<ServiceSpec> {
         (0..)
             .zip(&self.candidate.config().services)
@@ -180,10 +238,11 @@ impl Generation {
                 name: service.name.clone(),
                 addresses: service.addresses.clone(),
                 ports: service.ports.clone(),
-                verdicts: service.verdicts().map(|verdict| match verdict {
-                    Verdict::Proxy if !proxy_works => Verdict::Reject,
-                    other => other,
-                }),
+                verdicts: if proxy_works {
+                    service.verdicts()
+                } else {
+                    service.verdicts_without_proxy()
+                },
             })
             .collect()
     }
@@ -205,6 +264,13 @@ impl Generation {
             length: lists.len() as u64,
         });
         sockets.push(Arc::new(weir_link::sealed::create("weir-lists", &lists)?));
+        if let Some(users) = &self.candidate.users {
+            let users = users.as_text().as_bytes();
+            descriptors.push(Descriptor::Users {
+                length: users.len() as u64,
+            });
+            sockets.push(Arc::new(weir_link::sealed::create("weir-users", users)?));
+        }
         let appliance = &self.candidate.config().appliance;
         let generation = weir_link::Generation {
             number: self.number,
@@ -216,34 +282,68 @@ impl Generation {
         Ok(Handover::new(generation, sockets))
     }
 
+    /// In words, what becomes of the proxy's classes while no proxy works.
+    pub fn without_proxy(&self) -> String {
+        let modes: BTreeSet<_> = self.modes().map(|(_, words)| words).collect();
+        if modes.len() == 1 {
+            return modes.into_iter().collect();
+        }
+        let services: Vec<_> = self
+            .modes()
+            .map(|(service, words)| format!("{service}: {words}"))
+            .collect();
+        services.join("; ")
+    }
+
+    fn modes(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let services = self.candidate.config().services.iter();
+        services.map(|service| {
+            let words = match service.proxy_down {
+                ProxyDown::Reject => "its classes are rejected",
+                ProxyDown::Drop => "its classes are dropped",
+                ProxyDown::ForwardManaged => {
+                    "managed sources are forwarded, its other classes are rejected"
+                }
+            };
+            (service.name.as_str(), words)
+        })
+    }
+
     /// What the kernel does with each class of this service.
     pub fn verdicts(service: &ServiceSpec) -> Vec<(Class, Verdict)> {
         Class::ALL.into_iter().zip(service.verdicts).collect()
     }
 }
 
-/// The files of a configuration's lists.
+/// The files of a configuration's lists, and of its directory.
 pub fn list_files(config: &Config) -> impl Iterator<Item = PathBuf> {
-    config.lists.iter().filter_map(|list| match &list.contents {
+    let lists = config.lists.iter().filter_map(|list| match &list.contents {
         Contents::File(path) => Some(path.clone()),
         Contents::Inline { .. } => None,
-    })
+    });
+    lists.chain(config.directory.users.clone())
 }
 
 struct ReadLists {
     lists: Vec<List>,
+    users: Option<Arc<Users>>,
     warnings: Report,
     stamps: Stamps,
     time: OffsetDateTime,
 }
 
 impl ReadLists {
-    fn read(config: &Config) -> Result<Self, Error> {
+    fn read(config: &Config, in_place: &BTreeMap<PathBuf, String>) -> Result<Self, Error> {
         let stamps = stamps(list_files(config));
         let time = OffsetDateTime::now_utc();
-        let (lists, warnings) = weir_config::load_lists(config).map_err(Error::Config)?;
+        let (lists, mut warnings) =
+            weir_config::load_lists_with(config, in_place).map_err(Error::Config)?;
+        let (users, notes) =
+            weir_config::load_users_with(config, in_place).map_err(Error::Config)?;
+        warnings.append(notes);
         Ok(Self {
             lists,
+            users: users.map(Arc::new),
             warnings,
             stamps,
             time,

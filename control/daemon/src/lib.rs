@@ -7,19 +7,24 @@
 //!
 //! It must never let an error change what is in force: everything of a new generation is loaded and
 //! checked before the first plane hears of it, and when a plane refuses, both go back. When it ends,
-//! both planes go on with their last generation.
+//! both planes go on with their last generation. What outlives it: sockets in the service manager's store
+//! ([`descriptor_store`]), the number of the newest generation, and a copy of the last good one, which
+//! stands in ([`first`]) when the files are broken at a start.
 
 mod adopt;
 pub mod api;
 pub mod audit;
 pub mod brain;
 mod clock;
+pub mod descriptor_store;
 mod error;
 pub mod explain;
+pub mod first;
 pub mod generation;
+mod last_good;
 pub mod listeners;
-pub mod notify;
 pub mod plane;
+mod process;
 pub mod proxy_link;
 pub mod sockets;
 pub mod status;

@@ -1,5 +1,5 @@
-//! The listening sockets of the services: made once, kept as long as a service has the address, and
-//! handed to every proxy that comes.
+//! The listening sockets of the services: made once, kept as long as a service has the address, handed
+//! to every proxy that comes, and left with the service manager for the next weir-control.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::adopt;
+use crate::descriptor_store::{DescriptorStore, Inherited};
 use crate::plane::Plane;
 use crate::proxy_link::ProxyLink;
 
@@ -59,12 +60,13 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// The sockets for exactly these addresses: those that exist are kept, others are made. `self`
-    /// stays as it is, so that a change which fails later loses nothing.
+    /// The sockets for exactly these addresses: those that exist are kept, others are made and left in
+    /// the `store`. `self` stays as it is, so that a change which fails later loses nothing.
     pub async fn with(
         &self,
         addresses: &[SocketAddr],
         plane: &Plane,
+        store: &DescriptorStore,
     ) -> Result<Self, crate::Error> {
         let mut sockets = BTreeMap::new();
         for address in addresses.iter().copied() {
@@ -79,18 +81,26 @@ impl Listeners {
             };
             sockets.insert(address, socket);
         }
+        let all = sockets.iter();
+        let all = all.map(|(address, socket)| (*address, Arc::clone(socket)));
+        store.keep(all.collect()).await;
         Ok(Self { sockets })
     }
 
-    /// Like [`Listeners::with`], for a weir-control that has just started: addresses that a proxy holds
-    /// from the time before are taken over from it, as soon as it connects.
+    /// Like [`Listeners::with`], for a weir-control that has just started. Sockets from the time before
+    /// come from the service manager's store or, those that it did not keep, from the proxy that holds
+    /// them, as soon as it connects.
     pub async fn at_start(
         addresses: &[SocketAddr],
+        inherited: Inherited,
+        store: &DescriptorStore,
         plane: &Plane,
         link: &ProxyLink,
     ) -> Result<Self, crate::Error> {
+        let taken_over = store.take_over(inherited, addresses).await;
         let mut kept = Self::default();
-        match kept.with(addresses, plane).await {
+        kept.insert(taken_over);
+        match kept.with(addresses, plane, store).await {
             Err(crate::Error::Listen(error)) if error.source.kind() == io::ErrorKind::AddrInUse => {
             }
             result => return result,
@@ -103,14 +113,13 @@ impl Listeners {
             _ => None,
         };
         if let Some(pid) = pid {
-            let wanted = addresses.to_vec();
+            let missing = |address: &&SocketAddr| !kept.sockets.contains_key(address);
+            let wanted: Vec<_> = addresses.iter().filter(missing).copied().collect();
             let adopted = tokio::task::spawn_blocking(move || adopt::listeners(pid, &wanted)).await;
             match adopted {
                 Ok(Ok(sockets)) => {
                     tracing::info!(pid, sockets = sockets.len(), "taken over from the proxy");
-                    let sockets = sockets.into_iter();
-                    kept.sockets
-                        .extend(sockets.map(|(address, socket)| (address, Arc::new(socket))));
+                    kept.insert(sockets);
                 }
                 Ok(Err(error)) => {
                     tracing::error!(pid, %error, "the proxy's sockets cannot be taken over");
@@ -120,7 +129,13 @@ impl Listeners {
                 }
             }
         }
-        kept.with(addresses, plane).await
+        kept.with(addresses, plane, store).await
+    }
+
+    fn insert(&mut self, sockets: Vec<(SocketAddr, OwnedFd)>) {
+        let sockets = sockets.into_iter();
+        self.sockets
+            .extend(sockets.map(|(address, socket)| (address, Arc::new(socket))));
     }
 
     /// The socket bound to this address.

@@ -9,14 +9,16 @@ use clap::Parser;
 use nix::unistd::Uid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir_api::Actor;
-use weir_config::Config;
+use weir_config::{Config, HookSetting};
 use weir_control::audit::{Audit, Limits};
-use weir_control::brain::{Brain, FAIL_MODE_AFTER, Parts};
-use weir_control::notify::Notify;
+use weir_control::brain::{Brain, Parts};
+use weir_control::descriptor_store::Inherited;
+use weir_control::first::{self, First};
 use weir_control::plane::Plane;
 use weir_control::proxy_link::ProxyLink;
 use weir_control::{Error, api, sockets};
-use weir_dataplane::Options;
+use weir_dataplane::{HookChoice, Options};
+use weir_link::notify::Notify;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -54,12 +56,14 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(colours)
         .init();
+    // SAFETY: the first of all: there is one thread, and nothing was opened yet.
+    let inherited = unsafe { Inherited::from_env() };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(&arguments)),
+        Ok(runtime) => runtime.block_on(run(&arguments, inherited)),
         Err(error) => Err(Error::Request(format!(
             "no threads can be started: {error}"
         ))),
@@ -76,19 +80,17 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: &Arguments) -> Result<(), Error> {
+async fn run(arguments: &Arguments, inherited: Inherited) -> Result<(), Error> {
     let notify = Notify::from_env();
     // The first of all: who reloads while the daemon starts must not end it. What was asked for until
     // then is done once both planes are up.
     let hang_up = listen(SignalKind::hangup())?;
     // Before anything else, so that a mistake in the file is found without privileges.
     let path = std::path::absolute(&arguments.config).unwrap_or_else(|_| arguments.config.clone());
-    let config = weir_config::load(&path).map_err(Error::Config)?.config;
-    need_privileges()?;
-    let appliance = &config.appliance;
-    sockets::directory(&appliance.run, 0o755)?;
-    let _alone = sockets::lock(&appliance.run)?;
     if arguments.detach {
+        let config = first::configuration(&path)?;
+        need_privileges()?;
+        let _alone = alone(&config)?;
         // Nothing is loaded, so that also what another version pinned is taken off.
         let kernel = &config.kernel;
         return Ok(weir_dataplane::detach_pinned(
@@ -97,14 +99,20 @@ async fn run(arguments: &Arguments) -> Result<(), Error> {
             kernel.table,
         )?);
     }
+    let first = First::read(&path)?;
+    need_privileges()?;
+    let config = first.candidate.config().clone();
+    let _alone = alone(&config)?;
+    let appliance = &config.appliance;
     let plane = Plane::open(kernel_options(&config, arguments.object.as_deref())).await?;
     sockets::directory(&appliance.state, 0o750)?;
     let proxy_user = sockets::user(&appliance.proxy_user)?;
-    let group = appliance
-        .control_group
-        .as_deref()
-        .map(sockets::group)
-        .transpose()?;
+    let group = |name: &Option<String>, key| {
+        let name = name.as_deref();
+        name.map(|name| sockets::group(name, key)).transpose()
+    };
+    let control_group = group(&appliance.control_group, "control_group")?;
+    let read_group = group(&appliance.read_group, "read_group")?;
     let audit = Arc::new(Audit::open(
         &appliance.state.join("audit.jsonl"),
         Limits::default(),
@@ -123,16 +131,16 @@ async fn run(arguments: &Arguments) -> Result<(), Error> {
         link,
         audit,
         notify,
-        fail_mode_after: FAIL_MODE_AFTER,
+        inherited,
     };
-    let brain = Brain::start(parts).await?;
-    let control_socket = sockets::listen(
-        &appliance.run.join("control.sock"),
-        0o660,
+    let brain = Brain::start(parts, first).await?;
+    let sockets = api::Sockets::listen(
+        &appliance.run,
         Some(Uid::effective()),
-        group,
+        control_group,
+        read_group,
     )?;
-    tokio::spawn(api::serve(Arc::clone(&brain), control_socket));
+    api::serve(&brain, sockets, api::Limits::default());
     tokio::spawn(Arc::clone(&brain).guard());
     eprintln!("weir-control: ready");
     brain.notify().ready();
@@ -142,6 +150,13 @@ async fn run(arguments: &Arguments) -> Result<(), Error> {
         brain.detach().await?;
     }
     Ok(())
+}
+
+/// Makes the run directory, and holds it for this process.
+fn alone(config: &Config) -> Result<std::fs::File, Error> {
+    let run = &config.appliance.run;
+    sockets::directory(run, 0o755)?;
+    sockets::lock(run)
 }
 
 /// SIGTERM and SIGINT end the daemon, SIGHUP reloads.
@@ -171,6 +186,11 @@ fn kernel_options(config: &Config, object: Option<&Path>) -> Options {
         inside: kernel.inside.clone(),
         mark: kernel.mark,
         table: kernel.table,
+        hook: match kernel.hook {
+            HookSetting::Auto => HookChoice::Auto,
+            HookSetting::Tcx => HookChoice::Tcx,
+            HookSetting::Xdp => HookChoice::Xdp,
+        },
     }
 }
 

@@ -5,22 +5,30 @@
 //! with a generation and connected last is the *current* one; when it does, older ones are told to
 //! finish what they have open. Only the configured user's processes are spoken to (`SO_PEERCRED`,
 //! unix(7)), because a generation carries private keys.
+//!
+//! A proxy that hangs is not waited for: without a heartbeat it counts as silent, and gets what is
+//! offered when it goes on. When a proxy has ended, what its last heartbeat had open is counted as broken.
 
-use std::collections::BTreeMap;
+mod peers;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
-use tokio::time::Instant;
-use weir_api::{ProxyState, RecordBody};
-use weir_link::{Channel, Counts, FromProxy, Receiver, Sender, ToProxy, VERSION};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use weir_api::record::ChangeKind;
+use weir_api::{Actor, Change, ProxyState, RecordBody};
+use weir_link::{Channel, FromProxy, Receiver, Sender, ToProxy, VERSION};
 
 use crate::audit::Audit;
+use crate::clock;
+use crate::process::Process;
 
-/// Without a heartbeat for this long a proxy counts as silent. It sends one every second.
-pub const SILENT_AFTER: Duration = Duration::from_secs(3);
+pub use peers::{Peer, Peers, SILENT_AFTER};
+
 /// How long a proxy may take for its first message, and for a generation.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long connections of a proxy that was replaced may go on.
@@ -56,75 +64,10 @@ pub enum Answer {
     Nobody,
     /// The current proxy cannot use it, and says why.
     Refused(String),
-    /// The current proxy, with this process id, did not answer in time.
+    /// The current proxy, with this process id, gives no sign of life; it gets it when it goes on.
+    Silent(u32),
+    /// The current proxy, with this process id, is alive and did not answer in time.
     Late(u32),
-}
-
-/// A connected proxy.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// Its process id, as the kernel says.
-    pub pid: u32,
-    /// Newest generation that it works with.
-    pub acknowledged: Option<u64>,
-    /// Newest generation that it could not use, and why.
-    pub refused: Option<(u64, String)>,
-    /// When it was last heard of.
-    pub heard: Instant,
-    /// Its counters.
-    pub counts: Counts,
-}
-
-/// All connected proxies.
-#[derive(Clone, Debug, Default)]
-pub struct Peers {
-    by_session: BTreeMap<u64, Peer>,
-    /// How many connected so far.
-    pub connects: u64,
-    /// Connections that were turned away: not the configured user, or another version.
-    pub turned_away: u64,
-}
-
-impl Peers {
-    /// The proxy that counts: of those that work with a generation the newest, else the newest.
-    pub fn current(&self) -> Option<&Peer> {
-        self.current_session()
-            .map(|session| &self.by_session[&session])
-    }
-
-    /// Whether the current proxy works, at the time `now`.
-    pub fn state(&self, now: Instant) -> ProxyState {
-        match self.current() {
-            None => ProxyState::Gone,
-            Some(peer) if now.duration_since(peer.heard) > SILENT_AFTER => ProxyState::Silent,
-            Some(_) => ProxyState::Alive,
-        }
-    }
-
-    /// Whether connections are served: a proxy is alive and works with some generation.
-    pub fn serving(&self, now: Instant) -> bool {
-        self.state(now) == ProxyState::Alive
-            && self
-                .current()
-                .is_some_and(|peer| peer.acknowledged.is_some())
-    }
-
-    fn current_session(&self) -> Option<u64> {
-        let ready = self
-            .by_session
-            .iter()
-            .rev()
-            .find(|(_, peer)| peer.acknowledged.is_some());
-        ready
-            .or_else(|| self.by_session.iter().next_back())
-            .map(|(session, _)| *session)
-    }
-
-    /// A newer proxy than this one works with a generation.
-    fn replaced(&self, session: u64) -> bool {
-        let mut newer = self.by_session.range(session + 1..);
-        newer.any(|(_, peer)| peer.acknowledged.is_some())
-    }
 }
 
 /// The proxy's socket.
@@ -147,53 +90,42 @@ impl ProxyLink {
         }
     }
 
-    /// Accepts proxies on `socket` until the runtime ends.
+    /// Accepts proxies on `socket` for as long as this is polled; then all connections close.
     pub async fn serve(self, socket: UnixListener) {
+        let mut connections = JoinSet::new();
         loop {
-            match socket.accept().await {
-                Ok((stream, _)) => {
-                    tokio::spawn(self.clone().welcome(stream));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the proxy's socket cannot accept");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+            tokio::select! {
+                accepted = socket.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        connections.spawn(self.clone().welcome(stream));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the proxy's socket cannot accept");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
             }
         }
     }
 
-    /// Offers a generation to every proxy, now and later, and waits for the current one's answer.
+    /// Offers a generation to every proxy, now and later, and waits for the current one's answer, as
+    /// long as it gives signs of life.
     pub async fn publish(&self, handover: Arc<Handover>) -> Answer {
         let number = handover.number;
         self.offer(handover);
         let mut peers = self.peers.subscribe();
-        if peers.borrow().state(Instant::now()) != ProxyState::Alive {
-            return Answer::Nobody;
-        }
-        let answered = peers.wait_for(|peers| {
-            peers.current().is_none_or(|peer| {
-                peer.acknowledged == Some(number)
-                    || peer
-                        .refused
-                        .as_ref()
-                        .is_some_and(|(refused, _)| *refused == number)
-            })
-        });
-        let answer = tokio::time::timeout(ANSWER_WITHIN, answered).await;
-        let Ok(Ok(peers)) = answer else {
-            return self
-                .peers
-                .borrow()
-                .current()
-                .map_or(Answer::Nobody, |peer| Answer::Late(peer.pid));
-        };
-        match peers.current() {
-            None => Answer::Nobody,
-            Some(Peer {
-                refused: Some((refused, why)),
-                ..
-            }) if *refused == number => Answer::Refused(why.clone()),
-            Some(_) => Answer::Acknowledged,
+        let late = Instant::now() + ANSWER_WITHIN;
+        loop {
+            let look_again = match answered(&peers.borrow_and_update(), number, late) {
+                Ok(answer) => return answer,
+                Err(look_again) => look_again,
+            };
+            tokio::select! {
+                // The sender lives as long as the link.
+                _ = peers.changed() => {}
+                () = sleep_until(look_again) => {}
+            }
         }
     }
 
@@ -209,15 +141,26 @@ impl ProxyLink {
 
     async fn welcome(self, stream: UnixStream) {
         match self.greet(stream).await {
-            Ok((session, sender, receiver)) => self.attend(session, sender, receiver).await,
+            Ok((session, process, sender, receiver)) => {
+                let left = self.attend(session, sender, receiver).await;
+                if let Some(peer) = left {
+                    self.count_broken(peer, process).await;
+                }
+            }
             Err(why) => {
                 tracing::warn!(%why, "a connection on the proxy's socket is turned away");
-                self.peers.send_modify(|peers| peers.turned_away += 1);
+                self.peers.send_modify(|peers| {
+                    peers.turned_away += 1;
+                    peers.turned_away_why = Some(why);
+                });
             }
         }
     }
 
-    async fn greet(&self, stream: UnixStream) -> Result<(u64, Sender, Receiver), String> {
+    async fn greet(
+        &self,
+        stream: UnixStream,
+    ) -> Result<(u64, Option<Process>, Sender, Receiver), String> {
         let peer = stream.peer_cred().map_err(|error| error.to_string())?;
         if peer.uid() != self.uid {
             let (is, wanted) = (peer.uid(), self.uid);
@@ -225,15 +168,19 @@ impl ProxyLink {
                 "it is a process of uid {is}, and `proxy_user` has uid {wanted}"
             ));
         }
-        let (sender, mut receiver) = Channel::new(stream).split();
+        let (mut sender, mut receiver) = Channel::new(stream).split();
         let hello = tokio::time::timeout(ANSWER_WITHIN, receiver.receive::<FromProxy>()).await;
         let said = match hello {
             Ok(Ok(Some((FromProxy::Hello { version, pid }, _)))) if version == VERSION => pid,
             Ok(Ok(Some((FromProxy::Hello { version, .. }, _)))) => {
-                return Err(format!(
-                    "it speaks version {version}, and this is {VERSION}: install weir-proxy and \
-                     weir-control of the same release"
-                ));
+                let why = format!(
+                    "weir-proxy speaks version {version}, and weir-control version {VERSION}: install \
+                     both of the same release"
+                );
+                let turned_away = ToProxy::TurnedAway { why: why.clone() };
+                // It may have gone already; then it will be told the next time.
+                let _ = tokio::time::timeout(ANSWER_WITHIN, sender.send(&turned_away, &[])).await;
+                return Err(why);
             }
             Ok(Ok(_)) => return Err("it did not begin with a hello".into()),
             Ok(Err(error)) => return Err(error.to_string()),
@@ -244,27 +191,19 @@ impl ProxyLink {
             .pid()
             .and_then(|pid| u32::try_from(pid).ok())
             .unwrap_or(said);
+        // One that has ended already is seen to close its socket.
+        let process = Process::open(pid).ok();
         let mut session = 0;
-        self.peers.send_modify(|peers| {
-            peers.connects += 1;
-            session = peers.connects;
-            peers.by_session.insert(
-                session,
-                Peer {
-                    pid,
-                    acknowledged: None,
-                    refused: None,
-                    heard: Instant::now(),
-                    counts: Counts::default(),
-                },
-            );
-        });
+        self.peers
+            .send_modify(|peers| session = peers.join(Peer::new(pid)));
         tracing::info!(pid, session, "a proxy is connected");
-        Ok((session, sender, receiver))
+        Ok((session, process, sender, receiver))
     }
 
-    async fn attend(self, session: u64, sender: Sender, mut receiver: Receiver) {
-        let sending = tokio::spawn(self.clone().send(session, sender));
+    /// Serves a proxy until its socket closes.
+    async fn attend(&self, session: u64, sender: Sender, mut receiver: Receiver) -> Option<Peer> {
+        let mut sending = JoinSet::new();
+        sending.spawn(self.clone().send(session, sender));
         let why = loop {
             match receiver.receive::<FromProxy>().await {
                 Ok(Some((message, _))) => self.hear(session, message),
@@ -272,19 +211,50 @@ impl ProxyLink {
                 Err(error) => break error.to_string(),
             }
         };
-        sending.abort();
-        self.peers.send_modify(|peers| {
-            if let Some(peer) = peers.by_session.remove(&session) {
-                tracing::info!(pid = peer.pid, session, %why, "a proxy is gone");
+        let mut left = None;
+        self.peers.send_modify(|peers| left = peers.leave(session));
+        let pid = left.as_ref().map(|peer| peer.pid);
+        tracing::info!(pid, session, %why, "a proxy is gone");
+        left
+    }
+
+    /// What was open in a proxy is broken when its process has ended; one that only lost its connection
+    /// to weir-control comes back, and nothing is broken.
+    async fn count_broken(&self, peer: Peer, process: Option<Process>) {
+        let (pid, open) = (peer.pid, peer.counts.open);
+        if open == 0 {
+            return;
+        }
+        if let Some(process) = process {
+            let mut peers = self.peers.subscribe();
+            tokio::select! {
+                ended = process.ended() => if let Err(error) = ended {
+                    tracing::warn!(pid, %error, "whether a proxy has ended cannot be watched");
+                },
+                // The sender lives as long as the link.
+                _ = peers.wait_for(|peers| peers.knows(pid)) => return,
             }
-        });
+        }
+        self.peers
+            .send_modify(|peers| peers.connections_broken += open);
+        self.audit.append(RecordBody::Change(Change {
+            time: clock::now(),
+            kind: ChangeKind::Change,
+            generation: peer.acknowledged.unwrap_or(0),
+            who: Actor::Weir,
+            action: "proxy gone".to_owned(),
+            done: false,
+            detail: format!(
+                "weir-proxy (pid {pid}) ended with {open} connections open: they are broken"
+            ),
+        }));
     }
 
     fn hear(&self, session: u64, message: FromProxy) {
         let change = |change: &dyn Fn(&mut Peer)| {
             self.peers.send_modify(|peers| {
-                if let Some(peer) = peers.by_session.get_mut(&session) {
-                    peer.heard = Instant::now();
+                if let Some(peer) = peers.peer(session) {
+                    peer.hear();
                     change(peer);
                 }
             });
@@ -341,6 +311,30 @@ impl ProxyLink {
             }
         }
     }
+}
+
+/// The current proxy's answer to generation `number`, or when to look again.
+fn answered(peers: &Peers, number: u64, late: Instant) -> Result<Answer, Instant> {
+    let now = Instant::now();
+    let Some(peer) = peers.current() else {
+        return Ok(Answer::Nobody);
+    };
+    match &peer.refused {
+        Some((refused, why)) if *refused == number => return Ok(Answer::Refused(why.clone())),
+        _ => {}
+    }
+    if peer.acknowledged == Some(number) {
+        return Ok(Answer::Acknowledged);
+    }
+    if peers.state(now) != ProxyState::Alive {
+        return Ok(Answer::Silent(peer.pid));
+    }
+    if now >= late {
+        return Ok(Answer::Late(peer.pid));
+    }
+    // The timer is a millisecond coarse, and silence begins behind the limit.
+    let silent = peer.heard + SILENT_AFTER + Duration::from_millis(1);
+    Err(late.min(silent))
 }
 
 async fn until_replaced(peers: &mut watch::Receiver<Peers>, session: u64) {

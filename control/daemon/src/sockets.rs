@@ -1,4 +1,4 @@
-//! The two unix sockets in the run directory, and who may use them.
+//! The run directory and the unix sockets in it, and who may use them.
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
@@ -9,12 +9,26 @@ use tokio::net::UnixListener;
 
 use crate::Error;
 
-/// Makes a directory that everybody may enter and only its owner may change.
+/// Makes a directory with this mode. One that is there already keeps its own, and is refused when
+/// everybody may write into it: anybody could put a socket of theirs in the place of Weir's.
 pub fn directory(path: &Path, mode: u32) -> Result<(), Error> {
+    if let Ok(data) = fs::metadata(path)
+        && data.is_dir()
+    {
+        return if data.permissions().mode() & 0o002 == 0 {
+            Ok(())
+        } else {
+            Err(Error::OpenToAll {
+                directory: path.to_owned(),
+            })
+        };
+    }
     DirBuilder::new()
         .recursive(true)
         .mode(mode)
         .create(path)
+        // What the umask of whoever started the daemon has taken away.
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
         .map_err(Error::file("create", path))
 }
 
@@ -62,18 +76,20 @@ pub fn user(name: &str) -> Result<Uid, Error> {
     let found = User::from_name(name).ok().flatten();
     found.map(|user| user.uid).ok_or(Error::NoAccount {
         kind: "user",
+        key: "proxy_user",
         name: name.to_owned(),
     })
 }
 
-/// The gid of a group by name or number.
-pub fn group(name: &str) -> Result<Gid, Error> {
+/// The gid of a group by name or number; `key` is where the configuration names it.
+pub fn group(name: &str, key: &'static str) -> Result<Gid, Error> {
     if let Ok(number) = name.parse() {
         return Ok(Gid::from_raw(number));
     }
     let found = Group::from_name(name).ok().flatten();
     found.map(|group| group.gid).ok_or(Error::NoAccount {
         kind: "group",
+        key,
         name: name.to_owned(),
     })
 }

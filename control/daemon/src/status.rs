@@ -1,13 +1,14 @@
 //! Gathers what `weir status` and `GET /v1/counters` show.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use weir_abi::Verdict;
 use weir_api::{
-    ConfigStatus, Counter, Hook, KernelStatus, ListDetail, ListSummary, Outcome, Packets,
-    ProxyState, ProxyStatus, ServiceStatus, Status,
+    ConfigStatus, ControlStatus, Counter, Hook, KernelStatus, ListSummary, ListenersStatus,
+    Outcome, Packets, ProxyState, ProxyStatus, ServiceStatus, Status,
 };
 use weir_config::Contents;
 use weir_dataplane::Direction;
@@ -40,7 +41,7 @@ impl Brain {
                         Direction::Inside => "inside".into(),
                     },
                     hook: interface.hook.to_owned(),
-                    why: interface.why.to_owned(),
+                    why: interface.why.clone(),
                     program: Some(interface.program),
                 })
                 .collect(),
@@ -54,6 +55,10 @@ impl Brain {
                 name: service.name.clone(),
                 addresses: service.addresses.clone(),
                 ports: service.ports.clone(),
+                proxy_down: config.services[usize::from(service.id)]
+                    .proxy_down
+                    .name()
+                    .to_owned(),
                 verdicts: Generation::verdicts(service),
                 packets: Verdict::ALL
                     .into_iter()
@@ -77,9 +82,10 @@ impl Brain {
                     .collect(),
             })
             .collect();
-        let proxy = self.proxy_status(&noted);
-        let changed_on_disk = Stamp::of(&self.parts.config) != running.candidate.config_stamp;
-        let warnings = self.warnings(&proxy, &noted, &kernel, changed_on_disk);
+        let proxy = self.proxy_status(&running, &noted);
+        let changed_on_disk = noted.config_refused.is_some()
+            || Stamp::of(&self.parts.config) != running.candidate.config_stamp;
+        let warnings = self.warnings(&running, &proxy, &noted, &kernel, changed_on_disk);
         Ok(Status {
             appliance: config.appliance.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -90,12 +96,16 @@ impl Brain {
                 digest: running.candidate.loaded.digest.clone(),
                 loaded: clock::text(running.candidate.config_read),
                 changed_on_disk,
+                fallback: noted.config_refused.clone(),
+                copied: noted.copied,
             },
             last_reload: noted.last.clone(),
             proxy,
             kernel,
             services,
-            lists: self.lists(),
+            lists: self.summaries(&running),
+            control: ControlStatus::default(),
+            listeners: self.listeners_status(&running),
             warnings,
         })
     }
@@ -114,6 +124,7 @@ impl Brain {
                 class: counter.class,
                 verdict: counter.verdict,
                 reason: counter.reason.name().to_owned(),
+                hook: counter.hook,
                 packets: counter.packets,
                 bytes: counter.bytes,
             })
@@ -122,7 +133,10 @@ impl Brain {
 
     /// The lists in force.
     pub fn lists(&self) -> Vec<ListSummary> {
-        let running = self.running();
+        self.summaries(&self.running())
+    }
+
+    fn summaries(&self, running: &Generation) -> Vec<ListSummary> {
         let refused = self.noted().lists_refused;
         let read = running.candidate.lists_read;
         let age = (OffsetDateTime::now_utc() - read).whole_seconds();
@@ -161,40 +175,40 @@ impl Brain {
             .collect()
     }
 
-    /// One list with its entries.
-    pub fn list(&self, name: &str) -> Result<ListDetail, Error> {
+    /// One list: the generation in force, the list's place in it, and a few words.
+    pub fn list(&self, name: &str) -> Result<(Arc<Generation>, usize, ListSummary), Error> {
         let running = self.running();
         running.candidate.list_source(name)?;
-        let summary = self.lists().into_iter().find(|list| list.name == name);
-        let list = running
+        let place = running
             .candidate
             .lists
             .iter()
-            .find(|list| list.name == name);
-        match (summary, list) {
-            (Some(summary), Some(list)) => Ok(ListDetail {
-                summary,
-                prefixes: list.prefixes.clone(),
-            }),
-            _ => Err(Error::NoList {
-                name: name.to_owned(),
-                known: Vec::new(),
-            }),
-        }
+            .position(|list| list.name == name)
+            .expect("a generation has every list of its configuration");
+        let summary = self.summaries(&running).swap_remove(place);
+        Ok((running, place, summary))
     }
 
-    fn proxy_status(&self, noted: &Noted) -> ProxyStatus {
+    fn proxy_status(&self, running: &Generation, noted: &Noted) -> ProxyStatus {
         let now = Instant::now();
         let peers = self.parts.link.peers();
         let peers = peers.borrow();
         let current = peers.current();
+        let grace = running.candidate.config().appliance.restart_grace;
         ProxyStatus {
             state: peers.state(now),
+            since: clock::text(peers.since(now).map_or(self.started, |since| {
+                OffsetDateTime::now_utc() - now.duration_since(since)
+            })),
             pid: current.map(|peer| peer.pid),
             generation: current.and_then(|peer| peer.acknowledged),
             silent_for_ms: current
                 .map(|peer| u64::try_from(now.duration_since(peer.heard).as_millis()).unwrap_or(0)),
             connects: peers.connects,
+            turned_away: peers.turned_away,
+            turned_away_why: peers.turned_away_why.clone(),
+            connections_broken: peers.connections_broken,
+            restart_grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
             fail_mode: noted.fail_mode,
             fail_mode_entered: noted.fail_mode_entered,
             refused: current.and_then(|peer| {
@@ -206,22 +220,52 @@ impl Brain {
         }
     }
 
+    fn listeners_status(&self, running: &Generation) -> ListenersStatus {
+        let known = self.store.known();
+        ListenersStatus {
+            held: running.listeners.len(),
+            store: self.store.is_there(),
+            kept: known.kept.len(),
+            taken_over: known.taken_over,
+            trouble: known.trouble,
+        }
+    }
+
     fn warnings(
         &self,
+        running: &Generation,
         proxy: &ProxyStatus,
         noted: &Noted,
         kernel: &KernelStatus,
         changed_on_disk: bool,
     ) -> Vec<String> {
         let mut warnings = Vec::new();
+        let next = match (proxy.state, proxy.pid) {
+            (ProxyState::Silent, Some(pid)) => {
+                format!("weir-proxy (pid {pid}) hangs: restart it, its log says more")
+            }
+            (ProxyState::Alive, _) => "weir-proxy works with no generation yet".to_owned(),
+            _ => "start weir-proxy".to_owned(),
+        };
         if proxy.fail_mode {
-            warnings.push(
-                "NO PROXY IS ALIVE: connections of unmanaged, bypass and relay sources are \
-                 rejected; start weir-proxy"
-                    .to_owned(),
-            );
+            let modes = running.without_proxy();
+            warnings.push(format!("NO PROXY IS ALIVE: {modes}; {next}"));
         } else if proxy.state != ProxyState::Alive {
-            warnings.push("no proxy is alive: its connections wait; start weir-proxy".to_owned());
+            warnings.push(format!("no proxy is alive: its connections wait; {next}"));
+        }
+        if let (Some(why), None) = (&proxy.turned_away_why, proxy.generation) {
+            warnings.push(format!("a proxy was turned away: {why}"));
+        }
+        if let Some(why) = &noted.config_refused {
+            warnings.push(format!(
+                "THE CONFIGURATION FILE IS NOT IN FORCE: {}; correct it and run `weir reload`",
+                brief(why)
+            ));
+        }
+        if let Some(why) = &noted.copy_refused {
+            warnings.push(format!(
+                "there is no copy of this generation for a start with broken files: {why}"
+            ));
         }
         if let Some(refused) = &proxy.refused {
             warnings.push(format!("the proxy refuses {refused}"));
@@ -232,18 +276,22 @@ impl Brain {
                 proxy.counts.events_lost
             ));
         }
-        if noted.last.outcome == Outcome::Refused {
-            let first = noted.last.detail.lines().next().unwrap_or_default();
+        // What list files have is told below.
+        let told = noted.last.action == "list file" && noted.lists_refused.is_some();
+        if noted.last.outcome == Outcome::Refused && !told {
             warnings.push(format!(
-                "the last {} was refused: {first}",
-                noted.last.action
+                "the last {} was refused: {}",
+                noted.last.action,
+                brief(&noted.last.detail)
             ));
         }
         if let Some(why) = &noted.lists_refused {
-            let first = why.lines().next().unwrap_or_default();
-            warnings.push(format!("the list files on disk are not in force: {first}"));
+            warnings.push(format!(
+                "the list files on disk are not in force: {}",
+                brief(why)
+            ));
         }
-        if changed_on_disk {
+        if changed_on_disk && noted.config_refused.is_none() {
             warnings.push(
                 "the configuration file was changed and is not in force; `weir reload` loads it"
                     .to_owned(),
@@ -256,5 +304,16 @@ impl Brain {
         }
         warnings.extend(kernel.warnings.iter().cloned());
         warnings
+    }
+}
+
+/// The first of several diagnostics, with its place, on one line.
+fn brief(why: &str) -> String {
+    let mut lines = why.lines();
+    let first = lines.next().unwrap_or_default();
+    let place = lines.next().unwrap_or_default().trim_start();
+    match place.strip_prefix("--> ") {
+        Some(place) => format!("{first} ({place})"),
+        None => first.to_owned(),
     }
 }

@@ -9,15 +9,16 @@ use crate::Error;
 
 /// The number of the newest generation that was ever offered to a plane: it never goes back, also
 /// not when weir-control restarts while a proxy goes on with its last generation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Numbers {
     path: PathBuf,
     last: u64,
 }
 
 impl Numbers {
-    /// Reads the number at `path`; a file that is not there counts as none.
-    pub fn open(path: PathBuf) -> Result<Self, Error> {
+    /// Reads the number at `path`; it is `at_least` one that is known from elsewhere. A file that is not
+    /// there counts as none.
+    pub fn open(path: PathBuf, at_least: u64) -> Result<Self, Error> {
         let last = match fs::read_to_string(&path) {
             Ok(text) => text.trim().parse().map_err(|_| {
                 let source = io::Error::new(
@@ -29,10 +30,11 @@ impl Numbers {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(Error::file("read", &path)(error)),
         };
+        let last = last.max(at_least);
         Ok(Self { path, last })
     }
 
-    /// The next number; it is on the disk before it is used.
+    /// The next number; it is on the disk before it is used. Blocks.
     pub fn take(&mut self) -> Result<u64, Error> {
         let next = self.last + 1;
         replace(&self.path, format!("{next}\n").as_bytes())
@@ -42,8 +44,8 @@ impl Numbers {
     }
 }
 
-/// Replaces a file: its readers see the old text or the new one, never a part. Mode and owner stay;
-/// a symbolic link stays one.
+/// Replaces a file: its readers see the old text or the new one, never a part, and the new one outlives
+/// a loss of power. Mode and owner stay; a symbolic link stays one. Blocks.
 pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut beside = target.as_os_str().to_owned();
@@ -60,7 +62,12 @@ pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     }
     file.write_all(text)?;
     file.sync_all()?;
-    fs::rename(&beside, &target)
+    fs::rename(&beside, &target)?;
+    // The new name is on the disk when its directory is.
+    match target.parent() {
+        Some(directory) if directory != Path::new("") => File::open(directory)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
 }
 
 fn keep_owner(file: &File, of: &fs::Metadata) -> io::Result<()> {

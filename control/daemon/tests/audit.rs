@@ -2,7 +2,7 @@
 
 use weir_api::record::ChangeKind;
 use weir_api::{Actor, Change, Record, RecordBody};
-use weir_control::audit::{Audit, Filter, Limits};
+use weir_control::audit::{Audit, Filter, History, Last, Limits};
 
 #[test]
 fn numbers_go_on_after_a_restart_and_a_cut_line() {
@@ -18,9 +18,8 @@ fn numbers_go_on_after_a_restart_and_a_cut_line() {
 
     let audit = Audit::open(&path, Limits::default()).expect("opened");
 
-    let (lines, newest) = audit.last(10, &Filter::default());
-    assert_eq!(newest, 2);
-    assert_eq!(lines.len(), 2, "what a crash has cut is no record");
+    assert_eq!(audit.newest(), 2);
+    assert_eq!(in_memory(&audit), 2, "what a crash has cut is no record");
     assert_eq!(audit.append(change("third")), 3);
     let text = std::fs::read_to_string(&path).expect("read");
     let last: Record = serde_json::from_str(text.lines().last().expect("a line")).expect("whole");
@@ -62,12 +61,18 @@ fn files_are_rotated_by_size_and_bounded_in_number() {
             0o640
         );
     }
-    let (lines, newest) = audit.last(100, &Filter::default());
-    assert_eq!(newest, 20);
-    assert_eq!(
-        lines.iter().map(|line| line.record.seq).collect::<Vec<_>>(),
-        [17, 18, 19, 20]
-    );
+    let all = Filter::default();
+    assert_eq!(audit.newest(), 20);
+    assert_eq!(audit.oldest().expect("some").0, 17);
+    let part = audit.after(16, 100, &all).expect("in memory");
+    assert_eq!((seqs(&part.text), part.seen), (vec![17, 18, 19, 20], 20));
+    assert_eq!(audit.after(15, 100, &all), None, "not in memory");
+    assert_eq!(audit.last(2, &all), Last::After(18));
+    let further = Last::Further {
+        missing: 1,
+        before: 17,
+    };
+    assert_eq!(audit.last(5, &all), further);
     assert!(audit.trouble().is_none());
 }
 
@@ -109,13 +114,13 @@ fn lines_in_memory_are_bounded_in_bytes() {
     for _ in 0..10 {
         audit.append(change(&"x".repeat(4_000)));
     }
-    assert_eq!(audit.last(100, &Filter::default()).0.len(), 2);
+    assert_eq!(in_memory(&audit), 2);
     audit.append(change(&"x".repeat(20_000)));
-    assert_eq!(audit.last(100, &Filter::default()).0.len(), 1);
+    assert_eq!(in_memory(&audit), 1);
     drop(audit);
 
     let audit = Audit::open(&path, limits).expect("opened");
-    assert_eq!(audit.last(100, &Filter::default()).0.len(), 1);
+    assert_eq!(in_memory(&audit), 1);
     assert_eq!(audit.append(change("next")), 12);
 }
 
@@ -126,7 +131,163 @@ fn a_line_that_cannot_be_written_is_counted_and_still_shown() {
     let (count, why) = audit.trouble().expect("trouble");
     assert_eq!(count, 1);
     assert!(why.contains("No space left"), "{why}");
-    assert_eq!(audit.last(1, &Filter::default()).0.len(), 1);
+    assert_eq!(in_memory(&audit), 1);
+}
+
+#[test]
+fn what_memory_holds_no_more_is_read_from_the_files() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let audit = many(directory.path());
+    let all = Filter::default();
+    let oldest = seqs(&read(&mut audit.history(), 0, &all))[0];
+    assert!((2..900).contains(&oldest), "older files are gone: {oldest}");
+
+    for after in [0, oldest, 1_000, 1_500, 1_999, 2_000] {
+        let found = seqs(&read(&mut audit.history(), after, &all));
+        let wanted: Vec<u64> = (oldest.max(after + 1)..=2_000).collect();
+        assert_eq!(found, wanted, "after {after}");
+    }
+    let mut history = audit.history();
+    let part = history.after(1_000, 3, &all).expect("read").expect("some");
+    assert_eq!(seqs(&part.text), [1_001, 1_002, 1_003]);
+}
+
+#[test]
+fn the_newest_lines_are_found_backwards_over_several_files() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let audit = many(directory.path());
+    let all = Filter::default();
+    let oldest = seqs(&read(&mut audit.history(), 0, &all))[0];
+    let begins = |mut missing: usize, before| {
+        let mut history = audit.history();
+        loop {
+            let found = history.last(&mut missing, before, &all).expect("read");
+            if let Some(after) = found {
+                return after;
+            }
+        }
+    };
+    assert_eq!(begins(1, 2_001), 1_999);
+    assert_eq!(begins(700, 1_901), 1_200);
+    assert_eq!(begins(usize::MAX, 2_001), oldest - 1);
+    assert_eq!(begins(0, 1_001), 1_000);
+}
+
+#[test]
+fn a_file_that_is_rotated_while_it_is_read_loses_no_line() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("audit.jsonl");
+    let limits = Limits {
+        file_bytes: 20_000,
+        files: 8,
+        lines: 1,
+        ..Limits::default()
+    };
+    let audit = Audit::open(&path, limits).expect("opened");
+    let all = Filter::default();
+    let mut history = audit.history();
+    let mut found = Vec::new();
+    for number in 1..=600_u64 {
+        audit.append(change(&format!("number {number}")));
+        let after = found.last().copied().unwrap_or(0);
+        if number % 7 == 0
+            && let Some(part) = history.after(after, 5, &all).expect("read")
+        {
+            found.extend(seqs(&part.text));
+        }
+    }
+    let after = found.last().copied().unwrap_or(0);
+    found.extend(seqs(&read(&mut history, after, &all)));
+    assert_eq!(found, (1..=600).collect::<Vec<_>>());
+}
+
+#[test]
+fn since_begins_at_the_first_file_that_was_written_later() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let audit = many(directory.path());
+    let since = |time: &str| Filter {
+        since: Some(time.to_owned()),
+        ..Filter::default()
+    };
+    let begins = |filter: &Filter| audit.history().since(filter).expect("read");
+    let long_ago = begins(&since("2001-01-01T00:00:00.000Z"));
+    assert_eq!(
+        long_ago + 1,
+        seqs(&read(&mut audit.history(), 0, &Filter::default()))[0]
+    );
+    assert_eq!(
+        begins(&since("2999-01-01T00:00:00.000Z")),
+        0,
+        "no file is so new"
+    );
+
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
+    for number in 1..=8 {
+        let path = directory.path().join(format!("audit.jsonl.{number}"));
+        let file = std::fs::File::open(path).expect("opened");
+        file.set_modified(hour_ago).expect("its time can be set");
+    }
+    let later = time::OffsetDateTime::from(hour_ago) + time::Duration::minutes(10);
+    let later = later
+        .format(&time::format_description::well_known::Rfc3339)
+        .expect("a time");
+    assert!(begins(&since(&later)) > long_ago);
+}
+
+#[test]
+fn files_that_hold_no_records_are_passed_over() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("audit.jsonl");
+    std::fs::write(directory.path().join("audit.jsonl.1"), b"no record\n\xff\n").expect("written");
+    let mut text = b"{\"seq\":x}\n\n\xff\xfe\n".to_vec();
+    text.extend(std::iter::repeat_n(b'x', 300_000));
+    text.push(b'\n');
+    std::fs::write(&path, text).expect("written");
+    let audit = Audit::open(&path, Limits::default()).expect("opened");
+    assert_eq!(audit.append(change("first")), 1);
+    let found = read(&mut audit.history(), 0, &Filter::default());
+    assert_eq!(seqs(&found), [1]);
+    let mut missing = 5;
+    let mut history = audit.history();
+    let after = history.last(&mut missing, 2, &Filter::default());
+    assert_eq!((after.expect("read"), missing), (Some(0), 4));
+}
+
+/// Two thousand lines in nine files, of which memory holds ten.
+fn many(directory: &std::path::Path) -> Audit {
+    let limits = Limits {
+        file_bytes: 30_000,
+        files: 8,
+        lines: 10,
+        ..Limits::default()
+    };
+    let audit = Audit::open(&directory.join("audit.jsonl"), limits).expect("opened");
+    for number in 1..=2_000 {
+        audit.append(change(&format!("number {number}")));
+    }
+    audit
+}
+
+/// All lines behind a number.
+fn read(history: &mut History, mut after: u64, filter: &Filter) -> String {
+    let mut text = String::new();
+    while let Some(part) = history.after(after, usize::MAX, filter).expect("read") {
+        text.push_str(&part.text);
+        after = part.seen;
+    }
+    text
+}
+
+fn seqs(text: &str) -> Vec<u64> {
+    text.lines()
+        .map(|line| serde_json::from_str::<Record>(line).expect("a record").seq)
+        .collect()
+}
+
+fn in_memory(audit: &Audit) -> u64 {
+    audit
+        .oldest()
+        .map_or(0, |(oldest, _)| audit.newest() + 1 - oldest)
 }
 
 fn change(detail: &str) -> RecordBody {

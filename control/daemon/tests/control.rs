@@ -2,7 +2,6 @@
 //! played over the real link. The kernel plane is one in memory; nothing here needs privileges.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -24,6 +23,7 @@ async fn a_proxy_that_connects_gets_the_generation_with_listeners_and_lists() {
         generation,
         listeners,
         lists,
+        ..
     }) = proxy.next().await
     else {
         panic!("no generation");
@@ -476,53 +476,6 @@ async fn a_newer_proxy_takes_over_and_the_older_one_drains() {
 }
 
 #[tokio::test]
-async fn without_a_proxy_its_classes_are_rejected_until_one_serves() {
-    let settings = Settings {
-        fail_mode_after: Duration::ZERO,
-        ..Settings::default()
-    };
-    let appliance = Appliance::start_with(settings).await;
-
-    appliance
-        .kernel
-        .until_verdict(Class::Unmanaged, Verdict::Reject)
-        .await;
-    assert_eq!(
-        appliance.kernel.verdict(Class::Managed),
-        Verdict::Forward,
-        "not the proxy's"
-    );
-    assert_eq!(appliance.kernel.verdict(Class::Blocked), Verdict::Drop);
-    let mut log = appliance.lines("/v1/events?follow=true&after=1").await;
-    assert_eq!(log.next().await.expect("a line")["action"], "fail mode");
-    let status = appliance.get("/v1/status").await;
-    assert_eq!(status["proxy"]["fail_mode"], true);
-    assert!(
-        status["warnings"][0]
-            .as_str()
-            .expect("words")
-            .contains("NO PROXY IS ALIVE")
-    );
-
-    let proxy = appliance.proxy().await;
-    appliance
-        .kernel
-        .until_verdict(Class::Unmanaged, Verdict::Proxy)
-        .await;
-    assert_eq!(log.next().await.expect("a line")["action"], "fail mode");
-    drop(proxy);
-    appliance
-        .kernel
-        .until_verdict(Class::Unmanaged, Verdict::Reject)
-        .await;
-    assert_eq!(log.next().await.expect("a line")["action"], "fail mode");
-    assert_eq!(
-        appliance.get("/v1/status").await["proxy"]["fail_mode_entered"],
-        2
-    );
-}
-
-#[tokio::test]
 async fn another_user_and_another_version_get_nothing() {
     let other = nix::unistd::Uid::effective().as_raw() + 1;
     let settings = Settings {
@@ -539,7 +492,16 @@ async fn another_user_and_another_version_get_nothing() {
 
     let appliance = Appliance::start().await;
     let mut newer = FakeProxy::connect_as(&appliance.proxy_socket(), VERSION + 1).await;
+    let Some(Received::TurnedAway(why)) = newer.next().await else {
+        panic!("it is told why");
+    };
+    for version in [VERSION, VERSION + 1] {
+        assert!(why.contains(&format!("version {version}")), "{why}");
+    }
     assert!(newer.next().await.is_none());
+    let proxy = &appliance.get("/v1/status").await["proxy"];
+    assert_eq!(proxy["turned_away"], 1);
+    assert_eq!(proxy["turned_away_why"], why);
 }
 
 #[tokio::test]
@@ -648,7 +610,8 @@ async fn paths_and_methods_that_are_not_there_say_what_is() {
     for (path, known) in [
         (
             "/v1/events?usr=ann",
-            "`after`, `limit`, `follow`, `source`, `user`, `rule`, `id`",
+            "`after`, `limit`, `follow`, `source`, `user`, `rule`, `id`, `decision`, `service`, `kind`, \
+             `since`, `until`",
         ),
         ("/v1/lists/test?source=192.0.2.1&port=443", "`source`"),
         ("/v1/status?service=sts", "none"),

@@ -89,10 +89,29 @@ async fn what_cannot_be_explained_says_why() {
     let (status, answer) = ask(json!({ "source": "192.0.2.1", "host": "other.example" })).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert_eq!(answer["help"], "services: sts");
+    let (_, answer) = ask(json!({ "source": "192.0.2.1", "service": "stss" })).await;
+    assert_eq!(answer["help"], "did you mean `sts`? services: sts");
 
     let (status, _) = ask(json!({ "source": "192.0.2.1", "url": "adfs/ls" })).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
 
     let (status, _) = ask(json!({ "source": "not an address" })).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_loaded_is_an_error_and_no_empty_answer() {
+    let appliance = Appliance::start().await;
+    appliance.kernel.change(|kernel| kernel.unloaded = true);
+    let request = json!({ "source": "198.51.100.7", "url": "/adfs/ls/" });
+    let (status, answer) = appliance
+        .ask(Method::POST, "/v1/explain", Some(request))
+        .await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+    assert!(
+        text("error").contains("program cannot be asked"),
+        "{answer}"
+    );
+    assert!(text("help").contains("weir status"), "{answer}");
 }

@@ -1,6 +1,7 @@
 //! `weir events`: the audit log, newest last.
 
 use std::io::Write;
+use std::time::Duration;
 
 use clap::Args;
 use weir_api::{Change, Record, RecordBody};
@@ -9,21 +10,28 @@ use weir_link::Event;
 use crate::client::{Client, encode};
 use crate::failed::Failed;
 use crate::render::{Colour, Out, clean, moment};
+use crate::words;
+
+/// Time between two looks for a weir-control that is away.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Shows decisions and administrative acts, one a line, newest last.
+///
+/// All of the audit log is searched, also what weir-control holds no more in memory. With --follow the
+/// lines go on without a gap when weir-control is restarted.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  weir events --follow --source 198.51.100.0/24\n  weir events --id 3f9c02d4a1b87e65"
+    after_help = "Examples:\n  weir events --follow --source 198.51.100.0/24\n  weir events --id 3f9c02d4a1b87e65\n  weir events --since 1h --decision block --rule '*/native-*'\n  weir events --kind change -n 20"
 )]
 pub struct Events {
     /// Go on with those that come.
     #[arg(long, short)]
     follow: bool,
-    /// At most so many lines, of those that there are [default: 100].
-    #[arg(short = 'n', value_name = "N")]
+    /// At most so many lines, of those that there are [default: 100, with --since all].
+    #[arg(short = 'n', long, value_name = "N")]
     limit: Option<usize>,
     /// Only after this number.
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", conflicts_with = "since")]
     after: Option<u64>,
     /// Only from this address or prefix.
     #[arg(long, value_name = "PREFIX")]
@@ -31,51 +39,112 @@ pub struct Events {
     /// Only of this stated user, or of a domain: `@corp.example`.
     #[arg(long)]
     user: Option<String>,
-    /// Only by this rule, `SET/NAME`, or by a set: `SET/`.
+    /// Only by this rule, `SET/NAME`, or by a set: `SET/`; `*` stands for any text.
     #[arg(long)]
     rule: Option<String>,
     /// Only with this reference id, as block pages show it.
     #[arg(long)]
     id: Option<String>,
+    /// Only with this decision.
+    #[arg(long, value_parser = ["pass", "redirect", "block", "step-up", "refuse"])]
+    decision: Option<String>,
+    /// Only for this service.
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    /// Only of this kind; `change` are administrative acts.
+    #[arg(long, value_parser = ["request", "tunnel", "refused", "upstream", "change"])]
+    kind: Option<String>,
+    /// Only at this time or later: how long ago (15m, 2h, 3d), or RFC 3339.
+    #[arg(long, value_name = "TIME", value_parser = words::time)]
+    since: Option<String>,
+    /// Only before this time.
+    #[arg(long, value_name = "TIME", value_parser = words::time, conflicts_with = "follow")]
+    until: Option<String>,
 }
 
 impl Events {
     pub async fn run(self, client: &Client, out: &mut Out) -> Result<(), Failed> {
-        client
-            .lines(&self.path(), |line| {
-                if out.json {
-                    writeln!(out, "{line}")?;
-                } else {
-                    match serde_json::from_str(line) {
-                        Ok(Record {
-                            body: RecordBody::Event(event),
-                            ..
-                        }) => {
-                            writeln!(out, "{}", row(out, &event))?;
-                        }
-                        Ok(Record {
-                            body: RecordBody::Change(change),
-                            ..
-                        }) => {
-                            writeln!(out, "{}", act(out, &change))?;
-                        }
-                        Err(_) => writeln!(out, "{}", clean(line))?,
-                    }
-                }
-                Ok(out.flush()?)
-            })
-            .await
+        // The number of the line that was seen last, once it is known.
+        let mut seen = None;
+        let mut away = false;
+        loop {
+            let ended = self.read(client, out, &mut seen, &mut away).await;
+            match ended {
+                Ok(()) | Err(Failed::Unreachable(_)) if self.follow && seen.is_some() => {}
+                other => return other,
+            }
+            if !away {
+                away = true;
+                let line = seen.unwrap_or_default();
+                eprintln!("weir: weir-control is away; waiting for it, behind line {line}");
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
-    fn path(&self) -> String {
+    /// Reads until the lines end, or weir-control does.
+    async fn read(
+        &self,
+        client: &Client,
+        out: &mut Out,
+        seen: &mut Option<u64>,
+        away: &mut bool,
+    ) -> Result<(), Failed> {
+        let mut lines = client.lines(&self.path(*seen)).await?;
+        let begins = lines.after().or(*seen).or(self.after).unwrap_or_default();
+        if std::mem::take(away) {
+            eprintln!("weir: weir-control is back; going on behind line {begins}");
+        }
+        if seen.is_some_and(|seen| seen > begins) {
+            eprintln!("weir: its audit log was begun anew, so that lines may be missing here");
+        }
+        *seen = Some(begins);
+        while let Some(line) = lines.next().await? {
+            let record = serde_json::from_str::<Record>(&line);
+            if out.json {
+                writeln!(out, "{line}")?;
+            } else {
+                let text = match &record {
+                    Ok(Record {
+                        body: RecordBody::Event(event),
+                        ..
+                    }) => row(out, event),
+                    Ok(Record {
+                        body: RecordBody::Change(change),
+                        ..
+                    }) => act(out, change),
+                    Err(_) => clean(&line),
+                };
+                writeln!(out, "{text}")?;
+            }
+            if let Ok(record) = &record {
+                *seen = Some(record.seq);
+            }
+            if !lines.has_next() {
+                out.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, seen: Option<u64>) -> String {
+        let first = seen.is_none();
         let conditions = [
             ("follow", self.follow.then(|| "true".to_owned())),
-            ("limit", self.limit.map(|limit| limit.to_string())),
-            ("after", self.after.map(|after| after.to_string())),
+            (
+                "limit",
+                self.limit.filter(|_| first).map(|limit| limit.to_string()),
+            ),
+            ("after", seen.or(self.after).map(|after| after.to_string())),
             ("source", self.source.clone()),
             ("user", self.user.clone()),
             ("rule", self.rule.clone()),
             ("id", self.id.clone()),
+            ("decision", self.decision.clone()),
+            ("service", self.service.clone()),
+            ("kind", self.kind.clone()),
+            ("since", self.since.clone().filter(|_| first)),
+            ("until", self.until.clone()),
         ];
         let query: Vec<_> = conditions
             .into_iter()

@@ -11,6 +11,7 @@ use weir_api::{Explain as Answer, ExplainRequest, KernelPart, ProxyPart};
 use crate::client::Client;
 use crate::failed::Failed;
 use crate::render::{Colour, Out, clean, columns};
+use crate::words::address;
 
 /// Says what Weir would do with a connection from SOURCE, and with a request that it sends.
 ///
@@ -22,6 +23,7 @@ use crate::render::{Colour, Out, clean, columns};
 )]
 pub struct Explain {
     /// Address that the connection comes from.
+    #[arg(value_parser = address)]
     source: IpAddr,
     /// Name of the service; else it is found by the host name, else it is the first one.
     #[arg(long, value_name = "NAME")]
@@ -238,10 +240,10 @@ fn read(path: &Path) -> Result<String, Failed> {
         std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text))
     };
     done.map_err(|error| {
-        Failed::Usage(format!(
-            "cannot read the body from {}: {error}",
-            path.display()
-        ))
+        Failed::usage(
+            format!("cannot read the body from {}: {error}", path.display()),
+            "name a file of text that you may read, or `-` for standard input",
+        )
     })?;
     Ok(text)
 }

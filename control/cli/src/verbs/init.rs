@@ -150,10 +150,13 @@ impl Init {
         need(self.upstream.is_some(), "--upstream");
         need(self.managed.is_some(), "--managed");
         if !missing.is_empty() {
-            return Err(Failed::Usage(format!(
-                "this is no terminal to ask on: {} must be given (`weir init --help`)",
-                missing.join(", ")
-            )));
+            return Err(Failed::usage(
+                format!(
+                    "this is no terminal to ask on: {} must be given",
+                    missing.join(", ")
+                ),
+                "`weir init --help` shows them, with an example",
+            ));
         }
         let host = self.host.unwrap_or_default();
         Ok(Answers {
@@ -360,8 +363,9 @@ where
 fn line() -> Result<String, Failed> {
     let mut line = String::new();
     if io::stdin().read_line(&mut line)? == 0 {
-        return Err(Failed::Usage(
-            "the questions were not answered: nothing is written".to_owned(),
+        return Err(Failed::usage(
+            "the questions were not answered: nothing is written",
+            "answer them, or give the answers as options: `weir init --help`",
         ));
     }
     Ok(line.trim().to_owned())

@@ -10,6 +10,7 @@ use super::reload::changed;
 use crate::client::{Client, encode};
 use crate::failed::Failed;
 use crate::render::{Colour, Out, age, clean, columns};
+use crate::words::address;
 
 /// Shows, changes and tests the lists in force.
 #[derive(Debug, Args)]
@@ -24,10 +25,18 @@ pub struct Lists {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Shows all lists, or the entries of one.
-    #[command(after_help = "Example:\n  weir lists show hq-egress")]
+    #[command(
+        after_help = "Examples:\n  weir lists show hq-egress\n  weir lists show hq-egress --prefix 203.0.113.0/24 --limit 20"
+    )]
     Show {
         /// Name of a list.
         name: Option<String>,
+        /// Only entries that lie in this prefix or cover it.
+        #[arg(long, requires = "name")]
+        prefix: Option<String>,
+        /// At most so many entries.
+        #[arg(long, short = 'n', value_name = "N", requires = "name")]
+        limit: Option<usize>,
     },
     /// Adds an entry to a list that stands in a file, and puts it in force.
     #[command(
@@ -54,6 +63,7 @@ enum Verb {
     #[command(after_help = "Example:\n  weir lists test 203.0.113.9")]
     Test {
         /// The address.
+        #[arg(value_parser = address)]
         address: IpAddr,
     },
 }
@@ -61,25 +71,18 @@ enum Verb {
 impl Lists {
     pub async fn run(self, client: &Client, out: &mut Out) -> Result<(), Failed> {
         match self.verb {
-            None | Some(Verb::Show { name: None }) => {
+            None | Some(Verb::Show { name: None, .. }) => {
                 let answer = client.get::<Vec<ListSummary>>("/v1/lists").await?;
                 if out.json {
                     return Ok(out.answer(&answer.text)?);
                 }
                 overview(out, &answer.value)
             }
-            Some(Verb::Show { name: Some(name) }) => {
-                let path = format!("/v1/lists/{}", encode(&name));
-                let answer = client.get::<ListDetail>(&path).await?;
-                if out.json {
-                    return Ok(out.answer(&answer.text)?);
-                }
-                overview(out, std::slice::from_ref(&answer.value.summary))?;
-                for prefix in &answer.value.prefixes {
-                    writeln!(out, "  {prefix}")?;
-                }
-                Ok(())
-            }
+            Some(Verb::Show {
+                name: Some(name),
+                prefix,
+                limit,
+            }) => show(client, out, &name, prefix, limit).await,
             Some(Verb::Add {
                 name,
                 prefix,
@@ -117,6 +120,38 @@ impl Lists {
             }
         }
     }
+}
+
+async fn show(
+    client: &Client,
+    out: &mut Out,
+    name: &str,
+    prefix: Option<String>,
+    limit: Option<usize>,
+) -> Result<(), Failed> {
+    let query = [
+        prefix.map(|prefix| format!("prefix={}", encode(&prefix))),
+        limit.map(|limit| format!("limit={limit}")),
+    ];
+    let query: Vec<_> = query.into_iter().flatten().collect();
+    let path = format!("/v1/lists/{}?{}", encode(name), query.join("&"));
+    if out.json {
+        return client.copy(&path, out).await;
+    }
+    let ListDetail {
+        summary,
+        matching,
+        prefixes,
+    } = client.get(&path).await?.value;
+    overview(out, std::slice::from_ref(&summary))?;
+    for prefix in &prefixes {
+        writeln!(out, "  {prefix}")?;
+    }
+    let left = matching.saturating_sub(prefixes.len());
+    if left > 0 {
+        writeln!(out, "  and {left} more: --limit N shows more of them")?;
+    }
+    Ok(())
 }
 
 /// Rows of the lists, as `weir status` shows them too.

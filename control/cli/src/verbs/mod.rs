@@ -6,5 +6,6 @@ pub mod events;
 pub mod explain;
 pub mod init;
 pub mod lists;
+pub mod man;
 pub mod reload;
 pub mod status;

@@ -6,70 +6,139 @@ use clap::Args;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use weir_abi::{Class, Verdict};
-use weir_api::{KernelStatus, Outcome, ProxyState, ProxyStatus, ServiceStatus, Status as State};
+use weir_api::{
+    KernelStatus, ListenersStatus, Outcome, ProxyState, ProxyStatus, ServiceStatus, Status as State,
+};
 
 use super::lists;
 use crate::client::Client;
 use crate::failed::Failed;
-use crate::render::{Colour, Out, age, clean, columns, count, moment, wrap};
+use crate::render::{Colour, Out, age, clean, clip, columns, count, moment, wrap};
 
-/// Columns of a terminal that is not asked for its size: everything fits into it.
+/// What fits on a terminal that is not asked for its size, with the prompt below it.
 const WIDTH: usize = 80;
+const HEIGHT: usize = 23;
+/// Columns of the names in front of the rows.
+const NAMES: usize = BLANK.len();
+const BLANK: &str = "           ";
 
-/// Shows what is in force, whether both planes work, and what to look at.
+/// Shows what is in force, whether both planes work, and first of all what to look at.
+///
+/// What is less important is left out where it would not fit on one screen of 80 columns and 24 lines.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  weir status")]
-pub struct Status {}
+#[command(
+    after_help = "Exit status: 0 healthy, 1 needs attention, 2 cannot be asked.\n\nExamples:\n  weir status\n  weir status --all"
+)]
+pub struct Status {
+    /// Leave nothing out, however long it gets.
+    #[arg(long, short)]
+    all: bool,
+}
 
 impl Status {
     pub async fn run(self, client: &Client, out: &mut Out) -> Result<(), Failed> {
-        let answer = client.get::<State>("/v1/status").await?;
-        if out.json {
-            return Ok(out.answer(&answer.text)?);
-        }
+        let answer = client
+            .get::<State>("/v1/status")
+            .await
+            .map_err(Failed::in_status)?;
         let state = answer.value;
-        tell_warnings(out, &state)?;
-        tell_planes(out, &state)?;
-        tell_services(out, &state.services)?;
-        if !state.lists.is_empty() {
-            writeln!(out)?;
-            for row in lists::rows(out, &state.lists) {
-                writeln!(out, "{row}")?;
+        if out.json {
+            out.answer(&answer.text)?;
+        } else {
+            let height = if self.all { usize::MAX } else { HEIGHT };
+            for line in screen(out, &state, height) {
+                writeln!(out, "{line}")?;
             }
         }
-        Ok(())
-    }
-}
-
-fn tell_warnings(out: &mut Out, state: &State) -> Result<(), Failed> {
-    let mark = out.paint(Colour::Bad, "!");
-    for warning in &state.warnings {
-        for (number, line) in wrap(&clean(warning), WIDTH - 2).iter().enumerate() {
-            let mark = if number == 0 { &mark } else { " " };
-            writeln!(out, "{mark} {line}")?;
+        if state.warnings.is_empty() {
+            Ok(())
+        } else {
+            Err(Failed::Told)
         }
     }
-    if !state.warnings.is_empty() {
-        writeln!(out)?;
+}
+
+/// All lines, the most important first.
+fn screen(out: &Out, state: &State, height: usize) -> Vec<String> {
+    let planes = planes(out, state);
+    let mut warnings = warnings(out, &state.warnings);
+    // What is done with each class stays in sight.
+    let services = 1 + state.services.len().min(3);
+    let room = height.saturating_sub(planes.len() + services + 2);
+    if warnings.len() > room {
+        warnings.truncate(room.saturating_sub(1));
+        warnings.push("  and more: `weir status --all`".to_owned());
     }
-    Ok(())
-}
-
-fn tell_planes(out: &mut Out, state: &State) -> Result<(), Failed> {
-    let mut rows = in_force(out, state);
-    rows.extend(proxy(out, &state.proxy));
-    rows.extend(kernel(out, &state.kernel));
-    for row in columns(&rows) {
-        writeln!(out, "{row}")?;
+    let mut lines = warnings;
+    if !lines.is_empty() {
+        lines.push(String::new());
     }
-    Ok(())
+    lines.extend(planes);
+    lines.push(String::new());
+    let room = height.saturating_sub(lines.len());
+    lines.extend(tell_services(out, &state.services, room));
+    if !state.lists.is_empty() {
+        let room = height.saturating_sub(lines.len() + 1);
+        let lists = in_room(lists::rows(out, &state.lists), room, "lists", "weir lists");
+        if !lists.is_empty() {
+            lines.push(String::new());
+            lines.extend(lists);
+        }
+    }
+    lines
 }
 
-fn row(out: &Out, name: &str, text: String) -> Vec<String> {
-    vec![out.paint(Colour::Head, name), text]
+/// Rows below a head, as many as there is room for.
+fn in_room(mut rows: Vec<String>, room: usize, what: &str, command: &str) -> Vec<String> {
+    if rows.len() <= room {
+        return rows;
+    }
+    let shown = room.saturating_sub(1);
+    let left = rows.len() - shown.max(1);
+    let more = format!("and {left} more {what}: `{command}`");
+    match shown {
+        0 if room == 0 => Vec::new(),
+        0 | 1 => vec![more],
+        _ => {
+            rows.truncate(shown);
+            rows.push(more);
+            rows
+        }
+    }
 }
 
-fn in_force(out: &Out, state: &State) -> Vec<Vec<String>> {
+fn warnings(out: &Out, warnings: &[String]) -> Vec<String> {
+    let mark = out.paint(Colour::Bad, "!");
+    let mut lines = Vec::new();
+    for warning in warnings {
+        for (number, line) in wrap(&clean(warning), WIDTH - 2).iter().enumerate() {
+            let mark = if number == 0 { &mark } else { " " };
+            lines.push(format!("{mark} {line}"));
+        }
+    }
+    lines
+}
+
+fn planes(out: &Out, state: &State) -> Vec<String> {
+    let mut lines = in_force(out, state);
+    lines.extend(row(out, "proxy", &proxy(out, &state.proxy)));
+    lines.extend(row(out, "listeners", &listeners(&state.listeners)));
+    lines.extend(kernel(out, &state.kernel));
+    lines
+}
+
+/// A text behind its name, in as many lines as it needs.
+fn row(out: &Out, name: &str, text: &str) -> Vec<String> {
+    let mut lines = wrap(text, WIDTH - NAMES);
+    let name = out.paint(Colour::Head, &format!("{name:<NAMES$}"));
+    for (number, line) in lines.iter_mut().enumerate() {
+        let name = if number == 0 { &name } else { BLANK };
+        line.insert_str(0, name);
+    }
+    lines
+}
+
+fn in_force(out: &Out, state: &State) -> Vec<String> {
     let weir = format!(
         "{}, generation {}, up {} (version {})",
         clean(&state.appliance),
@@ -77,16 +146,15 @@ fn in_force(out: &Out, state: &State) -> Vec<Vec<String>> {
         since(&state.started),
         clean(&state.version)
     );
-    let digest = state
-        .config
-        .digest
-        .get(..12)
-        .unwrap_or(&state.config.digest);
-    let read = format!(
-        "read {} UTC, sha256 {}...",
-        moment(&state.config.loaded),
-        clean(digest)
-    );
+    let config = &state.config;
+    let digest = clean(config.digest.get(..12).unwrap_or(&config.digest));
+    let (path, read) = (clean(&config.path), moment(&config.loaded));
+    let config = if config.fallback.is_some() {
+        let copy = out.paint(Colour::Bad, "THE LAST GOOD COPY");
+        format!("{copy} of {path}, sha256 {digest}")
+    } else {
+        format!("{path}, read {read} UTC, sha256 {digest}")
+    };
     let last = &state.last_reload;
     let outcome = match last.outcome {
         Outcome::Done => out.paint(Colour::Good, "done"),
@@ -94,19 +162,21 @@ fn in_force(out: &Out, state: &State) -> Vec<Vec<String>> {
     };
     let (action, who) = (clean(&last.action), clean(&last.who));
     let change = format!("{} UTC, {action} by {who}: {outcome}", moment(&last.time));
-    vec![
-        row(out, "weir", weir),
-        row(out, "config", clean(&state.config.path)),
-        row(out, "", read),
-        row(out, "change", change),
-    ]
+    let mut lines = row(out, "weir", &weir);
+    lines.extend(row(out, "config", &config));
+    lines.extend(row(out, "change", &change));
+    lines
 }
 
-fn proxy(out: &Out, proxy: &ProxyStatus) -> Vec<Vec<String>> {
-    let mut words = vec![match proxy.state {
+fn proxy(out: &Out, proxy: &ProxyStatus) -> String {
+    let state = match proxy.state {
         ProxyState::Alive => out.paint(Colour::Good, "alive"),
         ProxyState::Silent => out.paint(Colour::Bad, "silent"),
         ProxyState::Gone => out.paint(Colour::Bad, "gone"),
+    };
+    let mut words = vec![match proxy.since.as_str() {
+        "" => state,
+        time => format!("{state} for {}", since(time)),
     }];
     words.extend(proxy.pid.map(|pid| format!("pid {pid}")));
     match proxy.generation {
@@ -115,56 +185,70 @@ fn proxy(out: &Out, proxy: &ProxyStatus) -> Vec<Vec<String>> {
         None => {}
     }
     if proxy.fail_mode {
-        words.push(out.paint(Colour::Bad, "ITS CLASSES ARE REJECTED"));
+        words.push(out.paint(Colour::Bad, "FAIL MODE"));
+    } else if proxy.state != ProxyState::Alive {
+        let grace = proxy.restart_grace_ms / 1000;
+        words.push(format!(
+            "its connections wait {grace} s before the fail mode"
+        ));
     }
-    let mut rows = vec![row(out, "proxy", words.join(", "))];
+    let counts = &proxy.counts;
     if proxy.pid.is_some() {
-        let counts = &proxy.counts;
-        let connections = format!(
-            "{} open of {} connections, {} requests, {} tunnelled,",
-            count(counts.open),
-            count(counts.accepted),
-            count(counts.requests),
-            count(counts.tunnelled),
+        let open = (counts.open, "open connections");
+        words.extend(
+            [
+                open,
+                (counts.requests, "requests"),
+                (counts.tunnelled, "tunnelled"),
+                (counts.refused, "refused"),
+                (counts.handshakes_failed, "failed handshakes"),
+            ]
+            .map(|(number, of)| format!("{} {of}", count(number))),
         );
-        let failures = format!(
-            "{} refused, {} failed handshakes",
-            count(counts.refused),
-            count(counts.handshakes_failed)
-        );
-        rows.extend([row(out, "", connections), row(out, "", failures)]);
     }
-    rows
+    if proxy.connections_broken > 0 {
+        let broken = format!("{} connections broken", count(proxy.connections_broken));
+        words.push(out.paint(Colour::Careful, &broken));
+    }
+    words.join(", ")
 }
 
-fn kernel(out: &Out, kernel: &KernelStatus) -> Vec<Vec<String>> {
-    if kernel.hooks.is_empty() {
-        return vec![row(out, "kernel", "attached to no interface".to_owned())];
+fn listeners(listeners: &ListenersStatus) -> String {
+    let held = listeners.held;
+    match (listeners.store, listeners.taken_over) {
+        (false, _) => format!("{held} held, with no service manager to keep copies"),
+        (true, 0) => format!(
+            "{held} held, {} kept by the service manager",
+            listeners.kept
+        ),
+        (true, taken) => format!(
+            "{held} held, {} kept by the service manager, {taken} of them taken back from it",
+            listeners.kept
+        ),
     }
-    let mut rows = Vec::new();
+}
+
+fn kernel(out: &Out, kernel: &KernelStatus) -> Vec<String> {
+    if kernel.hooks.is_empty() {
+        return row(out, "kernel", "attached to no interface");
+    }
+    let mut lines = Vec::new();
     for (number, hook) in kernel.hooks.iter().enumerate() {
         let name = if number == 0 { "kernel" } else { "" };
-        let program = hook
-            .program
-            .map(|id| format!(", program {id}"))
-            .unwrap_or_default();
-        let (side, interface, kind) =
-            (clean(&hook.side), clean(&hook.interface), clean(&hook.hook));
-        rows.push(row(
-            out,
-            name,
-            format!("{side} {interface}: {kind}{program}"),
-        ));
-        let next = kernel.hooks.get(number + 1);
-        if next.is_none_or(|next| next.why != hook.why) {
-            let why = wrap(&clean(&hook.why), WIDTH - 12);
-            rows.extend(why.iter().map(|line| row(out, "", format!("  {line}"))));
-        }
+        let text = format!(
+            "{} {}: {}, {}",
+            clean(&hook.side),
+            clean(&hook.interface),
+            clean(&hook.hook),
+            clean(&hook.why)
+        );
+        lines.extend(row(out, name, &clip(&text, WIDTH - NAMES)));
     }
-    rows
+    lines
 }
 
-fn tell_services(out: &mut Out, services: &[ServiceStatus]) -> Result<(), Failed> {
+/// A table of the verdicts; below each row its addresses and packets, where there is room.
+fn tell_services(out: &Out, services: &[ServiceStatus], room: usize) -> Vec<String> {
     const CLASSES: [Class; Class::COUNT] = [
         Class::Managed,
         Class::Bypass,
@@ -174,6 +258,7 @@ fn tell_services(out: &mut Out, services: &[ServiceStatus]) -> Result<(), Failed
     ];
     let mut head = vec![out.paint(Colour::Head, "SERVICE")];
     head.extend(CLASSES.map(|class| out.paint(Colour::Head, &class.name().to_uppercase())));
+    head.push(out.paint(Colour::Head, "NO PROXY"));
     let mut rows = vec![head];
     for service in services {
         let mut row = vec![clean(&service.name)];
@@ -184,21 +269,22 @@ fn tell_services(out: &mut Out, services: &[ServiceStatus]) -> Result<(), Failed
                 |(_, verdict)| out.paint(verdict_colour(*verdict), verdict.name()),
             )
         }));
+        row.push(clean(&service.proxy_down));
         rows.push(row);
     }
-    writeln!(out)?;
-    let mut lines = columns(&rows).into_iter();
-    if let Some(head) = lines.next() {
-        writeln!(out, "{head}")?;
+    let rows = columns(&rows);
+    if rows.len() + 2 * services.len() > room {
+        return in_room(rows, room, "services", "weir status --all");
     }
-    for (line, service) in lines.zip(services) {
-        writeln!(out, "{line}")?;
+    let mut rows = rows.into_iter();
+    let mut lines: Vec<String> = rows.next().into_iter().collect();
+    for (row, service) in rows.zip(services) {
+        lines.push(row);
         let addresses: Vec<_> = service.addresses.iter().map(ToString::to_string).collect();
         let ports: Vec<_> = service.ports.iter().map(ToString::to_string).collect();
-        let addresses = format!("{} port {}", addresses.join(" "), ports.join(" "));
-        for line in wrap(&addresses, WIDTH - 2) {
-            writeln!(out, "  {}", out.paint(Colour::Faint, &line))?;
-        }
+        let at = format!("{} port {}", addresses.join(" "), ports.join(" "));
+        let at = out.paint(Colour::Faint, &clip(&at, WIDTH - 2));
+        lines.push(format!("  {at}"));
         let packets: Vec<_> = service
             .packets
             .iter()
@@ -209,9 +295,9 @@ fn tell_services(out: &mut Out, services: &[ServiceStatus]) -> Result<(), Failed
         } else {
             packets.join(", ")
         };
-        writeln!(out, "  packets: {packets}")?;
+        lines.push(format!("  packets: {packets}"));
     }
-    Ok(())
+    lines
 }
 
 fn verdict_colour(verdict: Verdict) -> Colour {

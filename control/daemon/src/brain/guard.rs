@@ -1,69 +1,130 @@
-//! What the brain does unasked: it looks after the list files, the proxy and the kernel plane.
+//! What the brain does unasked: it looks after the list files, the proxy and the kernel plane, and keeps a
+//! copy of what is in force.
 //!
 //! In: the stamps of the list files, the heartbeat of the proxy, what the kernel plane still has. Out:
-//! changed lists in force, the *fail mode* (the kernel rejects what it would hand to a proxy that is not
-//! alive) and things put back in the kernel that somebody took away. It never hands a class to anyone
-//! else than the services say: without a proxy its classes are refused.
+//! changed lists in force, the *fail mode* (what each service wants of the proxy's classes while no proxy
+//! works), things put back in the kernel that somebody took away, and the sign of life for the service
+//! manager. It never hands a class to anyone else than the services say.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use weir_api::Actor;
 
-use super::Brain;
-use crate::Error;
+use super::grace::Grace;
+use super::{Brain, blocking};
+use crate::last_good::LastGood;
 use crate::watch::{self, Watch, stamps};
-
-/// How long the proxy's classes may wait for a proxy before the kernel refuses them.
-pub const FAIL_MODE_AFTER: Duration = Duration::from_secs(5);
 
 /// Time between two looks at whether the kernel plane still has what it was given.
 const HOLD_EVERY: Duration = Duration::from_secs(1);
 
 impl Brain {
-    /// Watches the list files and the proxy until the runtime ends.
+    /// Looks after everything until the runtime ends. All parts are one task, so that the sign of life
+    /// that one of them gives holds for all.
     pub async fn guard(self: Arc<Self>) {
-        let mut watch = Watch::default();
-        let mut works = Instant::now();
-        let mut tick = tokio::time::interval(watch::INTERVAL);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        tokio::join!(
+            self.guard_proxy(),
+            self.guard_kernel(),
+            self.guard_lists(),
+            self.keep_copy(),
+        );
+    }
+
+    /// Has the fail mode act when no proxy works, and ends it when one does.
+    async fn guard_proxy(&self) {
         let peers = self.parts.link.peers();
+        let mut grace = Grace::new(Instant::now());
+        let mut tick = every(watch::INTERVAL);
+        let mut in_kernel = true;
         let mut told = None;
-        let mut held = Instant::now();
-        let mut trouble = None;
         loop {
             tick.tick().await;
-            if held.elapsed() >= HOLD_EVERY {
-                held = Instant::now();
-                self.hold(&mut trouble).await;
+            let now = Instant::now();
+            let serving = peers.borrow().serving(now);
+            let running = self.running();
+            let wait = running.candidate.config().appliance.restart_grace;
+            let allowed = grace.look(now, serving, wait);
+            if allowed != in_kernel && self.set_proxy_works(allowed).await {
+                in_kernel = allowed;
             }
-            let in_force = self.running().candidate.list_stamps.clone();
-            let files: Vec<_> = in_force.keys().cloned().collect();
-            if watch.settled(stamps(files), &in_force) {
-                self.lists_changed().await;
-            }
-            let serving = peers.borrow().serving(Instant::now());
-            if serving {
-                works = Instant::now();
-            }
-            let allowed = serving || works.elapsed() < self.parts.fail_mode_after;
-            self.set_proxy_works(allowed).await;
-            if told != Some((serving, allowed)) {
-                told = Some((serving, allowed));
-                let number = self.running().number;
+            let number = running.number;
+            let state = (serving.is_some(), allowed, number);
+            if told != Some(state) {
+                told = Some(state);
                 self.parts.notify.status(&match (serving, allowed) {
-                    (true, _) => format!("generation {number} in force"),
-                    (false, true) => {
+                    (Some(_), _) => format!("generation {number} in force"),
+                    (None, true) => {
                         format!("generation {number} in force, waiting for weir-proxy")
                     }
-                    (false, false) => "no weir-proxy is alive: its classes are rejected".to_owned(),
+                    (None, false) => format!("no weir-proxy works: {}", running.without_proxy()),
                 });
             }
         }
     }
 
-    /// Puts back what somebody took away from the kernel plane; tells of the same trouble once.
+    /// Puts back what somebody took away from the kernel plane, and tells the service manager that the
+    /// guard and the kernel plane's thread go on.
+    async fn guard_kernel(&self) {
+        let watchdog = self.parts.notify.watchdog();
+        let pause = watchdog.map_or(HOLD_EVERY, |watchdog| HOLD_EVERY.min(watchdog / 3));
+        let mut tick = every(pause);
+        let mut trouble = None;
+        loop {
+            tick.tick().await;
+            self.hold(&mut trouble).await;
+            if watchdog.is_some() {
+                self.parts.notify.alive();
+            }
+        }
+    }
+
+    /// Puts changed list files in force.
+    async fn guard_lists(&self) {
+        let mut watch = Watch::default();
+        let mut tick = every(watch::INTERVAL);
+        loop {
+            tick.tick().await;
+            let in_force = self.running().candidate.list_stamps.clone();
+            let files: Vec<_> = in_force.keys().cloned().collect();
+            if watch.settled(stamps(files), &in_force) {
+                self.lists_changed().await;
+            }
+        }
+    }
+
+    /// Keeps the copy that weir-control starts with when the files are broken.
+    async fn keep_copy(&self) {
+        let state = &self.running().candidate.config().appliance.state.clone();
+        let mut copy = LastGood::new(state);
+        loop {
+            let generation = self.running();
+            let number = generation.number;
+            let saved = blocking(move || {
+                let result = copy.save(&generation);
+                Ok((copy, result))
+            });
+            let (back, result) = match saved.await {
+                Ok(saved) => saved,
+                Err(error) => (LastGood::new(state), Err(error)),
+            };
+            copy = back;
+            if let Err(error) = &result {
+                tracing::error!(%error, "the generation in force could not be copied");
+            }
+            self.noted_mut(|noted| match result {
+                Ok(()) => {
+                    noted.copied = Some(number);
+                    noted.copy_refused = None;
+                }
+                Err(error) => noted.copy_refused = Some(error.to_string()),
+            });
+            self.changed.notified().await;
+        }
+    }
+
+    /// Tells of the same trouble once.
     async fn hold(&self, trouble: &mut Option<String>) {
         let told = match self.parts.plane.run(|plane| plane.hold()).await {
             Ok(Ok(back)) => Ok(back),
@@ -85,37 +146,28 @@ impl Brain {
         }
     }
 
-    async fn set_proxy_works(&self, works: bool) {
-        let mut changing = self.changing.lock().await;
-        if changing.proxy_works == works {
-            return;
-        }
-        let services = self.running().kernel_services(works);
-        let done = self
-            .parts
-            .plane
-            .run(move |plane| plane.set_services(&services))
-            .await;
-        let result = match done {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Error::from(error)),
-            Err(error) => Err(Error::from(error)),
-        };
-        if let Err(error) = result {
+    /// Whether it could be done.
+    async fn set_proxy_works(&self, works: bool) -> bool {
+        if let Err(error) = self.front.set_proxy_works(works).await {
             tracing::error!(%error, works, "the fail mode cannot be changed");
-            return;
+            return false;
         }
-        changing.proxy_works = works;
-        {
-            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        self.noted_mut(|noted| {
             noted.fail_mode = !works;
             noted.fail_mode_entered += u64::from(!works);
-        }
+        });
         let what = if works {
-            "a proxy serves again: its classes are handed to it"
+            "a proxy serves again: its classes are handed to it".to_owned()
         } else {
-            "no proxy is alive: its classes are rejected"
+            format!("no proxy works: {}", self.running().without_proxy())
         };
-        self.note(Actor::Weir, "fail mode", Ok(what.to_owned()));
+        self.note(Actor::Weir, "fail mode", Ok(what));
+        true
     }
+}
+
+fn every(pause: Duration) -> Interval {
+    let mut tick = interval(pause);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    tick
 }

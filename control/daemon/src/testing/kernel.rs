@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
-use weir_abi::{Class, Reason, Verdict};
-use weir_dataplane::{Counter, Error, Probe, ProbeOutcome, Published, ServiceSpec, Status};
+use weir_abi::{Class, Hook, Reason, Verdict};
+use weir_dataplane::{
+    Counter, Direction, Error, InterfaceStatus, Probe, ProbeOutcome, Published, ServiceSpec, Status,
+};
 use weir_tables::{EXT, KernelTables};
 
 use crate::listeners;
@@ -29,6 +31,10 @@ pub struct State {
     pub gone: Vec<String>,
     /// What is counted.
     pub counters: Vec<Counter>,
+    /// What status warns of.
+    pub warnings: Vec<String>,
+    /// The program is not loaded: nobody can ask it.
+    pub unloaded: bool,
 }
 
 /// A kernel plane in memory, shared with the test.
@@ -89,11 +95,15 @@ impl FakeKernel {
 }
 
 impl KernelPlane for FakeKernel {
-    /// Whatever the address, the socket is bound to the loopback, at a port of the kernel's choice.
+    /// What is not a loopback address becomes one, at a port of the kernel's choice.
     fn listen(&mut self, address: SocketAddr) -> io::Result<OwnedFd> {
-        let _ = address;
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        listeners::listen(&socket, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let address = if address.ip().is_loopback() {
+            address
+        } else {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+        };
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        listeners::listen(&socket, address)?;
         Ok(socket.into())
     }
 
@@ -123,6 +133,9 @@ impl KernelPlane for FakeKernel {
 
     fn probe(&self, packet: &Probe) -> Result<ProbeOutcome, Error> {
         let state = self.state.borrow();
+        if state.unloaded {
+            return Err(Error::Probe("no outside interface has a program"));
+        }
         let class = class(&state, packet.source);
         let owns = |service: &&ServiceSpec| {
             service.addresses.contains(&packet.destination) && service.ports.contains(&packet.port)
@@ -134,7 +147,7 @@ impl KernelPlane for FakeKernel {
             class: service.map_or(Class::Unmanaged, |_| class),
             verdict: service.map_or(Verdict::Pass, |service| service.verdicts[class as usize]),
             reason: Reason::Class,
-            hook: "tcx",
+            hook: Hook::Tcx,
             interface: "outside0".to_owned(),
         })
     }
@@ -149,7 +162,24 @@ impl KernelPlane for FakeKernel {
     }
 
     fn status(&self) -> Status {
-        Status::default()
+        let interface = |name: &str, direction, program| InterfaceStatus {
+            name: name.to_owned(),
+            index: program,
+            direction,
+            hook: "tcx",
+            why: "a kernel plane in memory".to_owned(),
+            program,
+            pin: format!("pin/{name}").into(),
+            xdp: None,
+        };
+        Status {
+            interfaces: vec![
+                interface("outside0", Direction::Outside, 1),
+                interface("inside0", Direction::Inside, 2),
+            ],
+            warnings: self.state.borrow().warnings.clone(),
+            ..Status::default()
+        }
     }
 
     fn detach(self: Box<Self>) -> Result<(), Error> {

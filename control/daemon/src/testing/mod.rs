@@ -2,30 +2,37 @@
 //! plane in memory, and a proxy that is played over the real link.
 
 mod kernel;
+mod manager;
 mod proxy;
+mod stopped;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use weir_link::notify::Notify;
 
 use crate::audit::{Audit, Limits};
 use crate::brain::{Brain, Parts};
-use crate::notify::Notify;
+use crate::descriptor_store::Inherited;
+use crate::first::First;
 use crate::plane::Plane;
 use crate::proxy_link::ProxyLink;
 use crate::{Error, api, sockets};
 
 pub use kernel::FakeKernel;
-pub use proxy::{FakeProxy, Received};
+pub use manager::Manager;
+pub use proxy::{FakeProxy, ProxyProcess, Received};
+pub use stopped::Stopped;
 
 /// The list file of [`CONFIG`], as it is at the start.
 pub const LIST: &str = "# egress of the head office\n203.0.113.0/24\n2001:db8:aa::/48  # v6\n";
@@ -37,6 +44,7 @@ name = "weir-test"
 run = "run"
 state = "state"
 proxy_user = "PROXY_USER"
+restart_grace = "60s"
 [kernel]
 object = "weir-ebpf.o"
 pin = "pin"
@@ -74,21 +82,18 @@ prefixes = ["198.51.100.128/25"]
 "#;
 
 /// How an appliance is started.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The user that may play the proxy; the test's own when `None`.
     pub proxy_uid: Option<u32>,
-    /// See [`crate::brain::Parts::fail_mode_after`].
-    pub fail_mode_after: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            proxy_uid: None,
-            fail_mode_after: Duration::from_hours(1),
-        }
-    }
+    /// What is replaced in [`CONFIG`], by what.
+    pub edits: Vec<(&'static str, String)>,
+    /// The service manager.
+    pub notify: Notify,
+    /// What clients of the control sockets may take.
+    pub clients: api::Limits,
+    /// How much of the audit log is kept.
+    pub audit: Limits,
 }
 
 /// A running appliance; its directory goes with it.
@@ -99,6 +104,8 @@ pub struct Appliance {
     pub brain: Arc<Brain>,
     /// The kernel plane in memory.
     pub kernel: FakeKernel,
+    settings: Settings,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Appliance {
@@ -113,17 +120,53 @@ impl Appliance {
         let uid = nix::unistd::Uid::effective().as_raw();
         write_certificate(directory.path());
         write(directory.path(), "hq.list", LIST);
-        let config = CONFIG.replace("PROXY_USER", &uid.to_string());
-        write(directory.path(), "weir.toml", &config);
-        let kernel = FakeKernel::default();
-        let brain = start(directory.path(), &kernel, settings)
-            .await
-            .expect("CONFIG is valid");
-        Self {
-            directory,
-            brain,
-            kernel,
+        let mut config = CONFIG.replace("PROXY_USER", &uid.to_string());
+        for (old, new) in &settings.edits {
+            assert!(config.contains(old), "CONFIG has no {old}");
+            config = config.replace(old, new);
         }
+        write(directory.path(), "weir.toml", &config);
+        let stopped = Stopped {
+            directory,
+            kernel: FakeKernel::default(),
+            settings,
+        };
+        stopped
+            .start(Inherited::default())
+            .await
+            .expect("CONFIG is valid")
+    }
+
+    /// Ends weir-control as SIGKILL would: the kernel plane and the files are what is left.
+    pub async fn kill(self) -> Stopped {
+        let brain = Arc::downgrade(&self.brain);
+        for task in self.tasks {
+            task.abort();
+            let _ = task.await;
+        }
+        drop(self.brain);
+        // Connections end when the runtime comes round to them.
+        while brain.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+        Stopped {
+            directory: self.directory,
+            kernel: self.kernel,
+            settings: self.settings,
+        }
+    }
+
+    /// Ends weir-control and, after `meanwhile`, starts it again on the same directory.
+    pub async fn restart(&mut self, meanwhile: impl AsyncFnOnce()) {
+        for task in self.tasks.drain(..) {
+            task.abort();
+            let _ = task.await;
+        }
+        meanwhile().await;
+        let (directory, settings) = (self.directory.path(), &self.settings);
+        (self.brain, self.tasks) = start(directory, &self.kernel, settings, Inherited::default())
+            .await
+            .expect("it started before");
     }
 
     /// A file of the appliance.
@@ -144,6 +187,11 @@ impl Appliance {
     /// The control socket.
     pub fn control_socket(&self) -> PathBuf {
         self.path("run/control.sock")
+    }
+
+    /// The control socket that only reads.
+    pub fn read_socket(&self) -> PathBuf {
+        self.path("run/read.sock")
     }
 
     /// The proxy's socket.
@@ -183,15 +231,34 @@ impl Appliance {
         path: &str,
         body: Option<Value>,
     ) -> (StatusCode, Value) {
-        let response = self.send(method, path, body).await;
-        let status = response.status();
-        let bytes = response
-            .into_body()
-            .collect()
-            .await
-            .expect("a whole answer")
-            .to_bytes();
-        (status, serde_json::from_slice(&bytes).expect("JSON"))
+        let body = body.map(|value| value.to_string()).unwrap_or_default();
+        let reply = self
+            .reply(&self.control_socket(), method, path, body.as_bytes())
+            .await;
+        let value = serde_json::from_str(&reply.body).expect("JSON");
+        (reply.status, value)
+    }
+
+    /// Asks a socket.
+    pub async fn reply(&self, socket: &Path, method: Method, path: &str, body: &[u8]) -> Reply {
+        let response = send(socket, method, path, body.to_vec()).await;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.expect("a whole answer").to_bytes();
+        Reply {
+            status: head.status,
+            headers: head.headers,
+            body: String::from_utf8(body.to_vec()).expect("text"),
+        }
+    }
+
+    /// Writes any text to a socket, and reads what is answered until the other side closes.
+    pub async fn raw(&self, socket: &Path, text: &str) -> Reply {
+        let mut stream = UnixStream::connect(socket).await.expect("it listens");
+        // Who is turned away may not be read from any more.
+        let _ = stream.write_all(text.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        Reply::of(&String::from_utf8(answer).expect("text"))
     }
 
     /// Asks the control socket with GET.
@@ -203,36 +270,62 @@ impl Appliance {
 
     /// Asks for a stream of lines.
     pub async fn lines(&self, path: &str) -> Lines {
-        let response = self.send(Method::GET, path, None).await;
+        let response = send(&self.control_socket(), Method::GET, path, Vec::new()).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         Lines {
             body: response.into_body(),
             rest: Vec::new(),
         }
     }
+}
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Value>,
-    ) -> http::Response<Incoming> {
-        let stream = UnixStream::connect(self.control_socket())
-            .await
-            .expect("it listens");
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .expect("HTTP/1.1");
-        tokio::spawn(connection);
-        let body = body.map(|value| value.to_string()).unwrap_or_default();
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(http::header::HOST, "weir")
-            .body(Full::new(Bytes::from(body)))
-            .expect("the path is a path");
-        sender.send_request(request).await.expect("an answer")
+/// An answer of a control socket.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its header fields.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: String,
+}
+
+impl Reply {
+    /// Reads an answer whose body ends with the connection or by its length.
+    fn of(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").expect("a whole head");
+        let mut lines = head.split("\r\n");
+        let status = lines.next().and_then(|line| line.split(' ').nth(1));
+        let headers = lines.filter_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            Some((name.parse().ok()?, value.parse().ok()?))
+        });
+        Self {
+            status: status.expect("a status").parse().expect("a number"),
+            headers: headers.collect::<HeaderMap>(),
+            body: body.to_owned(),
+        }
     }
+}
+
+async fn send(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Vec<u8>,
+) -> http::Response<Incoming> {
+    let stream = UnixStream::connect(socket).await.expect("it listens");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .expect("HTTP/1.1");
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::HOST, "weir")
+        .body(Full::new(Bytes::from(body)))
+        .expect("the path is a path");
+    sender.send_request(request).await.expect("an answer")
 }
 
 /// A stream of JSON lines.
@@ -275,36 +368,39 @@ impl Lines {
 async fn start(
     directory: &Path,
     kernel: &FakeKernel,
-    settings: Settings,
-) -> Result<Arc<Brain>, Error> {
+    settings: &Settings,
+    inherited: Inherited,
+) -> Result<(Arc<Brain>, Vec<JoinHandle<()>>), Error> {
     let uid = nix::unistd::Uid::effective().as_raw();
     let (run, state) = (directory.join("run"), directory.join("state"));
     sockets::directory(&run, 0o755)?;
     sockets::directory(&state, 0o750)?;
-    let audit = Arc::new(Audit::open(&state.join("audit.jsonl"), Limits::default())?);
+    let audit = Arc::new(Audit::open(&state.join("audit.jsonl"), settings.audit)?);
     let link = ProxyLink::new(settings.proxy_uid.unwrap_or(uid), Arc::clone(&audit));
     let proxy_socket = sockets::listen(&run.join("proxy.sock"), 0o600, None, None)?;
-    tokio::spawn(link.clone().serve(proxy_socket));
+    let accepting = tokio::spawn(link.clone().serve(proxy_socket));
     let plane = kernel.clone();
     let parts = Parts {
         config: directory.join("weir.toml"),
         plane: Plane::start(move || Ok(Box::new(plane))).await?,
         link,
         audit,
-        notify: Notify::to(None),
-        fail_mode_after: settings.fail_mode_after,
+        notify: settings.notify.clone(),
+        inherited,
     };
-    let brain = Brain::start(parts).await?;
-    let control_socket = sockets::listen(&run.join("control.sock"), 0o660, None, None)?;
-    tokio::spawn(api::serve(Arc::clone(&brain), control_socket));
-    tokio::spawn(Arc::clone(&brain).guard());
-    Ok(brain)
+    let first = First::read(&parts.config)?;
+    let brain = Brain::start(parts, first).await?;
+    let sockets = api::Sockets::listen(&run, None, None, None)?;
+    let [control, read] = api::serve(&brain, sockets, settings.clients);
+    let guard = tokio::spawn(Arc::clone(&brain).guard());
+    brain.notify().ready();
+    Ok((brain, vec![accepting, control, read, guard]))
 }
 
-/// Writes a self-signed certificate for the service of [`CONFIG`]: `chain.pem` and `key.pem`.
+/// Writes a self-signed certificate for the service of [`CONFIG`], and for one more: `chain.pem` and `key.pem`.
 pub fn write_certificate(directory: &Path) {
-    let made = rcgen::generate_simple_self_signed(["sts.corp.example".to_owned()])
-        .expect("a certificate can be made");
+    let names = ["sts", "adfs"].map(|name| format!("{name}.corp.example"));
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate can be made");
     write(directory, "chain.pem", &made.cert.pem());
     write(directory, "key.pem", &made.signing_key.serialize_pem());
 }

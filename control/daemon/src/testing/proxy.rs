@@ -3,11 +3,16 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use weir_link::{
     Channel, Counts, Descriptor, Event, FromProxy, Generation, ToProxy, VERSION, sealed,
 };
@@ -24,9 +29,68 @@ pub enum Received {
         listeners: Vec<(SocketAddr, OwnedFd)>,
         /// The lists that came with it.
         lists: Lists,
+        /// The users that came with it, one a line.
+        users: Option<String>,
     },
     /// It is to finish what is open.
     Drain,
+    /// Its hello was not accepted.
+    TurnedAway(String),
+}
+
+/// Connections that a played proxy says it has open.
+pub const OPEN: u64 = 3;
+
+/// The variable that tells a test's process that it plays a proxy, at this socket.
+const PLAYS: &str = "WEIR_TEST_PLAYS_PROXY";
+
+/// A proxy that is played by a process of its own: the test's program, told to run one test alone.
+#[derive(Debug)]
+pub struct ProxyProcess(Child);
+
+impl ProxyProcess {
+    /// Begins every test that uses [`ProxyProcess::start`]: in the process that plays the proxy it
+    /// does so until that is killed, elsewhere it does nothing.
+    pub async fn play_if_told() {
+        let Some(socket) = std::env::var_os(PLAYS) else {
+            return;
+        };
+        let mut proxy = FakeProxy::connect(Path::new(&socket)).await;
+        while proxy.next().await.is_some() {}
+        // weir-control is gone, and with it the test.
+        std::process::exit(0);
+    }
+
+    /// Starts the process; `test` is the full name of the test that asks.
+    pub fn start(test: &str, socket: &Path) -> Self {
+        let program = std::env::current_exe().expect("a running program has a path");
+        let child = Command::new(program)
+            .args(["--exact", test])
+            .env(PLAYS, socket)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        Self(child.expect("the program can be started again"))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid().cast_signed());
+        kill(pid, signal).expect("it is not waited for yet");
+    }
+}
+
+impl Drop for ProxyProcess {
+    fn drop(&mut self) {
+        // One that has ended already is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A proxy that sends heartbeats and accepts every generation, or refuses the next one.
@@ -35,10 +99,22 @@ pub struct FakeProxy {
     received: mpsc::UnboundedReceiver<Received>,
     say: mpsc::UnboundedSender<FromProxy>,
     refuse: Arc<Mutex<Option<String>>>,
+    hangs: watch::Sender<bool>,
+    mute: Arc<AtomicBool>,
     tasks: [JoinHandle<()>; 2],
 }
 
 impl FakeProxy {
+    /// Stops sending heartbeats and answers, as SIGSTOP would, until it is told to go on.
+    pub fn hang(&self, hangs: bool) {
+        self.hangs.send_replace(hangs);
+    }
+
+    /// Answers no generation from now on, and goes on giving signs of life.
+    pub fn keep_silent_about_generations(&self) {
+        self.mute.store(true, Ordering::Relaxed);
+    }
+
     /// Connects and says hello.
     pub async fn connect(socket: &Path) -> Self {
         Self::connect_as(socket, VERSION).await
@@ -58,16 +134,24 @@ impl FakeProxy {
             pid: std::process::id(),
         };
         say.send(hello).expect("the receiver is held here");
+        let mute = Arc::new(AtomicBool::new(false));
+        let hangs = watch::Sender::new(false);
+        let mut goes_on = hangs.subscribe();
+        let mut reads_on = hangs.subscribe();
         let speaking = tokio::spawn(async move {
             let mut heart = tokio::time::interval(Duration::from_millis(100));
+            heart.set_missed_tick_behavior(MissedTickBehavior::Delay);
             heart.reset();
             loop {
+                if goes_on.wait_for(|hangs| !hangs).await.is_err() {
+                    return;
+                }
                 let message = tokio::select! {
                     message = to_say.recv() => match message {
                         Some(message) => message,
                         None => return,
                     },
-                    _ = heart.tick() => FromProxy::Heartbeat(Counts { accepted: 7, ..Counts::default() }),
+                    _ = heart.tick() => FromProxy::Heartbeat(Counts { accepted: 7, open: OPEN, ..Counts::default() }),
                 };
                 if sender.send(&message, &[]).await.is_err() {
                     return;
@@ -75,23 +159,31 @@ impl FakeProxy {
             }
         });
         let (answer, refusing) = (say.clone(), Arc::clone(&refuse));
+        let muted = Arc::clone(&mute);
         let hearing = tokio::spawn(async move {
             while let Ok(Some((message, descriptors))) = receiver.receive::<ToProxy>().await {
+                if reads_on.wait_for(|hangs| !hangs).await.is_err() {
+                    return;
+                }
                 let message = match message {
                     ToProxy::Drain { .. } => Received::Drain,
+                    ToProxy::TurnedAway { why } => Received::TurnedAway(why),
                     ToProxy::Generation(generation) => {
                         let number = generation.number;
                         let why = refusing
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
                             .take();
-                        let _ = answer.send(match why {
+                        let said = match why {
                             Some(why) => FromProxy::Refused {
                                 generation: number,
                                 why,
                             },
                             None => FromProxy::Ready { generation: number },
-                        });
+                        };
+                        if !muted.load(Ordering::Relaxed) {
+                            let _ = answer.send(said);
+                        }
                         unpack(generation, descriptors)
                     }
                 };
@@ -104,6 +196,8 @@ impl FakeProxy {
             received: arrivals,
             say,
             refuse,
+            hangs,
+            mute,
             tasks: [speaking, hearing],
         }
     }
@@ -153,12 +247,17 @@ fn unpack(generation: Box<Generation>, descriptors: Vec<OwnedFd>) -> Received {
     );
     let mut listeners = Vec::new();
     let mut lists = None;
+    let mut users = None;
     for (what, descriptor) in generation.descriptors.iter().zip(descriptors) {
         match what {
             Descriptor::Listener { address, .. } => listeners.push((*address, descriptor)),
             Descriptor::Lists { length } => {
                 let bytes = sealed::read(descriptor, *length).expect("the memory is sealed");
                 lists = Some(Lists::from_bytes(&bytes).expect("the lists can be read"));
+            }
+            Descriptor::Users { length } => {
+                let bytes = sealed::read(descriptor, *length).expect("the memory is sealed");
+                users = Some(String::from_utf8(bytes).expect("the users are text"));
             }
         }
     }
@@ -167,5 +266,6 @@ fn unpack(generation: Box<Generation>, descriptors: Vec<OwnedFd>) -> Received {
         generation,
         listeners,
         lists,
+        users,
     }
 }

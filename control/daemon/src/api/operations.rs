@@ -1,0 +1,158 @@
+//! What can be asked: one table, from which routing, `Allow` and the check of the queries follow.
+//! `openapi.json` describes the same operations.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+
+use super::refusal::Refusal;
+
+/// A method on a path.
+#[derive(Debug)]
+pub struct Operation {
+    /// The method.
+    pub method: Method,
+    /// The path; `{name}` stands for one segment.
+    pub path: &'static str,
+    /// Keys that its query may have.
+    pub keys: &'static [&'static str],
+    /// Keys that its body, a JSON object, may have; `None` when it has no body.
+    pub body: Option<&'static [&'static str]>,
+    /// Whether it changes what is in force, and so needs the socket that may.
+    pub changes: bool,
+    /// What it does.
+    pub(super) does: Does,
+}
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Does {
+    Status,
+    Counters,
+    Events,
+    Lists,
+    TestLists,
+    List,
+    AddEntry,
+    RemoveEntry,
+    Reload,
+    Explain,
+    Describe,
+}
+
+/// All operations; of two paths that fit, the first one is meant.
+pub static OPERATIONS: [Operation; 11] = [
+    get("/v1/status", &[], Does::Status),
+    get("/v1/counters", &[], Does::Counters),
+    get(
+        "/v1/events",
+        &[
+            "after", "limit", "follow", "source", "user", "rule", "id", "decision", "service",
+            "kind", "since", "until",
+        ],
+        Does::Events,
+    ),
+    get("/v1/lists", &[], Does::Lists),
+    get("/v1/lists/test", &["source"], Does::TestLists),
+    get("/v1/lists/{name}", &["prefix", "limit"], Does::List),
+    change(
+        Method::POST,
+        "/v1/lists/{name}/entries",
+        &[],
+        Some(&["prefix", "comment"]),
+        Does::AddEntry,
+    ),
+    change(
+        Method::DELETE,
+        "/v1/lists/{name}/entries",
+        &["prefix"],
+        None,
+        Does::RemoveEntry,
+    ),
+    change(
+        Method::POST,
+        "/v1/reload",
+        &[],
+        Some(&["dry_run"]),
+        Does::Reload,
+    ),
+    Operation {
+        method: Method::POST,
+        path: "/v1/explain",
+        keys: &[],
+        body: Some(&[
+            "source", "port", "service", "host", "method", "url", "headers", "body",
+        ]),
+        changes: false,
+        does: Does::Explain,
+    },
+    get("/v1/openapi.json", &[], Does::Describe),
+];
+
+const fn get(path: &'static str, keys: &'static [&'static str], does: Does) -> Operation {
+    Operation {
+        method: Method::GET,
+        path,
+        keys,
+        body: None,
+        changes: false,
+        does,
+    }
+}
+
+const fn change(
+    method: Method,
+    path: &'static str,
+    keys: &'static [&'static str],
+    body: Option<&'static [&'static str]>,
+    does: Does,
+) -> Operation {
+    Operation {
+        method,
+        path,
+        keys,
+        body,
+        changes: true,
+        does,
+    }
+}
+
+impl Operation {
+    /// The operation that a method on a path asks for; `segments` are those of `path`, decoded.
+    pub(super) fn find(
+        method: &Method,
+        path: &str,
+        segments: &[&str],
+    ) -> Result<&'static Self, Refusal> {
+        let here = || OPERATIONS.iter().filter(|one| one.is_at(segments));
+        if let Some(found) = here().find(|one| one.method == *method) {
+            return Ok(found);
+        }
+        let methods: BTreeSet<_> = here().map(|one| one.method.as_str()).collect();
+        if methods.is_empty() {
+            let known: BTreeSet<_> = OPERATIONS.iter().map(|one| one.path).collect();
+            return Err(Refusal::NoPath {
+                path: path.to_owned(),
+                known: known.into_iter().collect(),
+            });
+        }
+        Err(Refusal::Method {
+            method: method.as_str().to_owned(),
+            path: path.to_owned(),
+            allow: methods.into_iter().collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    fn is_at(&self, segments: &[&str]) -> bool {
+        let mut mine = self.path.split('/').skip(1);
+        let mut theirs = segments.iter();
+        loop {
+            match (mine.next(), theirs.next()) {
+                (None, None) => return true,
+                (Some(mine), Some(theirs)) if mine == *theirs => {}
+                (Some(mine), Some(theirs)) if mine.starts_with('{') && !theirs.is_empty() => {}
+                _ => return false,
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! From the method, path, query and body of a request to what is asked. Pure: no I/O, no clock.
+//!
+//! In: what any process that may connect has sent. Out: a [`Command`], or a [`Refusal`] that says what
+//! to write instead. It must never guess: a key, a value or an escape that is not known is refused.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use http::Method;
+use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use weir_api::{AddEntry, ExplainRequest, ReloadRequest};
+
+use super::operations::{Does, Operation};
+use super::refusal::{Refusal, meant, quoted};
+use crate::audit::Filter;
+
+/// Longest body, in bytes, in which a key that is misspelt is looked for.
+const SHORT: usize = 64 << 10;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// `GET /v1/status`
+    Status,
+    /// `GET /v1/counters`
+    Counters,
+    /// `GET /v1/events`
+    Events(Box<WantedEvents>),
+    /// `GET /v1/lists`
+    Lists,
+    /// `GET /v1/lists/test`
+    TestLists(IpAddr),
+    /// `GET /v1/lists/{name}`
+    List {
+        /// Name of the list.
+        name: String,
+        /// Only entries that lie in it or cover it.
+        prefix: Option<IpNet>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// `POST /v1/lists/{name}/entries`
+    AddEntry {
+        /// Name of the list.
+        name: String,
+        /// The entry.
+        entry: AddEntry,
+    },
+    /// `DELETE /v1/lists/{name}/entries`
+    RemoveEntry {
+        /// Name of the list.
+        name: String,
+        /// The entry.
+        prefix: String,
+    },
+    /// `POST /v1/reload`
+    Reload(ReloadRequest),
+    /// `POST /v1/explain`
+    Explain(Box<ExplainRequest>),
+    /// `GET /v1/openapi.json`
+    Describe,
+}
+
+/// Which lines of the audit log are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedEvents {
+    /// Only later ones than this, the oldest first.
+    pub after: Option<u64>,
+    /// At most so many.
+    pub limit: Option<usize>,
+    /// Then those that come.
+    pub follow: bool,
+    /// Which.
+    pub filter: Filter,
+}
+
+/// Everything at once; the daemon does it in two steps, to look at the role before it reads a body.
+pub fn parse(
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+    body: &[u8],
+) -> Result<Command, Refusal> {
+    Head::of(method, path, query)?.command(body)
+}
+
+/// A request without its body.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) operation: &'static Operation,
+    /// What stands for `{name}` in the path.
+    name: String,
+    query: Query,
+}
+
+impl Head {
+    pub(super) fn of(method: &Method, path: &str, query: Option<&str>) -> Result<Self, Refusal> {
+        let segments = path
+            .split('/')
+            .skip(1)
+            .map(decode)
+            .collect::<Result<Vec<_>, _>>()?;
+        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+        let operation = Operation::find(method, path, &segments)?;
+        let query = Query::of(query, operation.keys)?;
+        let name = operation
+            .path
+            .split('/')
+            .skip(1)
+            .zip(segments)
+            .find(|(mine, _)| mine.starts_with('{'))
+            .map_or_else(String::new, |(_, name)| name.to_owned());
+        Ok(Self {
+            operation,
+            name,
+            query,
+        })
+    }
+
+    pub(super) fn command(self, body: &[u8]) -> Result<Command, Refusal> {
+        let Self {
+            operation,
+            name,
+            mut query,
+        } = self;
+        let known = operation.body.unwrap_or_default();
+        Ok(match operation.does {
+            Does::Status => Command::Status,
+            Does::Counters => Command::Counters,
+            Does::Events => Command::Events(Box::new(events(&mut query)?)),
+            Does::Lists => Command::Lists,
+            Does::TestLists => Command::TestLists(query.address("source")?),
+            Does::List => Command::List {
+                name,
+                prefix: query.prefix("prefix")?,
+                limit: query.number("limit")?.unwrap_or(usize::MAX),
+            },
+            Does::AddEntry => Command::AddEntry {
+                name,
+                entry: object(body, known)?,
+            },
+            Does::RemoveEntry => Command::RemoveEntry {
+                name,
+                prefix: query.take("prefix").ok_or(Refusal::Missing("prefix"))?,
+            },
+            Does::Reload => Command::Reload(object(body, known)?),
+            Does::Explain => Command::Explain(Box::new(object(body, known)?)),
+            Does::Describe => Command::Describe,
+        })
+    }
+}
+
+fn events(query: &mut Query) -> Result<WantedEvents, Refusal> {
+    let follow = query.value("follow", "`true` or `false`")?.unwrap_or(false);
+    let filter = Filter {
+        source: query.prefix("source")?,
+        user: query.take("user"),
+        rule: query.take("rule"),
+        id: query.take("id"),
+        decision: query.take("decision"),
+        service: query.take("service"),
+        kind: query.take("kind"),
+        since: query.time("since")?,
+        until: query.time("until")?,
+    };
+    if follow && filter.until.is_some() {
+        return Err(Refusal::Together("follow", "until"));
+    }
+    let after = query.number("after")?;
+    if after.is_some() && filter.since.is_some() {
+        return Err(Refusal::Together("since", "after"));
+    }
+    Ok(WantedEvents {
+        after,
+        limit: query.number("limit")?,
+        follow,
+        filter,
+    })
+}
+
+/// The query of a request, by name.
+#[derive(Debug)]
+struct Query(BTreeMap<String, String>);
+
+impl Query {
+    fn of(query: Option<&str>, known: &'static [&'static str]) -> Result<Self, Refusal> {
+        let mut values = BTreeMap::new();
+        for pair in query.unwrap_or_default().split('&') {
+            if pair.is_empty() {
+                continue;
+            }
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let key = decode(key)?.into_owned();
+            if !known.contains(&key.as_str()) {
+                return Err(Refusal::Key { key, known });
+            }
+            if values
+                .insert(key.clone(), decode(value)?.into_owned())
+                .is_some()
+            {
+                return Err(Refusal::Twice(key));
+            }
+        }
+        Ok(Self(values))
+    }
+
+    fn take(&mut self, key: &str) -> Option<String> {
+        self.0.remove(key)
+    }
+
+    fn value<T: FromStr>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+    ) -> Result<Option<T>, Refusal> {
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        value.parse().map(Some).map_err(|_| Refusal::Value {
+            key,
+            value,
+            expected: format!("write {expected}"),
+        })
+    }
+
+    fn number<T: FromStr>(&mut self, key: &'static str) -> Result<Option<T>, Refusal> {
+        self.value(key, "a whole number")
+    }
+
+    fn prefix(&mut self, key: &str) -> Result<Option<IpNet>, Refusal> {
+        let text = self.take(key);
+        Ok(text
+            .map(|text| weir_tables::parse_prefix(&text))
+            .transpose()?
+            .map(|entry| entry.prefix))
+    }
+
+    fn address(&mut self, key: &'static str) -> Result<IpAddr, Refusal> {
+        let text = self.take(key).ok_or(Refusal::Missing(key))?;
+        let net = weir_tables::parse_prefix(&text)?.prefix;
+        if net.prefix_len() == net.max_prefix_len() {
+            return Ok(net.addr());
+        }
+        Err(Refusal::Value {
+            key,
+            value: text,
+            expected: format!("write one address, such as {}", net.addr()),
+        })
+    }
+
+    /// RFC 3339, as it stands in the audit log.
+    fn time(&mut self, key: &'static str) -> Result<Option<String>, Refusal> {
+        use time::OffsetDateTime;
+        use time::format_description::well_known::Rfc3339;
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        match OffsetDateTime::parse(&value, &Rfc3339) {
+            Ok(time) => Ok(Some(crate::clock::text(time))),
+            Err(_) => Err(Refusal::Value {
+                key,
+                value,
+                expected: "write a time as RFC 3339 says: 2026-01-01T08:00:00Z".to_owned(),
+            }),
+        }
+    }
+}
+
+fn decode(text: &str) -> Result<Cow<'_, str>, Refusal> {
+    let wrong = |why| {
+        Err(Refusal::Encoding {
+            text: text.to_owned(),
+            why,
+        })
+    };
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        match rest.get(at + 1..at + 3) {
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => rest = &rest[at + 3..],
+            _ => return wrong("has a `%` without two hexadecimal digits behind it"),
+        }
+    }
+    match percent_decode_str(text).decode_utf8() {
+        Ok(decoded) if decoded.chars().any(char::is_control) => wrong("holds a control character"),
+        Ok(decoded) => Ok(decoded),
+        Err(_) => wrong("is not UTF-8 after percent-decoding"),
+    }
+}
+
+/// A body: a JSON object with these keys, or nothing for one with none.
+fn object<T: DeserializeOwned>(body: &[u8], known: &[&str]) -> Result<T, Refusal> {
+    let body: &[u8] = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| {
+        // Only to find a key that is misspelt: not worth much memory.
+        let short = if body.len() <= SHORT { body } else { b"{}" };
+        let keys: BTreeMap<String, Value> = serde_json::from_slice(short).unwrap_or_default();
+        let unknown = keys.keys().find(|key| !known.contains(&key.as_str()));
+        let near = unknown.and_then(|key| meant(key, known));
+        Refusal::Body {
+            why: error.to_string().chars().take(400).collect(),
+            help: near
+                .unwrap_or_else(|| format!("send a JSON object with the keys {}", quoted(known))),
+        }
+    })
+}

@@ -1,0 +1,510 @@
+//! Holds `openapi.json` against the running server: each operation, each status, each answer.
+
+mod schema;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use weir_abi::{Class, Hook, Reason, Verdict};
+use weir_api::Actor;
+use weir_control::api::{DESCRIPTION, Limits, OPERATIONS};
+use weir_control::testing::{Appliance, LIST, Reply, Settings};
+use weir_link::{Event, EventKind};
+
+const ENTRIES: &str = "/v1/lists/{name}/entries";
+
+#[test]
+fn the_document_describes_every_operation_and_no_other() {
+    let document = document();
+    let mut described = BTreeSet::new();
+    for (path, methods) in object(&document["paths"]) {
+        for (method, operation) in object(methods) {
+            described.insert((method.to_uppercase(), path.clone()));
+            let here = format!("{method} {path}");
+            let mine = OPERATIONS
+                .iter()
+                .find(|one| one.path == path && one.method.as_str() == method.to_uppercase())
+                .unwrap_or_else(|| panic!("{here} is answered by nobody"));
+            let role = if mine.changes { "change" } else { "read" };
+            assert_eq!(operation["x-role"], role, "{here}");
+            let parameters = operation["parameters"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let of = |place: &str| -> BTreeSet<String> {
+                parameters
+                    .iter()
+                    .filter(|one| one["in"] == place)
+                    .map(|one| one["name"].as_str().expect("a name").to_owned())
+                    .collect()
+            };
+            let keys: BTreeSet<String> = mine.keys.iter().map(ToString::to_string).collect();
+            assert_eq!(of("query"), keys, "{here}");
+            assert_eq!(
+                of("path").contains("name"),
+                path.contains("{name}"),
+                "{here}"
+            );
+            let body = &operation["requestBody"]["content"]["application/json"]["schema"];
+            assert_eq!(mine.body.is_some(), body.is_object(), "{here}");
+            if let Some(keys) = mine.body {
+                let body = schema::resolve(&document, &body["$ref"]);
+                let said: BTreeSet<&str> = object(&body["properties"])
+                    .map(|(key, _)| key.as_str())
+                    .collect();
+                assert_eq!(said, keys.iter().copied().collect(), "{here}");
+            }
+        }
+    }
+    let answered: BTreeSet<_> = OPERATIONS
+        .iter()
+        .map(|one| (one.method.to_string(), one.path.to_owned()))
+        .collect();
+    assert_eq!(described, answered);
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn what_the_document_does_not_name_is_not_answered() {
+    let appliance = Appliance::start().await;
+    let document = document();
+    for (path, methods) in object(&document["paths"]) {
+        let named: BTreeSet<_> = object(methods)
+            .map(|(name, _)| name.to_uppercase())
+            .collect();
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"] {
+            if named.contains(method) {
+                continue;
+            }
+            let method: Method = method.parse().expect("a method");
+            let reply = appliance
+                .reply(&appliance.control_socket(), method, &filled(path), b"")
+                .await;
+            assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+            let allow = reply.headers["allow"].to_str().expect("text").split(", ");
+            assert_eq!(allow.map(str::to_owned).collect::<BTreeSet<_>>(), named);
+        }
+    }
+    for path in [
+        "/",
+        "/v1",
+        "/v1/",
+        "/v2/status",
+        "/v1/status/",
+        "/v1/lists//entries",
+        "*",
+    ] {
+        let (status, answer) = appliance.ask(Method::OPTIONS, path, None).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}: {answer}");
+        fits(
+            &document,
+            &json!({ "$ref": "#/components/schemas/Failure" }),
+            &answer,
+        );
+    }
+}
+
+/// What was answered, by method, path and status.
+struct Seen {
+    document: Value,
+    statuses: BTreeMap<(String, String), BTreeSet<u16>>,
+}
+
+impl Seen {
+    async fn ask(
+        &mut self,
+        appliance: &Appliance,
+        method: Method,
+        path: &str,
+        target: &str,
+        body: &str,
+    ) -> u16 {
+        let socket = appliance.control_socket();
+        let reply = appliance
+            .reply(&socket, method.clone(), target, body.as_bytes())
+            .await;
+        self.note(&method, path, &reply)
+    }
+
+    /// Checks an answer against the document.
+    fn note(&mut self, method: &Method, path: &str, reply: &Reply) -> u16 {
+        let operation = &self.document["paths"][path][method.as_str().to_lowercase()];
+        let status = reply.status.as_u16();
+        let here = format!("{method} {path} {status}");
+        let mut answer = &operation["responses"][status.to_string()];
+        assert!(answer.is_object(), "{here} is not described: {reply:?}");
+        if answer["$ref"].is_string() {
+            answer = schema::resolve(&self.document, &answer["$ref"]);
+        }
+        let (kind, content) = object(&answer["content"]).next().expect("one type");
+        assert_eq!(reply.headers["content-type"], kind.as_str(), "{here}");
+        for (name, header) in answer["headers"].as_object().into_iter().flatten() {
+            let value = reply.headers[name.to_lowercase()].to_str().expect("text");
+            let value = serde_json::from_str(value).expect("a number");
+            fits(&self.document, &header["schema"], &value);
+        }
+        if kind == "application/x-ndjson" {
+            for line in reply.body.lines() {
+                let line = serde_json::from_str(line).expect("JSON on each line");
+                fits(&self.document, &content["schema"], &line);
+            }
+        } else {
+            let value = serde_json::from_str(&reply.body).expect("JSON");
+            fits(&self.document, &content["schema"], &value);
+        }
+        self.statuses
+            .entry((method.to_string(), path.to_owned()))
+            .or_default()
+            .insert(status);
+        status
+    }
+}
+
+#[tokio::test]
+async fn every_status_is_produced_and_every_answer_fits() {
+    let mut seen = Seen {
+        document: document(),
+        statuses: BTreeMap::new(),
+    };
+    answers(&mut seen).await;
+    refusals(&mut seen).await;
+    planes_that_refuse(&mut seen).await;
+    bounds(&mut seen).await;
+
+    for (path, methods) in object(&seen.document["paths"]) {
+        for (method, operation) in object(methods) {
+            let described: BTreeSet<u16> = object(&operation["responses"])
+                .map(|(status, _)| status.parse().expect("a status"))
+                .collect();
+            let produced = &seen.statuses[&(method.to_uppercase(), path.clone())];
+            assert_eq!(&described, produced, "{method} {path}");
+        }
+    }
+}
+
+/// All that succeeds, with as much as there can be in it.
+async fn answers(seen: &mut Seen) {
+    let appliance = Appliance::start().await;
+    let proxy = appliance.proxy().await;
+    appliance.kernel.change(|kernel| {
+        kernel.counters = vec![weir_dataplane::Counter {
+            service: 0,
+            class: Class::Managed,
+            verdict: Verdict::Forward,
+            reason: Reason::Class,
+            hook: Hook::Xdp,
+            packets: 3,
+            bytes: 180,
+        }];
+    });
+    let mut log = appliance.lines("/v1/events?follow=true&limit=0").await;
+    proxy.event(full_event());
+    log.next().await.expect("the event");
+    let entry = r#"{"prefix":"198.51.100.7","comment":"Basel"}"#;
+    let get = Method::GET;
+    for (method, path, target, body) in [
+        (Method::POST, ENTRIES, filled(ENTRIES), entry),
+        (get.clone(), "/v1/status", "/v1/status".into(), ""),
+        (get.clone(), "/v1/counters", "/v1/counters".into(), ""),
+        (get.clone(), "/v1/lists", "/v1/lists".into(), ""),
+        (
+            get.clone(),
+            "/v1/lists/test",
+            "/v1/lists/test?source=203.0.113.9".into(),
+            "",
+        ),
+        (
+            get.clone(),
+            "/v1/lists/test",
+            "/v1/lists/test?source=192.0.2.1".into(),
+            "",
+        ),
+        (
+            get.clone(),
+            "/v1/lists/{name}",
+            "/v1/lists/hq-egress?limit=1".into(),
+            "",
+        ),
+        (
+            get.clone(),
+            "/v1/lists/{name}",
+            "/v1/lists/hq-egress?prefix=192.0.2.0/24".into(),
+            "",
+        ),
+        (
+            Method::DELETE,
+            ENTRIES,
+            format!("{}?prefix=198.51.100.7", filled(ENTRIES)),
+            "",
+        ),
+        (Method::POST, "/v1/reload", "/v1/reload".into(), ""),
+        (
+            Method::POST,
+            "/v1/reload",
+            "/v1/reload".into(),
+            r#"{"dry_run":true}"#,
+        ),
+        (
+            Method::POST,
+            "/v1/explain",
+            "/v1/explain".into(),
+            r#"{"source":"203.0.113.9"}"#,
+        ),
+        (
+            Method::POST,
+            "/v1/explain",
+            "/v1/explain".into(),
+            r#"{"source":"198.51.100.7","url":"/adfs/ls/?wa=wsignin1.0","headers":[["A","b"]]}"#,
+        ),
+        (
+            get.clone(),
+            "/v1/openapi.json",
+            "/v1/openapi.json".into(),
+            "",
+        ),
+    ] {
+        assert_eq!(
+            seen.ask(&appliance, method, path, &target, body).await,
+            200,
+            "{target}"
+        );
+    }
+    let signal = Actor::Signal("SIGHUP".to_owned());
+    appliance.brain.reload(signal, false).await.expect("valid");
+    let reply = appliance
+        .reply(&appliance.control_socket(), get.clone(), "/v1/events", b"")
+        .await;
+    assert!(reply.body.lines().count() >= 5, "{}", reply.body);
+    seen.note(&get, "/v1/events", &reply);
+    let served = appliance.get("/v1/openapi.json").await;
+    assert_eq!(served, seen.document);
+}
+
+/// What the client does wrong.
+async fn refusals(seen: &mut Seen) {
+    let appliance = Appliance::start().await;
+    let document = seen.document.clone();
+    for (path, methods) in object(&document["paths"]) {
+        for (method, operation) in object(methods) {
+            let method: Method = method.to_uppercase().parse().expect("a method");
+            let target = format!("{}?colour=blue", filled(path));
+            assert_eq!(
+                seen.ask(&appliance, method.clone(), path, &target, "")
+                    .await,
+                400
+            );
+            if operation["x-role"] == "change" {
+                let socket = appliance.read_socket();
+                let reply = appliance
+                    .reply(&socket, method.clone(), &filled(path), b"")
+                    .await;
+                assert_eq!(seen.note(&method, path, &reply), 403);
+            }
+        }
+    }
+    let unknown = "/v1/lists/hq-egres/entries";
+    let inline = "/v1/lists/bad-people/entries";
+    let wrong = r#"{"prefix":"203.0.113.0/33"}"#;
+    let right = r#"{"prefix":"203.0.113.0/24"}"#;
+    let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+    for (method, path, target, body, status) in [
+        (&get, "/v1/events", "/v1/events?source=nowhere", "", 422),
+        (
+            &get,
+            "/v1/lists/test",
+            "/v1/lists/test?source=nowhere",
+            "",
+            422,
+        ),
+        (&get, "/v1/lists/{name}", "/v1/lists/hq-egres", "", 404),
+        (
+            &get,
+            "/v1/lists/{name}",
+            "/v1/lists/hq-egress?prefix=x",
+            "",
+            422,
+        ),
+        (&post, ENTRIES, unknown, right, 404),
+        (&post, ENTRIES, inline, right, 409),
+        (&post, ENTRIES, "/v1/lists/hq-egress/entries", wrong, 422),
+        (
+            &delete,
+            ENTRIES,
+            "/v1/lists/hq-egress/entries?prefix=192.0.2.1",
+            "",
+            404,
+        ),
+        (
+            &delete,
+            ENTRIES,
+            "/v1/lists/bad-people/entries?prefix=198.51.100.66",
+            "",
+            409,
+        ),
+        (
+            &delete,
+            ENTRIES,
+            "/v1/lists/hq-egress/entries?prefix=x",
+            "",
+            422,
+        ),
+        (
+            &post,
+            "/v1/explain",
+            "/v1/explain",
+            r#"{"source":"192.0.2.1","service":"stss"}"#,
+            404,
+        ),
+    ] {
+        let got = seen
+            .ask(&appliance, method.clone(), path, target, body)
+            .await;
+        assert_eq!(got, status, "{method} {target}");
+    }
+    appliance.write("weir.toml", "[appliance]\n");
+    assert_eq!(
+        seen.ask(&appliance, post, "/v1/reload", "/v1/reload", "")
+            .await,
+        422
+    );
+    assert_eq!(appliance.read("hq.list"), LIST);
+}
+
+/// A proxy that refuses, and a kernel plane that has ended.
+async fn planes_that_refuse(seen: &mut Seen) {
+    let appliance = Appliance::start().await;
+    let proxy = appliance.proxy().await;
+    let config = appliance.read("weir.toml");
+    let changed = config.replace("managed = \"forward\"", "managed = \"proxy\"");
+    appliance.write("weir.toml", &changed);
+    let entry = r#"{"prefix":"198.51.100.7"}"#;
+    let remove = format!("{}?prefix=203.0.113.0/24", filled(ENTRIES));
+    let all = [
+        (Method::POST, ENTRIES, filled(ENTRIES), entry),
+        (Method::DELETE, ENTRIES, remove, ""),
+        (Method::POST, "/v1/reload", "/v1/reload".to_owned(), ""),
+    ];
+    for (method, path, target, body) in &all {
+        proxy.refuse_next("the certificate has expired");
+        let status = seen
+            .ask(&appliance, method.clone(), path, target, body)
+            .await;
+        assert_eq!(status, 502, "{method} {target}");
+    }
+    appliance.brain.detach().await.expect("it ends");
+    for (method, path, target, body) in &all {
+        let status = seen
+            .ask(&appliance, method.clone(), path, target, body)
+            .await;
+        assert_eq!(status, 500, "{method} {target}");
+    }
+    for path in ["/v1/status", "/v1/counters"] {
+        assert_eq!(seen.ask(&appliance, Method::GET, path, path, "").await, 500);
+    }
+    let source = r#"{"source":"192.0.2.1"}"#;
+    let explain = "/v1/explain";
+    assert_eq!(
+        seen.ask(&appliance, Method::POST, explain, explain, source)
+            .await,
+        500
+    );
+}
+
+/// Clients that take too much.
+async fn bounds(seen: &mut Seen) {
+    let with = |clients| Settings {
+        clients,
+        ..Settings::default()
+    };
+    let small = Appliance::start_with(with(Limits {
+        body: 10,
+        ..Limits::default()
+    }))
+    .await;
+    let slow = Appliance::start_with(with(Limits {
+        body_within: Duration::from_millis(20),
+        ..Limits::default()
+    }))
+    .await;
+    let full = Appliance::start_with(with(Limits {
+        connections: 1,
+        for_root: 0,
+        ..Limits::default()
+    }))
+    .await;
+    // Its answer shows that it was accepted; it stays open.
+    let _held = full.lines("/v1/events?follow=true&limit=1").await;
+    for operation in &OPERATIONS {
+        let (method, path) = (&operation.method, operation.path);
+        let socket = full.control_socket();
+        let reply = full.raw(&socket, &head(method, path, 0)).await;
+        assert_eq!(seen.note(method, path, &reply), 503);
+        assert_eq!(reply.headers["retry-after"], "1");
+        if operation.body.is_some() {
+            let long = "x".repeat(11);
+            assert_eq!(
+                seen.ask(&small, method.clone(), path, &filled(path), &long)
+                    .await,
+                413
+            );
+            let socket = slow.control_socket();
+            let reply = slow.raw(&socket, &head(method, path, 5)).await;
+            assert_eq!(seen.note(method, path, &reply), 408);
+        }
+    }
+}
+
+fn head(method: &Method, path: &str, length: usize) -> String {
+    let target = filled(path);
+    format!(
+        "{method} {target} HTTP/1.1\r\nHost: weir\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    )
+}
+
+fn full_event() -> Event {
+    let text = |text: &str| Some(text.to_owned());
+    Event {
+        time: "2026-01-01T00:00:00.000Z".to_owned(),
+        id: "00000000000000a1".to_owned(),
+        kind: EventKind::Request,
+        generation: 1,
+        service: text("sts"),
+        peer: ([198, 51, 100, 7], 50_000).into(),
+        effective_source: Some([192, 0, 2, 9].into()),
+        class: Class::Unmanaged,
+        list: text("hq-egress"),
+        method: text("POST"),
+        host: text("sts.corp.example"),
+        path: text("/adfs/ls/"),
+        flow: text("passive"),
+        client: text("browser"),
+        relying_party: text("urn:federation:MicrosoftOnline"),
+        stated_user: text("ann@corp.example"),
+        decision: "block".to_owned(),
+        rule: "rule/vip".to_owned(),
+        reason: text("because"),
+        status: Some(403),
+        client_request_id: text("c"),
+        decided_in_us: Some(12),
+    }
+}
+
+fn document() -> Value {
+    serde_json::from_str(DESCRIPTION).expect("the document is JSON")
+}
+
+fn object(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().expect("an object").iter()
+}
+
+fn filled(path: &str) -> String {
+    path.replace("{name}", "hq-egress")
+}
+
+fn fits(document: &Value, schema: &Value, value: &Value) {
+    if let Some(misfit) = schema::misfit(document, schema, value) {
+        panic!("{misfit}");
+    }
+}
