@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::lab::Options;
 use crate::netns::Part;
+use crate::settings::Hook;
 use crate::sources::{Class, Family};
 
 /// A small Internet on this machine, with Weir in the middle.
@@ -63,7 +65,7 @@ pub struct Raise {
     pub bin_dir: Option<PathBuf>,
     /// The kernel object.
     #[arg(long, value_name = "FILE", env = "WEIR_EBPF_OBJECT")]
-    pub object: PathBuf,
+    pub object: Option<PathBuf>,
     /// Directory for configuration, keys, logs and results.
     #[arg(long, value_name = "DIR", default_value = "target/lab")]
     pub out: PathBuf,
@@ -73,6 +75,11 @@ pub struct Raise {
     /// Skip a rule of the policy, by full name, such as office365-strict/native-unmanaged; may be repeated.
     #[arg(long, value_name = "RULE")]
     pub switch_off: Vec<String>,
+    /// Where the kernel plane has to decide [default: left to Weir, which takes tcx on this lab's wires; `demo` then goes
+    /// on in a second lab at xdp]. With `xdp` the wires are set so that a driver's hook can pass on what comes over them;
+    /// `demo` then does the rows of the house `strict` and of `life/kill-*`, unless --only says otherwise.
+    #[arg(long, value_name = "HOOK")]
+    pub hook: Option<Hook>,
 }
 
 /// A command in the lab.
@@ -104,7 +111,7 @@ pub struct Demo {
     /// Write the results as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Only rows whose name matches, such as 'curl/*' or '*/unmanaged/4'; may be repeated.
+    /// Only rows whose name matches, with or without its house, such as 'curl/*' or 'office365/*/4'; may be repeated.
     #[arg(long, value_name = "GLOB")]
     pub only: Vec<String>,
     /// Print the names of the rows and end.
@@ -124,12 +131,17 @@ impl Raise {
             let own = std::env::current_exe()?;
             own.parent().map_or_else(PathBuf::new, ToOwned::to_owned)
         };
+        let object = self
+            .object
+            .clone()
+            .context("say where the kernel object is: --object FILE")?;
         Ok(Options {
             instance: self.instance.clone(),
             out: self.out.clone(),
             bin_dir,
-            object: self.object.clone(),
+            object,
             switched_off: self.switch_off.clone(),
+            hook: self.hook,
         })
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::mount::{MsFlags, mount};
@@ -15,9 +16,10 @@ use crate::cleanup::{Claim, State, run_directory, sweep};
 use crate::exec::{Entry, Identity, clean};
 use crate::hosts::Hosts;
 use crate::netns::{Netns, Part};
+use crate::settings::{self, Hook, STRICT, Settings, Setup};
 use crate::sources::{Class, Family, PROXY_UID};
-use crate::supervisor::Supervisor;
-use crate::weir::{self, Control, Setup};
+use crate::supervisor::{Manager, Ready, Service, Supervisor, Unit, managed};
+use crate::weir::{self, Control};
 use crate::{require, topology};
 
 /// What a lab is made from.
@@ -33,6 +35,8 @@ pub struct Options {
     pub object: PathBuf,
     /// Rules of the policy that are skipped.
     pub switched_off: Vec<String>,
+    /// Where the kernel plane is told to decide.
+    pub hook: Option<Hook>,
 }
 
 /// A standing lab.
@@ -48,6 +52,18 @@ pub struct Lab {
     pub hosts: Hosts,
 }
 
+/// Weir's two processes, as the supervisor sees them.
+#[derive(Clone, Debug)]
+pub struct Daemons {
+    /// weir-control.
+    pub control: Unit,
+    /// weir-proxy.
+    pub proxy: Unit,
+}
+
+/// How long either of Weir's processes may be silent.
+const WATCHDOG: Duration = Duration::from_secs(3);
+
 /// The lab was told to end by a signal.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
@@ -58,7 +74,7 @@ pub struct Interrupted;
 pub async fn with_lab<T>(
     options: Options,
     progress: &dyn Fn(&str),
-    work: impl AsyncFnOnce(&Lab) -> Result<T>,
+    work: impl AsyncFnOnce(&Lab, &Daemons) -> Result<T>,
 ) -> Result<T> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -71,18 +87,21 @@ pub async fn with_lab<T>(
         }
     };
     require::machine()?;
+    if options.hook == Some(Hook::Xdp) {
+        require::tools(&["ethtool"])?;
+    }
     let lab = Lab::plan(options)?;
     let _claim = Claim::take(&lab.options.instance)?;
     sweep(&lab.options.instance)?;
     State::save(&lab.options.instance, &lab.options.out)?;
-    let mut supervisor = Supervisor::new(&lab.options.out.join("logs"))?;
+    let mut supervisor = Supervisor::new(&lab.options.out.join("logs"), &lab.run.join("notify"))?;
     let result = tokio::select! {
         result = lab.build(&mut supervisor, progress) => result,
         () = told_to_end() => Err(Interrupted.into()),
     };
     let result = match result {
-        Ok(()) => tokio::select! {
-            result = work(&lab) => result,
+        Ok(daemons) => tokio::select! {
+            result = work(&lab, &daemons) => result,
             failure = supervisor.failure() => Err(failure),
             () = told_to_end() => Err(Interrupted.into()),
         },
@@ -139,6 +158,22 @@ impl Lab {
         self.run.join("home").join(class.name())
     }
 
+    /// Writes Weir's configuration with these settings, and says where it is. What runs takes it over by a reload.
+    pub fn configure(&self, settings: Settings) -> Result<PathBuf> {
+        let setup = Setup {
+            plan: &self.plan,
+            run: &self.run,
+            object: &self.options.object,
+            switched_off: &self.options.switched_off,
+            hook: self.options.hook,
+        };
+        settings::write(&self.etc(), &setup, settings)
+    }
+
+    fn etc(&self) -> PathBuf {
+        self.options.out.join("etc")
+    }
+
     /// What `lab.json` says: everything that an outside client needs.
     pub fn describe(&self) -> Value {
         let namespaces: serde_json::Map<String, Value> = Part::ALL
@@ -151,7 +186,7 @@ impl Lab {
                 let source = class.source();
                 (
                     class.name().to_owned(),
-                    json!({ "uid": source.uid, "4": source.v4, "6": source.v6, "list": weir::list_name(*class) }),
+                    json!({ "uid": source.uid, "4": source.v4, "6": source.v6, "list": settings::list_name(*class) }),
                 )
             })
             .collect();
@@ -203,15 +238,15 @@ impl Lab {
             "ca_file": self.ca(),
             "users": users,
             "control_socket": self.control().socket(),
-            "configuration": self.options.out.join("etc/weir.toml"),
+            "configuration": self.etc().join("weir.toml"),
             "logs": self.options.out.join("logs"),
         })
     }
 
-    async fn build(&self, supervisor: &mut Supervisor, progress: &dyn Fn(&str)) -> Result<()> {
+    async fn build(&self, supervisor: &mut Supervisor, progress: &dyn Fn(&str)) -> Result<Daemons> {
         progress("namespaces, links, addresses, firewall");
         self.make_directories()?;
-        topology::raise(&self.options.instance, &self.plan)?;
+        topology::raise(&self.options.instance, &self.plan, self.options.hook)?;
         self.hosts.write(&self.plan.hosts_file())?;
         progress("certificates");
         let plan = self.options.out.join("plan.json");
@@ -232,49 +267,46 @@ impl Lab {
             command.arg("--instance").arg(&service.name);
             self.entry(Part::Idp, None, Identity::Root)?
                 .apply(&mut command);
-            supervisor
-                .start(&service.name, command, Some("ready"))
-                .await?;
+            supervisor.start(server(&service.name, command)).await?;
         }
         let mut command = self.servers("cloud", &plan);
         self.entry(Part::Cloud, None, Identity::Root)?
             .apply(&mut command);
-        supervisor.start("cloud", command, Some("ready")).await?;
-        self.start_weir(supervisor, progress).await?;
+        supervisor.start(server("cloud", command)).await?;
+        let daemons = self.start_weir(supervisor, progress).await?;
         let description = self.options.out.join("lab.json");
         fs::write(&description, serde_json::to_vec_pretty(&self.describe())?)
-            .with_context(|| format!("cannot write {}", description.display()))
+            .with_context(|| format!("cannot write {}", description.display()))?;
+        Ok(daemons)
     }
 
-    async fn start_weir(&self, supervisor: &mut Supervisor, progress: &dyn Fn(&str)) -> Result<()> {
-        let setup = Setup {
-            plan: &self.plan,
-            run: &self.run,
-            object: &self.options.object,
-            switched_off: &self.options.switched_off,
-        };
-        let configuration = weir::write(&self.options.out.join("etc"), &setup)?;
+    async fn start_weir(
+        &self,
+        supervisor: &mut Supervisor,
+        progress: &dyn Fn(&str),
+    ) -> Result<Daemons> {
+        settings::write_lists(&self.etc(), &self.plan)?;
+        let configuration = self.configure(Settings::of(STRICT))?;
         progress("weir-control: kernel programs, tables, listeners");
-        let mut command = clean(self.options.bin_dir.join("weir-control"));
+        let mut command = managed(self.options.bin_dir.join("weir-control"));
         command.arg("--config").arg(&configuration);
         self.entry(Part::Weir, None, Identity::Root)?
             .apply(&mut command);
-        supervisor
-            .start("weir-control", command, Some("weir-control: ready"))
-            .await?;
+        let control = supervisor.start(daemon("weir-control", command)).await?;
         progress("weir-proxy, without privileges");
-        let mut command = clean(self.run.join("bin/weir-proxy"));
+        let mut command = managed(self.run.join("bin/weir-proxy"));
         command
             .arg("--control")
             .arg(weir::run_directory(&self.run).join("proxy.sock"));
         self.entry(Part::Weir, None, Identity::Bare(PROXY_UID))?
             .apply(&mut command);
-        supervisor.start("weir-proxy", command, None).await?;
-        let control = self.control();
+        let proxy = supervisor.start(daemon("weir-proxy", command)).await?;
+        let socket = self.control();
         tokio::select! {
-            result = control.both_planes_ready() => result,
-            failure = supervisor.failure() => Err(failure),
+            result = socket.both_planes_ready() => result?,
+            failure = supervisor.failure() => return Err(failure),
         }
+        Ok(Daemons { control, proxy })
     }
 
     fn servers(&self, verb: &str, plan: &Path) -> Command {
@@ -305,6 +337,26 @@ impl Lab {
         )?;
         let own = std::env::current_exe().context("cannot find this program's own file")?;
         publish(&own, &self.run.join("bin/weir-lab"), 0o755)
+    }
+}
+
+/// A server of the lab, which nothing happens to.
+fn server(name: &str, command: Command) -> Service {
+    Service {
+        name: name.to_owned(),
+        command,
+        ready: Ready::Words("ready".to_owned()),
+        manager: None,
+    }
+}
+
+/// A process of Weir's.
+fn daemon(name: &str, command: Command) -> Service {
+    Service {
+        name: name.to_owned(),
+        command,
+        ready: Ready::Told,
+        manager: Some(Manager { watchdog: WATCHDOG }),
     }
 }
 

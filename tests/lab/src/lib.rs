@@ -22,6 +22,7 @@ pub mod hosts;
 pub mod lab;
 pub mod netns;
 pub mod require;
+pub mod settings;
 pub mod sources;
 pub mod supervisor;
 pub mod topology;

@@ -74,6 +74,9 @@ async fn up(raise: &Raise) -> Result<ExitCode> {
     for rule in &options.switched_off {
         command.args(["--switch-off", rule]);
     }
+    if let Some(hook) = options.hook {
+        command.args(["--hook", hook.name()]);
+    }
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -118,7 +121,7 @@ async fn hold(raise: &Raise) -> Result<ExitCode> {
         // Nobody listens any more when the lab goes down.
         let _ = writeln!(std::io::stdout(), "{text}");
     };
-    let result = with_lab(raise.options()?, &progress, async |_lab| {
+    let result = with_lab(raise.options()?, &progress, async |_lab, _daemons| {
         progress(STANDS);
         std::future::pending::<Result<()>>().await
     })

@@ -19,7 +19,7 @@ pub enum Family {
     V6,
 }
 
-/// The kernel's word for a source, as this lab uses it.
+/// What a client's address is to Weir.
 #[derive(
     Clone,
     Copy,
@@ -45,6 +45,8 @@ pub enum Class {
     Blocked,
     /// On no list.
     Unmanaged,
+    /// Exempt by decision of an administrator, but for browsers only (`scope = "web"`).
+    Web,
 }
 
 /// What the lab knows of a class.
@@ -100,15 +102,16 @@ impl std::str::FromStr for Family {
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Managed,
         Self::Bypass,
         Self::Relay,
         Self::Blocked,
         Self::Unmanaged,
+        Self::Web,
     ];
 
-    /// The word for it, as in configuration and counters.
+    /// The word for it in the lab.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Managed => "managed",
@@ -116,6 +119,15 @@ impl Class {
             Self::Relay => "relay",
             Self::Blocked => "blocked",
             Self::Unmanaged => "unmanaged",
+            Self::Web => "web",
+        }
+    }
+
+    /// Weir's word for it, as in configuration and counters: the kernel does not know what a browser is.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Web => "bypass",
+            other => other.name(),
         }
     }
 
@@ -127,6 +139,7 @@ impl Class {
             Self::Relay => (2, 70, 0xa3, &["203.0.113.64/27", "2001:db8:a3::/48"]),
             Self::Blocked => (3, 100, 0xa4, &["203.0.113.96/27", "2001:db8:a4::/48"]),
             Self::Unmanaged => (4, 200, 0xa9, &[]),
+            Self::Web => (5, 130, 0xa5, &["203.0.113.128/27", "2001:db8:a5::/48"]),
         };
         Source {
             class: self,

@@ -15,6 +15,7 @@ use serde_json::Value;
 use weir_lab_servers::plan::Plan;
 
 use crate::netns::{Netns, Part};
+use crate::settings::Hook;
 use crate::sources::{Class, Family};
 
 /// Interface of `weir` towards the Internet.
@@ -51,8 +52,8 @@ impl Firewall {
     }
 }
 
-/// Makes the namespaces of `instance` and everything in them. What stands already is an error: clean up first.
-pub fn raise(instance: &str, plan: &Plan) -> Result<()> {
+/// Makes the namespaces of `instance` and everything in them, with wires that are fit for `hook`. What stands already is an error: clean up first.
+pub fn raise(instance: &str, plan: &Plan, hook: Option<Hook>) -> Result<()> {
     for part in Part::ALL {
         ip(&["netns", "add", &Netns::of(instance, part).name])?;
     }
@@ -101,6 +102,18 @@ pub fn raise(instance: &str, plan: &Plan) -> Result<()> {
             ("net/ipv4/tcp_syn_linear_timeouts", "0"),
         ],
     )?;
+    if hook == Some(Hook::Xdp) {
+        // A frame that a driver's program passes on must have its checksum, and one end of a veth takes such frames only
+        // when it polls (veth.c: an XDP program of its own, or GRO). Weir's own ends stay as they are.
+        for (namespace, device) in [(&inet, WAN), (&idp, "weir")] {
+            run(
+                namespace,
+                "ethtool",
+                &["-K", device, "tx", "off", "gro", "on"],
+                "",
+            )?;
+        }
+    }
     wire_inet(&inet, plan)?;
     wire_weir(&weir)?;
     wire_idp(&idp, plan)?;

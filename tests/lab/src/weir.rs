@@ -1,6 +1,5 @@
-//! Weir as the lab sees it: the configuration that it gets, and the control socket that it answers on.
+//! Weir as the lab sees it: the control socket that it answers on.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,27 +16,10 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
-use weir_lab_servers::plan::{Plan, ServiceKind, ServicePlan};
-
-use crate::sources::{Class, PROXY_UID};
-use crate::topology::{INSIDE, OUTSIDE};
 
 /// How long the proxy may take to acknowledge its first generation, and how often weir-control is asked meanwhile.
 const READY: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_millis(20);
-
-/// What the configuration is written from.
-#[derive(Debug)]
-pub struct Setup<'a> {
-    /// Names and addresses.
-    pub plan: &'a Plan,
-    /// Directory of the lab in memory.
-    pub run: &'a Path,
-    /// The kernel object.
-    pub object: &'a Path,
-    /// Rules that are skipped, by full name.
-    pub switched_off: &'a [String],
-}
 
 /// A client of the control socket.
 #[derive(Clone, Debug)]
@@ -97,6 +79,9 @@ pub struct Counter {
     pub verdict: String,
     /// Why.
     pub reason: String,
+    /// Which of the kernel's hooks did it: `xdp` or `tcx`.
+    #[serde(default)]
+    pub hook: String,
     /// Packets.
     pub packets: u64,
 }
@@ -104,151 +89,6 @@ pub struct Counter {
 /// Directory of Weir's sockets.
 pub fn run_directory(run: &Path) -> PathBuf {
     run.join("weir")
-}
-
-/// The name of a class's list in the configuration; `None` for the class that is on no list.
-pub fn list_name(class: Class) -> Option<&'static str> {
-    match class {
-        Class::Managed => Some("hq-egress"),
-        Class::Bypass => Some("exempt"),
-        Class::Relay => Some("exchange-online"),
-        Class::Blocked => Some("never"),
-        Class::Unmanaged => None,
-    }
-}
-
-/// Writes `weir.toml` and its lists below `directory`, and returns its path.
-pub fn write(directory: &Path, setup: &Setup<'_>) -> Result<PathBuf> {
-    let lists = directory.join("lists");
-    fs::create_dir_all(&lists).with_context(|| format!("cannot make {}", lists.display()))?;
-    for class in Class::ALL {
-        let Some(name) = list_name(class) else {
-            continue;
-        };
-        let mut text = format!(
-            "# {}: sources of the lab, one prefix a line\n",
-            class.name()
-        );
-        for prefix in class.source().prefixes {
-            text.push_str(prefix);
-            text.push('\n');
-        }
-        save(&lists.join(format!("{name}.list")), &text)?;
-    }
-    let egress: Vec<String> = setup
-        .plan
-        .cloud
-        .egress
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    let egress = format!(
-        "# where the reverse proxy connects from\n{}\n",
-        egress.join("\n")
-    );
-    save(&lists.join("reverse-proxy.list"), &egress)?;
-    let path = directory.join("weir.toml");
-    save(&path, &configuration(setup))?;
-    Ok(path)
-}
-
-fn configuration(setup: &Setup<'_>) -> String {
-    let run = setup.run.display();
-    let mut text = format!(
-        r#"# Written by the lab.
-
-[appliance]
-name = "weir-lab"
-run = "{}"
-state = "{run}/state"
-proxy_user = "{PROXY_UID}"
-
-[kernel]
-object = "{}"
-pin = "{run}/bpf/weir"
-outside = ["{OUTSIDE}"]
-inside = ["{INSIDE}"]
-mark = 0x5745
-table = 5745
-"#,
-        run_directory(setup.run).display(),
-        setup.object.display(),
-    );
-    for service in &setup.plan.services {
-        text.push_str(&service_table(setup, service));
-    }
-    for class in Class::ALL {
-        if let Some(name) = list_name(class) {
-            text.push_str(&list_table(name, class));
-        }
-    }
-    text.push_str(&list_table("reverse-proxy", Class::Bypass));
-    text.push_str(
-        r#"
-[application.m365]
-relying_parties = ["urn:federation:MicrosoftOnline"]
-hosts = ["login.microsoftonline.com"]
-"#,
-    );
-    text
-}
-
-fn service_table(setup: &Setup<'_>, service: &ServicePlan) -> String {
-    let files = setup.plan.files();
-    // A forwarded flow carries no header of a proxy's: what stands behind must be a proxy of the server's own kind.
-    let (managed, kind) = match service.kind {
-        ServiceKind::Wap => ("forward", "wap"),
-        ServiceKind::Adfs => ("proxy", "adfs"),
-    };
-    let addresses: Vec<String> = service
-        .listen
-        .iter()
-        .map(|address| address.ip().to_string())
-        .collect();
-    let servers: Vec<String> = service.listen.iter().map(ToString::to_string).collect();
-    let tunnel: Vec<&str> = service
-        .certificate_host
-        .iter()
-        .map(String::as_str)
-        .collect();
-    format!(
-        r#"
-[[service]]
-name = "{name}"
-hosts = ["{host}"]
-addresses = {addresses:?}
-ports = [443]
-profile = "adfs"
-rules = "office365-strict"
-managed = "{managed}"
-certificate = "{certificate}"
-key = "{key}"
-reverse_proxy = "https://{reverse}{{query}}"
-tunnel = {tunnel:?}
-outlook = "relay-only"
-windows_logon = "block"
-switched_off = {switched_off:?}
-[service.upstream]
-kind = "{kind}"
-servers = {servers:?}
-server_name = "{host}"
-ca = "{ca}"
-"#,
-        name = service.name,
-        host = service.host,
-        certificate = files.chain(&service.name).display(),
-        key = files.key(&service.name).display(),
-        reverse = setup.plan.proxied(&service.host),
-        switched_off = setup.switched_off,
-        ca = files.ca().display(),
-    )
-}
-
-fn list_table(name: &str, class: Class) -> String {
-    format!(
-        "\n[[list]]\nname = \"{name}\"\nclass = \"{}\"\nfile = \"lists/{name}.list\"\n",
-        class.name()
-    )
 }
 
 impl Control {
@@ -378,8 +218,4 @@ impl Drop for Connection {
 
 fn read_event(line: &str) -> Result<Event> {
     serde_json::from_str(line).with_context(|| format!("not a line of the audit log: {line}"))
-}
-
-fn save(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

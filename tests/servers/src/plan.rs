@@ -181,40 +181,7 @@ impl Plan {
                 egress: ["198.51.100.40", "2001:db8:c0::40"].map(address).to_vec(),
                 tenant: "8b0e7d2c-6f1a-4a1e-9c57-3d5f0a2b4c6e".to_owned(),
             },
-            users: vec![
-                user(
-                    "alice",
-                    "mex.corp.example",
-                    "Alice Arden",
-                    "Correct-Horse-1",
-                    "Engineering",
-                    &["staff", "engineers"],
-                ),
-                user(
-                    "bob",
-                    "nomex.corp.example",
-                    "Bob Bailey",
-                    "Battery&Staple<2>",
-                    "Finance",
-                    &["staff", "finance"],
-                ),
-                user(
-                    "carol",
-                    "mex-adfs.corp.example",
-                    "Carol Chen",
-                    "Pässwörd-3",
-                    "Sales",
-                    &["staff"],
-                ),
-                user(
-                    "dave",
-                    "nomex-adfs.corp.example",
-                    "Dave Dunn",
-                    "Spaces in here 4",
-                    "Sales",
-                    &["staff", "contractors"],
-                ),
-            ],
+            users: users(),
             domains: vec![
                 domain("mex.corp.example", "sts", true),
                 domain("nomex.corp.example", "sts", false),
@@ -480,6 +447,60 @@ fn user(
         department: department.to_owned(),
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
     }
+}
+
+/// Who can sign in: of each domain one, of one three.
+fn users() -> Vec<User> {
+    vec![
+        user(
+            "alice",
+            "mex.corp.example",
+            "Alice Arden",
+            "Correct-Horse-1",
+            "Engineering",
+            &["staff", "engineers"],
+        ),
+        user(
+            "bob",
+            "nomex.corp.example",
+            "Bob Bailey",
+            "Battery&Staple<2>",
+            "Finance",
+            &["staff", "finance"],
+        ),
+        user(
+            "carol",
+            "mex-adfs.corp.example",
+            "Carol Chen",
+            "Pässwörd-3",
+            "Sales",
+            &["staff"],
+        ),
+        user(
+            "dave",
+            "nomex-adfs.corp.example",
+            "Dave Dunn",
+            "Spaces in here 4",
+            "Sales",
+            &["staff", "contractors"],
+        ),
+        user(
+            "erin",
+            "mex-adfs.corp.example",
+            "Erin Egger",
+            "Often-Here-5",
+            "Sales",
+            &["staff"],
+        ),
+        user(
+            "frank",
+            "mex-adfs.corp.example",
+            "Frank Frey",
+            "Often-Here-6",
+            "Sales",
+            &["staff"],
+        ),
+    ]
 }
 
 fn domain(name: &str, service: &str, mex: bool) -> Domain {

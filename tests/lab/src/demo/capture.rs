@@ -1,15 +1,15 @@
 //! What clients really send: a capture on `inet`'s interface towards Weir, of the packets that open connections, and of
 //! datagrams.
 
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
-use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::pipe;
 use time::OffsetDateTime;
 
 use crate::netns::Netns;
@@ -25,7 +25,7 @@ pub struct Opened {
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
     /// From where.
-    pub from: IpAddr,
+    pub from: SocketAddr,
     /// To where.
     pub to: SocketAddr,
 }
@@ -33,74 +33,86 @@ pub struct Opened {
 /// A running capture; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Capture {
-    stop: OwnedFd,
-    thread: JoinHandle<Result<Vec<Opened>>>,
+    ask: UnixStream,
+    answers: mpsc::Receiver<Result<Vec<Opened>>>,
 }
 
 impl Capture {
     /// Starts in `inet`; packets after this call are seen.
     pub fn start(inet: &Netns) -> Result<Self> {
-        let (stopped, stop) = pipe().context("cannot make a pipe")?;
-        let (is_open, opened) = mpsc::channel();
+        let (ask, asked) = UnixStream::pair().context("cannot make a socket pair")?;
+        let (answer, answers) = mpsc::channel();
         let namespace = inet.clone();
-        let thread = std::thread::spawn(move || namespace.run(move || read(&stopped, &is_open))?);
-        match opened.recv() {
-            Ok(()) => Ok(Self { stop, thread }),
-            // The thread ended without a word: its result says why.
-            Err(_) => match thread.join() {
-                Ok(Err(error)) => Err(error),
-                _ => Err(anyhow!("the capture ended before it began")),
-            },
-        }
+        std::thread::spawn(move || {
+            let inside = answer.clone();
+            let end = namespace.run(move || read(&asked, &inside));
+            if let Ok(Err(error)) | Err(error) = end {
+                // Whoever asks next hears why there is no answer.
+                let _ = answer.send(Err(error));
+            }
+        });
+        let capture = Self { ask, answers };
+        capture.answer()?;
+        Ok(capture)
     }
 
-    /// Ends the capture and returns what it saw.
-    pub fn finish(self) -> Result<Vec<Opened>> {
-        drop(self.stop);
-        self.thread
-            .join()
-            .map_err(|_| anyhow!("the capture's thread panicked"))?
+    /// What was seen since the call before.
+    pub fn take(&self) -> Result<Vec<Opened>> {
+        (&self.ask)
+            .write_all(&[0])
+            .context("the capture has ended")?;
+        self.answer()
+    }
+
+    fn answer(&self) -> Result<Vec<Opened>> {
+        self.answers
+            .recv()
+            .map_err(|_| anyhow!("the capture has ended"))?
     }
 }
 
-/// Reads until the other end of `stopped` is closed, and then what was sent before.
-fn read(stopped: &OwnedFd, is_open: &mpsc::Sender<()>) -> Result<Vec<Opened>> {
+/// Reads until the other end of `asked` is closed; for each byte that comes from there, answers what was seen. The first
+/// answer says that the capture is open.
+fn read(asked: &UnixStream, answer: &mpsc::Sender<Result<Vec<Opened>>>) -> Result<()> {
     let mut capture = pcap::Capture::from_device(WAN)
         .and_then(|capture| capture.immediate_mode(true).snaplen(LENGTH).open())
         .and_then(pcap::Capture::setnonblock)
         .with_context(|| format!("cannot capture on {WAN}"))?;
-    // Nobody waits any more only when the demonstration is going down.
-    let _ = is_open.send(());
     let mut seen = Vec::new();
-    loop {
-        // SAFETY: the capture owns the descriptor and outlives this iteration.
-        let packets = unsafe { BorrowedFd::borrow_raw(capture.as_raw_fd()) };
-        let mut wait = [
-            PollFd::new(packets, PollFlags::POLLIN),
-            PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
-        ];
-        match poll(&mut wait, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error).context("cannot wait for packets"),
-        }
-        let last = wait[1].any() == Some(true);
+    // Whoever does not wait any more has ended the capture.
+    while answer.send(Ok(std::mem::take(&mut seen))).is_ok() {
         loop {
-            match capture.next_packet() {
-                Ok(packet) => seen.extend(read_packet(&packet)?),
-                Err(pcap::Error::NoMorePackets | pcap::Error::TimeoutExpired) => break,
-                Err(error) => return Err(error).context("the capture broke"),
+            // SAFETY: the capture owns the descriptor and outlives this iteration.
+            let packets = unsafe { BorrowedFd::borrow_raw(capture.as_raw_fd()) };
+            let mut wait = [
+                PollFd::new(packets, PollFlags::POLLIN),
+                PollFd::new(asked.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut wait, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error).context("cannot wait for packets"),
+            }
+            let is_asked = wait[1].any() == Some(true);
+            loop {
+                match capture.next_packet() {
+                    Ok(packet) => seen.extend(read_packet(&packet)?),
+                    Err(pcap::Error::NoMorePackets | pcap::Error::TimeoutExpired) => break,
+                    Err(error) => return Err(error).context("the capture broke"),
+                }
+            }
+            if is_asked {
+                break;
             }
         }
-        if last {
-            let dropped = capture.stats().context("cannot ask the capture")?.dropped;
-            if dropped > 0 {
-                bail!(
-                    "the capture lost {dropped} packets: the machine is too busy to observe a row"
-                );
-            }
-            return Ok(seen);
+        if (&*asked).read(&mut [0])? == 0 {
+            return Ok(());
+        }
+        let dropped = capture.stats().context("cannot ask the capture")?.dropped;
+        if dropped > 0 {
+            bail!("the capture lost {dropped} packets: the machine is too busy to observe a row");
         }
     }
+    Ok(())
 }
 
 fn read_packet(packet: &pcap::Packet<'_>) -> Result<Option<Opened>> {
@@ -116,7 +128,7 @@ fn read_packet(packet: &pcap::Packet<'_>) -> Result<Option<Opened>> {
 
 /// Source and destination of a frame that is a TCP packet with SYN and without ACK, or a datagram of UDP; untagged
 /// Ethernet, no extension headers, as this lab's clients send them.
-fn opening(frame: &[u8]) -> Option<(IpAddr, SocketAddr)> {
+fn opening(frame: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     const TCP: u8 = 6;
     const UDP: u8 = 17;
     const SYN: u8 = 0x02;
@@ -142,13 +154,17 @@ fn opening(frame: &[u8]) -> Option<(IpAddr, SocketAddr)> {
         }
         _ => return None,
     };
-    let port = u16::from_be_bytes(segment.get(2..4)?.try_into().ok()?);
+    let port = |at: usize| -> Option<u16> {
+        let bytes: [u8; 2] = segment.get(at..at + 2)?.try_into().ok()?;
+        Some(u16::from_be_bytes(bytes))
+    };
+    let (source, target) = (port(0)?, port(2)?);
     let opens = match protocol {
         TCP => segment.get(13)? & (SYN | ACK) == SYN,
         UDP => true,
         _ => false,
     };
-    opens.then(|| (from, SocketAddr::new(to, port)))
+    opens.then(|| (SocketAddr::new(from, source), SocketAddr::new(to, target)))
 }
 
 #[cfg(test)]
@@ -167,7 +183,7 @@ mod tests {
 
     #[test]
     fn only_the_first_packet_of_a_connection_opens_it() {
-        let from: IpAddr = "203.0.113.200".parse().expect("a literal");
+        let from: SocketAddr = "203.0.113.200:49152".parse().expect("a literal");
         let to: SocketAddr = "192.0.2.10:443".parse().expect("a literal");
         assert_eq!(opening(&frame(0x02)), Some((from, to)));
         assert_eq!(opening(&frame(0x12)), None);

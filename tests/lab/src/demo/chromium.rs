@@ -126,8 +126,11 @@ impl Visit {
 
     /// A home directory of the row's own, with the lab's authority in it or not.
     fn home(&self, stage: &Stage<'_>, row: &Row) -> Result<PathBuf> {
-        // A short path: Chromium keeps a socket below it, and the name of a socket has 107 bytes at most (unix(7)).
-        let home = stage.lab.home(row.class).join("b");
+        // Two that run at once are of different families. A short path: Chromium keeps a socket below it, and the name of a socket has 107 bytes at most (unix(7)).
+        let home = stage
+            .lab
+            .home(row.class)
+            .join(format!("b{}", u8::from(row.family)));
         if home.exists() {
             fs::remove_dir_all(&home)
                 .with_context(|| format!("cannot empty {}", home.display()))?;
@@ -232,7 +235,7 @@ impl Answer {
             .seen
             .opened
             .iter()
-            .filter(|opened| opened.from == source)
+            .filter(|opened| opened.from.ip() == source)
             .partition(|opened| opened.at > at);
         (!before.is_empty()).then(|| after.len() + requests.count())
     }

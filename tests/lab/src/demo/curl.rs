@@ -40,8 +40,6 @@ pub struct Answer {
     pub location: Option<String>,
     /// The body.
     pub body: String,
-    /// The client's port.
-    pub port: u16,
     /// What curl complained about.
     pub complaint: String,
 }
@@ -104,10 +102,7 @@ impl Call {
         {
             command.arg("--http1.1");
         }
-        command.args([
-            "--write-out",
-            "%{stderr}%{http_code} %{http_version} %{local_port}\n",
-        ]);
+        command.args(["--write-out", "%{stderr}%{http_code} %{http_version}\n"]);
         command
             .args(&self.options)
             .arg(&self.url)
@@ -154,7 +149,6 @@ impl Answer {
             version: fact(1).to_owned(),
             location,
             body: rest.to_owned(),
-            port: fact(2).parse().unwrap_or(0),
             complaint: complaints.join(" "),
         }
     }
@@ -215,6 +209,10 @@ impl Answer {
             "signed out"
         } else if self.body.starts_with("certificate: ") {
             "certificate seen"
+        } else if json["device_code"].is_string() {
+            "device code"
+        } else if self.body.starts_with("*{box-sizing") {
+            "style sheet"
         } else if json["access_token"].is_string() {
             "token"
         } else if holds("GetMetadata") || holds("wsdl:definitions") {
@@ -267,7 +265,7 @@ mod tests {
 
     fn redirect(location: &str) -> String {
         let stdout = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n");
-        Answer::read(0, &stdout, "302 1.1 40000\n").describe(ASKED, &Evidence::default())
+        Answer::read(0, &stdout, "302 1.1\n").describe(ASKED, &Evidence::default())
     }
 
     #[test]
@@ -309,14 +307,14 @@ mod tests {
         let answer = Answer::read(
             0,
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/2 400 \r\ncontent-type: application/json\r\n\r\n{\"error\":\"invalid_grant\"}",
-            "400 2 51234\n",
+            "400 2\n",
         );
-        assert_eq!((answer.status, answer.port), (400, 51234));
+        assert_eq!(answer.status, 400);
         assert_eq!(
             answer.describe(ASKED, &Evidence::default()),
             "400 invalid_grant, h2"
         );
-        let silent = Answer::read(28, "", "curl: (28) Connection timed out\n000 0 0\n");
+        let silent = Answer::read(28, "", "curl: (28) Connection timed out\n000 0\n");
         assert_eq!(silent.describe(ASKED, &Evidence::default()), "no answer");
     }
 }

@@ -1,13 +1,16 @@
 //! A row of the demonstration: who does what, what must come of it, and what came of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::capture::Opened;
 use super::chromium::Visit;
 use super::curl::Call;
 use super::msal::SignIn;
 use super::witness::Seen;
+use crate::settings::Hook;
 use crate::sources::{Class, Family};
 use crate::topology::Firewall;
 use crate::weir::{Counter, Event};
@@ -15,7 +18,7 @@ use crate::weir::{Counter, Event};
 /// What is done, by whom, and what must come of it.
 #[derive(Debug)]
 pub struct Row {
-    /// `CLIENT/WHAT/SERVICE/CLASS/FAMILY`; unique.
+    /// `HOUSE/CLIENT/WHAT/SERVICE/CLASS/FAMILY`; unique.
     pub name: String,
     /// Where the client connects from.
     pub class: Class,
@@ -33,13 +36,22 @@ pub struct Row {
     pub expected: Verdict,
     /// Audit events of other flow kinds are left out of [`Verdict::by`] (a browser also asks for pictures); empty: none.
     pub flows: &'static [&'static str],
+    /// The client's port, where it is chosen by the row.
+    pub port: Option<u16>,
 }
+
+/// The ports that rows choose, below those that the kernel chooses: so a packet tells whose it is.
+pub const PORTS: std::ops::Range<u16> = 20_000..21_000;
 
 /// How a row is done.
 #[derive(Debug)]
 pub enum Act {
     /// One request by curl.
     Curl(Call),
+    /// The same request by curl with a browser's cookies, until it is not redirected any more.
+    Round(Call),
+    /// Several requests by curl, each when the one before is answered; the last one counts.
+    Several(Vec<Call>),
     /// A sign-in by msal.
     Msal(SignIn),
     /// A sign-in in a browser.
@@ -69,6 +81,8 @@ pub enum Decider {
         verdict: String,
         /// What it followed from: the class of the source, or a rule for all of them.
         reason: String,
+        /// The hook that counted it: `xdp` or `tcx`.
+        hook: String,
     },
     /// The proxy plane: an audit event of this source.
     Proxy {
@@ -100,10 +114,14 @@ pub struct Evidence {
 pub struct Done {
     /// [`Row::name`].
     pub name: String,
+    /// The house it was done in.
+    pub house: &'static str,
+    /// Where the kernel plane had to decide.
+    pub hook: Hook,
     /// Class of the source.
     pub class: Class,
     /// Its address.
-    pub address: std::net::IpAddr,
+    pub address: IpAddr,
     /// Program.
     pub client: &'static str,
     /// Service.
@@ -130,6 +148,23 @@ pub struct Done {
     pub took_ms: u64,
 }
 
+impl Row {
+    /// The client's address.
+    pub fn address(&self) -> IpAddr {
+        self.class.source().address(self.family)
+    }
+
+    /// Whether it was the row's client that opened this connection.
+    pub fn sent(&self, opened: &Opened) -> bool {
+        let port = opened.from.port();
+        let fits = match self.port {
+            Some(own) => own == port,
+            None => !PORTS.contains(&port),
+        };
+        fits && opened.from.ip() == self.address()
+    }
+}
+
 impl Verdict {
     /// What must come of a row.
     pub fn new(outcome: impl Into<String>, by: Vec<Decider>) -> Self {
@@ -153,9 +188,21 @@ impl Decider {
 
     /// The kernel plane.
     pub fn kernel(verdict: &str, reason: &str) -> Self {
+        Self::at(verdict, reason, Hook::Tcx.name())
+    }
+
+    fn at(verdict: &str, reason: &str, hook: &str) -> Self {
         Self::Kernel {
             verdict: verdict.to_owned(),
             reason: reason.to_owned(),
+            hook: hook.to_owned(),
+        }
+    }
+
+    /// The same decision, made by the kernel at that hook; what the proxy or the firewall decides knows none.
+    pub fn under(&mut self, by: Hook) {
+        if let Self::Kernel { hook, .. } = self {
+            by.name().clone_into(hook);
         }
     }
 
@@ -184,10 +231,19 @@ impl Decider {
         matches!(self, Self::Proxy { decision, .. } if decision == "pass")
     }
 
-    /// In words; `hook` is where the kernel plane decides.
-    pub fn words(&self, hook: &str) -> String {
+    /// Whether the kernel forwarded something.
+    pub fn forwards(&self) -> bool {
+        matches!(self, Self::Kernel { verdict, .. } if verdict == "forward")
+    }
+
+    /// In words.
+    pub fn words(&self) -> String {
         match self {
-            Self::Kernel { verdict, reason } => format!("kernel {hook} {verdict} by {reason}"),
+            Self::Kernel {
+                verdict,
+                reason,
+                hook,
+            } => format!("kernel {hook} {verdict} by {reason}"),
             Self::Proxy { decision, rule } => format!("proxy {decision} {rule}"),
             Self::Firewall(verdict) => format!("firewall {verdict}"),
         }
@@ -205,17 +261,27 @@ impl Evidence {
     /// Who decided a row of `class`; with `flows`, only events of these flow kinds count.
     pub fn deciders(&self, class: Class, flows: &[&str]) -> Vec<Decider> {
         let mut by = Vec::new();
-        for counter in self
+        let mut counters: Vec<&Counter> = self
             .counters
             .iter()
-            .filter(|counter| counter.class == class.name())
-        {
+            .filter(|counter| counter.class == class.word())
             // What the service answers to a forwarded client follows from the same decision.
-            let counts = matches!(counter.verdict.as_str(), "forward" | "drop" | "reject")
-                && counter.reason != "answer";
-            let decider = Decider::kernel(&counter.verdict, &counter.reason);
-            if counts && !by.contains(&decider) {
-                by.push(decider);
+            .filter(|counter| {
+                matches!(counter.verdict.as_str(), "forward" | "drop" | "reject")
+                    && counter.reason != "answer"
+            })
+            .collect();
+        // Where a decision was counted at both hooks, the one that saw most of it is named: the first packet to a
+        // neighbour that is not known yet goes another way.
+        counters.sort_by_key(|counter| std::cmp::Reverse(counter.packets));
+        let mut named = BTreeSet::new();
+        for counter in counters {
+            if named.insert((&counter.verdict, &counter.reason)) {
+                by.push(Decider::at(
+                    &counter.verdict,
+                    &counter.reason,
+                    &counter.hook,
+                ));
             }
         }
         for event in &self.events {
@@ -241,7 +307,7 @@ impl Evidence {
         for counter in self
             .counters
             .iter()
-            .filter(|counter| counter.class == class.name())
+            .filter(|counter| counter.class == class.word())
         {
             *packets.entry(counter.verdict.clone()).or_default() += counter.packets;
         }
@@ -259,6 +325,7 @@ mod tests {
             class: class.into(),
             verdict: verdict.into(),
             reason: "class".into(),
+            hook: "tcx".into(),
             packets,
         }
     }

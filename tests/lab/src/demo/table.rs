@@ -2,34 +2,43 @@
 
 use std::io::{IsTerminal, Write};
 
+use super::life::{self, Lived};
 use super::row::{Decider, Done};
-use super::rows::SET;
+use super::rows::House;
 
 /// Widths of source, address, client, service and what; the last column takes what it needs.
-const WIDTHS: [usize; 5] = [9, 15, 8, 4, 26];
+const WIDTHS: [usize; 5] = [9, 15, 8, 4, 31];
 const OUTCOME: usize = 28;
 const PACKETS: usize = 10;
 /// The mark in front of a row.
 const MARK: usize = 3;
 
-/// Prints rows as they are done, and the summary.
+/// Prints rows as they are done, house by house, and the summary.
 #[derive(Debug)]
 pub struct Table {
-    hook: String,
     colours: bool,
+    set: &'static str,
     section: Option<&'static str>,
 }
 
-impl Table {
+impl Default for Table {
     /// On standard output; with colours where that is a terminal.
-    ///
-    /// `hook` is where the kernel plane decides.
-    pub fn new(hook: &str) -> Self {
+    fn default() -> Self {
         Self {
-            hook: hook.to_owned(),
             colours: std::io::stdout().is_terminal(),
+            set: "",
             section: None,
         }
+    }
+}
+
+impl Table {
+    /// The head of a house.
+    pub fn house(&mut self, house: &House) {
+        self.set = house.settings.rules;
+        self.section = None;
+        let title = format!("\nhouse {}: {}\n", house.name, house.settings.words());
+        self.print(&self.paint("1;36", &title));
     }
 
     /// One row.
@@ -42,20 +51,45 @@ impl Table {
         }
         self.section = Some(row.client);
         text.push_str(&self.line(row));
-        print!("{text}");
-        // A reader that went away is no reason to stop: the exit status still counts.
-        let _ = std::io::stdout().flush();
+        self.print(&text);
+    }
+
+    /// The head of the rows about processes.
+    pub fn lives(&self) {
+        let title = format!("\nhouse {}: what happens when processes die\n", life::HOUSE);
+        self.print(&self.paint("1;36", &title));
+    }
+
+    /// One of them.
+    pub fn life(&self, row: &Lived) {
+        let mut lines = vec![format!("{} {}", if row.ok { "ok" } else { "NO" }, row.what)];
+        lines.extend(row.said.iter().map(|said| format!("      {said}")));
+        lines.extend(row.wrong.iter().map(|wrong| format!("    * {wrong}")));
+        let text = lines.join("\n") + "\n";
+        self.print(&if row.ok {
+            text
+        } else {
+            self.paint("31", &text)
+        });
+    }
+
+    /// How many rows of a house are as expected.
+    pub fn group(&self, house: &str, good: usize, all: usize) {
+        let text = format!("   {house}: {good} of {all} rows as expected\n");
+        self.print(&self.paint(if good == all { "32" } else { "31" }, &text));
     }
 
     /// The last line.
-    pub fn summary(&self, rows: &[Done], seconds: u64) {
-        let good = rows.iter().filter(|row| row.ok).count();
-        let text = format!(
-            "\n{good} of {} rows as expected, in {seconds} s\n",
-            rows.len()
-        );
-        let colour = if good == rows.len() { "1;32" } else { "1;31" };
-        print!("{}", self.paint(colour, &text));
+    pub fn summary(&self, good: usize, all: usize, seconds: u64) {
+        let text = format!("\n{good} of {all} rows as expected, in {seconds} s\n");
+        self.print(&self.paint(if good == all { "1;32" } else { "1;31" }, &text));
+    }
+
+    #[expect(clippy::unused_self, reason = "who prints is the table")]
+    fn print(&self, text: &str) {
+        print!("{text}");
+        // A reader that went away is no reason to stop: the exit status still counts.
+        let _ = std::io::stdout().flush();
     }
 
     fn line(&self, row: &Done) -> String {
@@ -110,9 +144,9 @@ impl Table {
         }
     }
 
-    /// A decider; rules of the usual set without its name.
+    /// A decider; rules of the house's set without its name.
     fn words(&self, decider: &Decider) -> String {
-        decider.words(&self.hook).replace(&format!("{SET}/"), "")
+        decider.words().replace(&format!("{}/", self.set), "")
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {

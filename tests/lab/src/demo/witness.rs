@@ -15,15 +15,17 @@ use crate::lab::Lab;
 use crate::netns::Part;
 use crate::sources::{Class, Family};
 
+/// The services, by name.
+pub const SERVICES: [&str; 2] = ["sts", "adfs"];
 /// The port of the services; requests to others are not Weir's.
 const PORT: u16 = 443;
 
-/// Those who watch while a row is done.
+/// Those who watch while rows are done.
 #[derive(Debug)]
 pub struct Witness {
     capture: Capture,
     logs: Vec<(PathBuf, u64)>,
-    services: Vec<IpAddr>,
+    services: Vec<(&'static str, IpAddr)>,
 }
 
 /// What they saw.
@@ -49,31 +51,33 @@ impl Witness {
     /// Watches from now on.
     pub fn begin(lab: &Lab) -> Result<Self> {
         let files = lab.plan.files();
-        let logs = lab.plan.services.iter().map(|service| {
-            let log = files.log(&service.name);
-            // A service that was asked nothing yet may have no log.
-            let length = fs::metadata(&log).map_or(0, |metadata| metadata.len());
-            (log, length)
+        let logs = SERVICES.iter().map(|name| (files.log(name), 0)).collect();
+        let services = lab.plan.services.iter().flat_map(|service| {
+            let name = SERVICES.into_iter().find(|name| *name == service.name);
+            let addresses = service.listen.iter().map(SocketAddr::ip);
+            addresses.filter_map(move |address| Some((name?, address)))
         });
-        let addresses = lab.plan.services.iter().flat_map(|service| &service.listen);
-        Ok(Self {
-            logs: logs.collect(),
-            services: addresses.map(SocketAddr::ip).collect(),
+        let mut witness = Self {
+            logs,
+            services: services.collect(),
             capture: Capture::start(&lab.namespace(Part::Inet))?,
-        })
+        };
+        witness.seen()?;
+        Ok(witness)
     }
 
-    /// What was seen until now.
-    pub fn end(self) -> Result<Seen> {
+    /// What was seen since the call before.
+    pub fn seen(&mut self) -> Result<Seen> {
+        let mut opened = self.capture.take()?;
+        opened.retain(|opened| is_client(opened.from.ip()) && self.service(opened).is_some());
         let mut seen = Seen {
-            opened: self.capture.finish()?,
+            opened,
             ..Seen::default()
         };
-        seen.opened
-            .retain(|opened| is_client(opened.from) && self.services.contains(&opened.to.ip()));
-        for (path, before) in &self.logs {
+        for (path, before) in &mut self.logs {
             let text = read_from(path, *before)
                 .with_context(|| format!("cannot read {}", path.display()))?;
+            *before += text.len() as u64;
             for line in text.lines() {
                 let line: Line = serde_json::from_str(line)
                     .with_context(|| format!("not a line of {}: {line}", path.display()))?;
@@ -81,6 +85,13 @@ impl Witness {
             }
         }
         Ok(seen)
+    }
+
+    /// To which service a packet went.
+    pub fn service(&self, opened: &Opened) -> Option<&'static str> {
+        let to = opened.to.ip();
+        let of = |(name, address): &(&'static str, IpAddr)| (*address == to).then_some(*name);
+        self.services.iter().find_map(of)
     }
 }
 
@@ -98,15 +109,16 @@ impl Seen {
 
     /// Where this does not fit what the planes say, who decided it; empty when it fits.
     pub fn doubts(&self, row: &Row, by: &[Decider]) -> Vec<String> {
-        let source = row.class.source().address(row.family);
+        let source = row.address();
         let mut doubts = Vec::new();
-        for opened in self.opened.iter().filter(|opened| opened.from != source) {
-            doubts.push(format!("{} connected to {}", opened.from, opened.to));
+        let is_ours = |opened: &&Opened| opened.from.ip() == source;
+        for opened in self.opened.iter().filter(|opened| !is_ours(opened)) {
+            doubts.push(format!("{} connected to {}", opened.from.ip(), opened.to));
         }
-        if !by.is_empty() && !self.opened.iter().any(|opened| opened.from == source) {
+        if !by.is_empty() && self.opened.iter().find(is_ours).is_none() {
             doubts.push(format!("{source} connected to no service"));
         }
-        let forwarded = by.contains(&Decider::forward());
+        let forwarded = by.iter().any(Decider::forwards);
         let arrived = self.direct.iter().any(|peer| peer.ip() == source);
         if forwarded != arrived {
             doubts.push(if arrived {
@@ -153,8 +165,9 @@ mod tests {
 
     /// A row of that source, whatever else it is.
     fn row(class: Class, family: Family) -> Row {
-        let rows = rows::all(&weir_lab_servers::plan::Plan::new("/lab"));
+        let houses = rows::all(&weir_lab_servers::plan::Plan::new("/lab"));
         let fits = |row: &Row| row.class == class && row.family == family && row.service == "sts";
+        let rows = houses.into_iter().flat_map(|house| house.rows);
         rows.into_iter().find(fits).expect("there are such rows")
     }
 
@@ -170,7 +183,7 @@ mod tests {
     fn a_forwarded_row_arrives_from_the_clients_own_address() {
         let row = row(Class::Managed, Family::V6);
         let mut seen = Seen {
-            opened: vec![opened("2001:db8:a1::10", "[2001:db8:10::10]:443")],
+            opened: vec![opened("[2001:db8:a1::10]:40000", "[2001:db8:10::10]:443")],
             direct: vec!["[2001:db8:a1::10]:40000".parse().expect("a literal")],
             requests: 1,
         };
@@ -187,7 +200,7 @@ mod tests {
     fn a_row_of_one_family_that_was_done_over_the_other_is_doubted() {
         let row = row(Class::Managed, Family::V6);
         let seen = Seen {
-            opened: vec![opened("203.0.113.10", "192.0.2.10:443")],
+            opened: vec![opened("203.0.113.10:40000", "192.0.2.10:443")],
             direct: vec!["203.0.113.10:40000".parse().expect("a literal")],
             requests: 1,
         };
@@ -198,7 +211,7 @@ mod tests {
     fn nothing_of_a_blocked_row_may_arrive() {
         let row = row(Class::Blocked, Family::V4);
         let mut seen = Seen {
-            opened: vec![opened("203.0.113.100", "192.0.2.10:443")],
+            opened: vec![opened("203.0.113.100:40000", "192.0.2.10:443")],
             ..Seen::default()
         };
         assert_eq!(seen.doubts(&row, &[Decider::drop()]), Vec::<String>::new());

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::common::{Ground, text};
+use crate::common::{Ground, lab, text};
 
-const ROW: &str = "curl/ws-fed/sts/unmanaged/4";
+const ROW: &str = "strict/curl/ws-fed/sts/unmanaged/4";
 
 #[test]
 fn rows_as_expected_name_who_decided() {
@@ -16,12 +16,15 @@ fn rows_as_expected_name_who_decided() {
     let json = ground.out("good.json");
     let output = ground
         .raise("demo", "good")
-        .args(["--only", "curl/ws-fed/*/4", "--json"])
+        .args(["--only", "strict/curl/ws-fed/*/4", "--json"])
         .arg(&json)
         .output()
         .expect("weir-lab can be run");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let report = read(&json);
+    let runs = read(&json);
+    let hooks: Vec<&Value> = runs.iter().map(|run| &run["hook"]).collect();
+    assert_eq!(hooks, ["tcx", "xdp"]);
+    let report = &runs[0];
     assert_eq!(report["as_expected"], report["total"]);
     let row = |name: &str| {
         let rows = report["rows"].as_array().expect("rows").iter();
@@ -30,10 +33,10 @@ fn rows_as_expected_name_who_decided() {
             .cloned()
             .expect("the row was done")
     };
-    let forwarded = row("curl/ws-fed/sts/managed/4");
+    let forwarded = row("strict/curl/ws-fed/sts/managed/4");
     assert_eq!(
         forwarded["got"]["by"],
-        serde_json::json!([{ "kernel": { "verdict": "forward", "reason": "class" } }])
+        serde_json::json!([{ "kernel": { "verdict": "forward", "reason": "class", "hook": "tcx" } }])
     );
     assert!(forwarded["packets"]["forward"].as_u64() > Some(5));
     assert_eq!(
@@ -53,14 +56,47 @@ fn rows_as_expected_name_who_decided() {
         redirected["packets"].as_object().map(serde_json::Map::len),
         Some(1)
     );
-    let dropped = row("curl/ws-fed/sts/blocked/4");
+    let dropped = row("strict/curl/ws-fed/sts/blocked/4");
     assert_eq!(
         dropped["got"]["by"],
-        serde_json::json!([{ "kernel": { "verdict": "drop", "reason": "class" } }])
+        serde_json::json!([{ "kernel": { "verdict": "drop", "reason": "class", "hook": "tcx" } }])
     );
     for refused in [&redirected, &dropped] {
         assert_eq!(refused["evidence"]["requests"], 0, "it arrived nowhere");
     }
+}
+
+#[test]
+fn the_drivers_hook_decides_where_it_is_told_to() {
+    let Some(ground) = Ground::find("the_drivers_hook_decides_where_it_is_told_to") else {
+        return;
+    };
+    let json = ground.out("xdp.json");
+    let output = ground
+        .raise("demo", "xdp")
+        .args([
+            "--hook",
+            "xdp",
+            "--only",
+            "strict/curl/ws-fed/*/6",
+            "--json",
+        ])
+        .arg(&json)
+        .output()
+        .expect("weir-lab can be run");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let report = &read(&json)[0];
+    assert_eq!(report["hook"], "xdp");
+    let rows = report["rows"].as_array().expect("rows");
+    let redirected = rows.iter().any(|row| {
+        let counters = row["evidence"]["counters"].as_array().expect("counters");
+        counters.iter().any(|counter| {
+            counter["hook"] == "xdp"
+                && counter["verdict"] == "forward"
+                && counter["packets"].as_u64() > Some(5)
+        })
+    });
+    assert!(redirected, "{report}");
 }
 
 #[test]
@@ -71,7 +107,14 @@ fn a_rule_that_is_switched_off_turns_its_rows_red() {
     let json = ground.out("red.json");
     let output = ground
         .raise("demo", "red")
-        .args(["--only", ROW, "--only", "curl/sign-out/sts/unmanaged/4"])
+        .args([
+            "--hook",
+            "tcx",
+            "--only",
+            ROW,
+            "--only",
+            "strict/curl/sign-out/adfs/unmanaged/4",
+        ])
         .args([
             "--switch-off",
             "office365-strict/browser-unmanaged",
@@ -81,14 +124,67 @@ fn a_rule_that_is_switched_off_turns_its_rows_red() {
         .output()
         .expect("weir-lab can be run");
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    let report = read(&json);
+    let report = &read(&json)[0];
     for row in report["rows"].as_array().expect("rows") {
         assert_eq!(row["ok"], row["name"] != ROW, "{row}");
     }
     assert_eq!(report["total"], 2);
 }
 
-fn read(path: &Path) -> Value {
+#[test]
+fn a_house_is_a_configuration() {
+    let Some(ground) = Ground::find("a_house_is_a_configuration") else {
+        return;
+    };
+    let json = ground.out("houses.json");
+    let output = ground
+        .raise("demo", "houses")
+        .args(["--hook", "tcx", "--only", "curl/outlook/adfs/unmanaged/6"])
+        .arg("--json")
+        .arg(&json)
+        .output()
+        .expect("weir-lab can be run");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let report = &read(&json)[0];
+    let rows = report["rows"].as_array().expect("rows");
+    let decided: Vec<(&str, &str)> = rows
+        .iter()
+        .map(|row| {
+            let decision = &row["got"]["by"][0]["proxy"]["decision"];
+            (
+                row["house"].as_str().expect("a word"),
+                decision.as_str().expect("a word"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        decided,
+        [
+            ("strict", "block"),
+            ("office365", "pass"),
+            ("strict-pass", "pass"),
+            ("strict-block", "block"),
+            ("office365-relay", "block"),
+            ("office365-block", "block"),
+        ]
+    );
+}
+
+#[test]
+fn the_rows_are_listed_without_anything_that_they_need() {
+    let output = lab(&["demo", "--list", "--only", "life/*"])
+        .env_clear()
+        .output()
+        .expect("weir-lab can be run");
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(listed.lines().count() > 5, "{listed}");
+    assert!(listed.lines().all(|line| line.starts_with("life/")));
+}
+
+/// What a demo says of each of its hooks.
+fn read(path: &Path) -> Vec<Value> {
     let text = std::fs::read(path).expect("the report is written");
-    serde_json::from_slice(&text).expect("it is JSON")
+    let report: Value = serde_json::from_slice(&text).expect("it is JSON");
+    report["runs"].as_array().expect("runs").clone()
 }

@@ -131,7 +131,7 @@ fn a_lab_after_a_killed_one_works() {
 fn demo(ground: &Ground, instance: &str) -> Child {
     let mut command = ground.raise("demo", instance);
     command
-        .args(["--only", "curl/*"])
+        .args(["--only", "strict/curl/*"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command.spawn().expect("weir-lab can be run")

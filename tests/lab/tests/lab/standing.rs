@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use crate::common::{Ground, lab, text};
+use weir_lab::settings::list_name;
 use weir_lab::sources::Class;
-use weir_lab::weir::list_name;
 
 const PAGE: &str =
     "https://sts.corp.example/adfs/ls/?wa=wsignin1.0&wtrealm=urn:federation:MicrosoftOnline";

@@ -1,4 +1,5 @@
-//! Single requests, by curl, and datagrams.
+//! What stands beside the table: other spellings and versions of the same requests, the tunnel, other ports, QUIC, a
+//! browser that is sent round.
 
 use std::io::Write;
 
@@ -7,80 +8,61 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use url::Url;
-use weir_lab_servers::plan::{MICROSOFT_ONLINE, Plan};
+use weir_lab_servers::plan::Plan;
 
-use super::{Rows, block, managed, pass, passive, redirect, url};
+use super::kinds::Kind;
+use super::{Rows, url};
 use crate::demo::curl::Call;
 use crate::demo::row::{Act, Decider, Row, Verdict};
 use crate::sources::{Class, Family};
 
 impl Rows<'_> {
-    /// What browsers and trusting parties ask for: metadata, sign-in pages, SAML, sign-out.
-    pub(super) fn pages(&mut self) {
-        use Class::{Bypass, Managed, Unmanaged};
+    /// All of them.
+    pub(super) fn more_requests(&mut self) {
         for family in Family::ALL {
-            for (service, class) in [
-                ("sts", Managed),
-                ("sts", Bypass),
-                ("sts", Unmanaged),
-                ("adfs", Managed),
-            ] {
-                let url = url(
-                    service,
-                    "/FederationMetadata/2007-06/FederationMetadata.xml",
-                );
-                let by = match class {
-                    Managed => managed(service, "metadata"),
-                    _ => vec![pass("metadata")],
-                };
-                self.curl(
-                    "metadata",
-                    "federation metadata",
-                    service,
-                    class,
-                    family,
-                    Call::get(url),
-                )
-                .expect("200 federation metadata", by);
-            }
+            self.unmanaged_at_the_edge(family);
+            self.http2(family);
             self.saml(family);
-            self.blocked(family);
-            for service in ["sts", "adfs"] {
-                for class in [Managed, Bypass, Unmanaged] {
-                    let call = Call::get(passive(service));
-                    self.curl(
-                        "ws-fed",
-                        "WS-Federation sign-in",
-                        service,
-                        class,
-                        family,
-                        call,
-                    );
-                    self.expect_page(service, class);
-                }
-            }
-            for (service, class) in [("adfs", Managed), ("sts", Bypass), ("sts", Unmanaged)] {
-                let call = Call::get(passive(service)).with(&["--http2"]);
-                let what = "WS-Federation over HTTP/2";
-                self.curl("http2", what, service, class, family, call);
-                self.expect_page(service, class);
-                let row = self.rows.last_mut().expect("a row was pushed just before");
-                row.expected.outcome.push_str(", h2");
-            }
-            for (service, class) in [
-                ("sts", Managed),
-                ("adfs", Bypass),
-                ("sts", Unmanaged),
-                ("adfs", Unmanaged),
-            ] {
-                let by = match class {
-                    Managed => managed(service, "sign-out"),
-                    _ => vec![pass("sign-out")],
-                };
-                let call = Call::get(url(service, "/adfs/ls/?wa=wsignout1.0"));
-                self.curl("sign-out", "sign-out", service, class, family, call)
-                    .expect("200 signed out", by);
-            }
+            self.sent_round(family);
+            self.tunnel(family);
+            self.disguised(family);
+            self.other_ports(family);
+            self.quic(family);
+        }
+    }
+
+    /// The service whose managed sources are forwarded proxies all others.
+    fn unmanaged_at_the_edge(&mut self, family: Family) {
+        for class in [Class::Bypass, Class::Unmanaged] {
+            let call = self.request(Kind::WsFed, "sts");
+            let what = "WS-Federation sign-in";
+            self.curl("ws-fed", what, "sts", class, family, call);
+            self.expect_page("sts", class);
+        }
+        let (call, by) = (
+            self.request(Kind::Active13, "sts"),
+            self.block("native-unmanaged"),
+        );
+        let what = "WS-Trust 1.3";
+        self.curl("active-13", what, "sts", Class::Unmanaged, family, call)
+            .expect("403 SOAP fault, explained", vec![by]);
+        let (call, by) = (self.request(Kind::Mex, "sts"), self.pass("native-bypass"));
+        self.curl("mex", "MEX", "sts", Class::Bypass, family, call)
+            .expect("200 endpoints", vec![by]);
+    }
+
+    fn http2(&mut self, family: Family) {
+        use Class::{Bypass, Managed, Unmanaged};
+        for (service, class) in [("adfs", Managed), ("sts", Bypass), ("sts", Unmanaged)] {
+            let call = Call::get(passive(service)).with(&["--http2"]);
+            let what = "WS-Federation over HTTP/2";
+            self.curl("http2", what, service, class, family, call);
+            self.expect_page(service, class);
+            let row = self
+                .pushed
+                .last_mut()
+                .expect("a row was pushed just before");
+            row.expected.outcome.push_str(", h2");
         }
     }
 
@@ -105,258 +87,38 @@ impl Rows<'_> {
             self.curl("saml-post", what, service, class, family, call);
             self.expect_page(service, class);
             // The body is dropped, so the browser must come with a GET.
-            let row = self.rows.last_mut().expect("a row was pushed just before");
+            let row = self
+                .pushed
+                .last_mut()
+                .expect("a row was pushed just before");
             row.expected.outcome = row.expected.outcome.replace("302", "303");
         }
     }
 
-    /// Nothing that a blocked source asks for arrives anywhere.
-    fn blocked(&mut self, family: Family) {
-        let user = self.user("adfs");
-        let client = self.plan.oauth_clients[0].id.clone();
-        let password = [
-            ("grant_type", "password"),
-            ("client_id", &client),
-            ("username", &user.upn),
-            ("password", &user.password),
+    /// A reverse proxy that sends a browser back again and again: after three times it is told so.
+    fn sent_round(&mut self, family: Family) {
+        let call = self.request(Kind::WsFed, "adfs");
+        let by = vec![
+            self.redirect("browser-unmanaged"),
+            self.block("redirect-loop"),
         ];
-        let metadata = "/FederationMetadata/2007-06/FederationMetadata.xml";
-        for (name, what, service, call) in [
-            (
-                "ws-fed",
-                "WS-Federation sign-in",
-                "sts",
-                Call::get(passive("sts")),
-            ),
-            (
-                "ws-fed",
-                "WS-Federation sign-in",
-                "adfs",
-                Call::get(passive("adfs")),
-            ),
-            (
-                "metadata",
-                "federation metadata",
-                "sts",
-                Call::get(url("sts", metadata)),
-            ),
-            (
-                "password",
-                "OAuth password grant",
-                "adfs",
-                Call::form(url("adfs", "/adfs/oauth2/token"), &password),
-            ),
-        ] {
-            self.curl(name, what, service, Class::Blocked, family, call)
-                .expect("no answer", vec![Decider::drop()]);
-        }
-    }
-
-    fn expect_page(&mut self, service: &str, class: Class) {
-        let row = self.rows.last_mut().expect("a row was pushed just before");
-        row.expected = match class {
-            Class::Managed => Verdict::new("200 sign-in form", managed(service, "browser-managed")),
-            Class::Bypass => Verdict::new("200 sign-in form", vec![pass("browser-bypass")]),
-            _ => Verdict::new(
-                "302 to the reverse proxy",
-                vec![redirect("browser-unmanaged")],
-            ),
-        };
-    }
-
-    /// OAuth: the browser's endpoint, the native password call, a server's own call.
-    pub(super) fn oauth(&mut self) {
-        for family in Family::ALL {
-            for service in ["sts", "adfs"] {
-                for class in [Class::Managed, Class::Bypass, Class::Unmanaged] {
-                    self.authorize(service, class, family);
-                    self.password_grant(service, class, family);
-                }
-                self.server_grant(service, family);
-            }
-        }
-    }
-
-    fn authorize(&mut self, service: &'static str, class: Class, family: Family) {
-        let client = &self.plan.oauth_clients[0];
-        let mut authorize = Url::parse(&url(service, "/adfs/oauth2/authorize")).expect("a literal");
-        authorize
-            .query_pairs_mut()
-            .append_pair("response_type", "code")
-            .append_pair("client_id", &client.id)
-            .append_pair("redirect_uri", &client.redirects[0])
-            .append_pair("resource", MICROSOFT_ONLINE)
-            .append_pair("state", "a=b&c");
-        let call = Call::get(authorize);
-        self.curl("authorize", "OAuth authorize", service, class, family, call);
-        self.expect_page(service, class);
-    }
-
-    fn password_grant(&mut self, service: &'static str, class: Class, family: Family) {
-        let user = self.user(service);
-        let call = Call::form(
-            url(service, "/adfs/oauth2/token"),
-            &[
-                ("grant_type", "password"),
-                ("client_id", &self.plan.oauth_clients[0].id),
-                ("username", &user.upn),
-                ("password", &user.password),
-            ],
-        );
-        let verdict = match class {
-            Class::Managed => Verdict::new("200 token", managed(service, "native-managed")),
-            Class::Bypass => Verdict::new("200 token", vec![pass("native-bypass")]),
-            _ => Verdict::new(
-                "403 OAuth error, explained",
-                vec![block("native-unmanaged")],
-            ),
-        };
-        let what = "OAuth password grant";
-        self.curl("password", what, service, class, family, call)
-            .expected = verdict;
-    }
-
-    fn server_grant(&mut self, service: &'static str, family: Family) {
-        let server = &self.plan.oauth_clients[1];
-        let secret = server.secret.as_deref().unwrap_or_default();
-        let call = Call::form(
-            url(service, "/adfs/oauth2/token"),
-            &[
-                ("grant_type", "client_credentials"),
-                ("client_id", &server.id),
-                ("client_secret", secret),
-            ],
-        );
-        let what = "a server's OAuth call";
-        self.curl("server", what, service, Class::Unmanaged, family, call)
-            .expect("200 token", vec![pass("server-unmanaged")]);
-    }
-
-    /// What native applications send, as seen on the wire.
-    pub(super) fn native_requests(&mut self) {
-        use Class::{Bypass, Managed, Unmanaged};
-        for family in Family::ALL {
-            for (service, class) in [
-                ("sts", Managed),
-                ("adfs", Managed),
-                ("sts", Bypass),
-                ("adfs", Bypass),
-            ] {
-                let by = match class {
-                    Managed => managed(service, "native-managed"),
-                    _ => vec![pass("native-bypass")],
-                };
-                let call = Call::get(url(service, "/adfs/services/trust/mex"));
-                self.curl("mex", "MEX", service, class, family, call)
-                    .expect("200 endpoints", by);
-            }
-            for service in ["sts", "adfs"] {
-                let call = Call::get(url(service, "/adfs/services/trust/mex"));
-                self.curl("mex", "MEX", service, Unmanaged, family, call)
-                    .expect("403 explained", vec![block("native-unmanaged")]);
-            }
-            // As the part of Windows that signs users in calls itself.
-            let logon = "User-Agent: Windows-AzureAD-Authentication-Provider/1.0";
-            let call = self.active("sts", &[logon]);
-            self.curl(
-                "windows-logon",
-                "Windows logon",
-                "sts",
-                Unmanaged,
-                family,
-                call,
-            )
-            .expect(
-                "403 SOAP fault, explained",
-                vec![block("windows-logon-unmanaged")],
-            );
-            let call = self.active(
-                "adfs",
-                &["User-Agent: Microsoft Office/16.0 (Microsoft Outlook 16.0)"],
-            );
-            self.curl(
-                "outlook",
-                "Outlook by its User-Agent",
-                "adfs",
-                Unmanaged,
-                family,
-                call,
-            )
-            .expect(
-                "403 SOAP fault, explained",
-                vec![block("outlook-unmanaged")],
-            );
-        }
-    }
-
-    /// What comes through Exchange Online: the source behind it decides.
-    pub(super) fn relayed(&mut self) {
-        for family in Family::ALL {
-            self.relayed_over(family);
-        }
-    }
-
-    fn relayed_over(&mut self, family: Family) {
-        let forwarded = |class: Class| {
-            let address = class.source().address(family);
-            format!("X-MS-Forwarded-Client-IP: {address}")
-        };
-        let outlook = "X-MS-Client-Application: Microsoft.Exchange.ActiveSync";
-        let call = self.active("adfs", &[outlook, &forwarded(Class::Unmanaged)]);
-        self.curl(
-            "outlook",
-            "Outlook, source unmanaged",
-            "adfs",
-            Class::Relay,
+        let (service, class) = ("adfs", Class::Unmanaged);
+        let act = Act::Round(call);
+        self.push(
+            "loop",
+            "curl",
+            "sent round and round",
+            service,
+            class,
             family,
-            call,
+            act,
         )
-        .expect("200 token", vec![pass("outlook-relay")]);
-        let call = self.active("sts", &[outlook, &forwarded(Class::Blocked)]);
-        self.curl(
-            "outlook-blocked",
-            "Outlook, source blocked",
-            "sts",
-            Class::Relay,
-            family,
-            call,
-        )
-        .expect("403 SOAP fault, explained", vec![block("blocked-source")]);
-        let call = self.active("adfs", &[&forwarded(Class::Unmanaged)]);
-        self.curl(
-            "native",
-            "app, source unmanaged",
-            "adfs",
-            Class::Relay,
-            family,
-            call,
-        )
-        .expect("403 SOAP fault, explained", vec![block("native-unmanaged")]);
-        let call = self.active("sts", &[&forwarded(Class::Managed)]);
-        self.curl(
-            "native-managed",
-            "app, source managed",
-            "sts",
-            Class::Relay,
-            family,
-            call,
-        )
-        .expect("200 token", vec![pass("native-managed")]);
-        let call = Call::get(passive("sts"));
-        self.curl(
-            "browser",
-            "a relay does not browse",
-            "sts",
-            Class::Relay,
-            family,
-            call,
-        )
-        .expect("403 page, explained", vec![block("browser-relay")]);
+        .expect("3x 302, 403 page, explained", by);
     }
 
     /// The host that is spliced by its name, undecrypted: the service asks for a client certificate there.
-    pub(super) fn tunnel(&mut self) {
-        use Class::{Bypass, Managed, Unmanaged};
+    fn tunnel(&mut self, family: Family) {
+        use Class::{Blocked, Bypass, Managed, Relay, Unmanaged, Web};
         let Some(host) = self.plan.services[0].certificate_host.clone() else {
             return;
         };
@@ -375,105 +137,88 @@ impl Rows<'_> {
             "--key".to_owned(),
             key.display().to_string(),
         ];
-        for family in Family::ALL {
-            for class in [Managed, Bypass, Unmanaged] {
-                let mut call = Call::get(format!("https://{host}/adfs/certauth"));
-                call.options.extend(certificate.clone());
-                let verdict = match class {
-                    Managed => Verdict::new("200 certificate seen", managed("sts", "")),
-                    Bypass => Verdict::new("200 certificate seen", vec![pass("tunnel-bypass")]),
-                    _ => Verdict::new("connection refused in TLS", vec![block("tunnel-unmanaged")]),
-                };
-                self.curl(
-                    "tunnel",
-                    "client certificate, by SNI",
-                    "sts",
-                    class,
-                    family,
-                    call,
-                )
+        for class in [Managed, Bypass, Web, Unmanaged, Relay, Blocked] {
+            let mut call = Call::get(format!("https://{host}/adfs/certauth"));
+            call.options.extend(certificate.clone());
+            let refused = |rule| Verdict::new("connection refused in TLS", vec![self.block(rule)]);
+            let verdict = match class {
+                Managed => Verdict::new("200 certificate seen", self.managed("sts", "")),
+                Bypass => Verdict::new("200 certificate seen", vec![self.pass("tunnel-bypass")]),
+                Relay => refused("tunnel-relay"),
+                Blocked => Verdict::new("no answer", vec![Decider::drop()]),
+                Web | Unmanaged => refused("tunnel-unmanaged"),
+            };
+            let what = "client certificate, by SNI";
+            self.curl("tunnel", what, "sts", class, family, call)
                 .expected = verdict;
-            }
         }
     }
 
-    /// Internal paths, QUIC, other ports.
-    pub(super) fn not_for_the_proxy(&mut self) {
-        use Class::{Bypass, Managed, Unmanaged};
-        for family in Family::ALL {
-            for (service, class) in [("adfs", Managed), ("sts", Bypass), ("adfs", Unmanaged)] {
-                let call = Call::get(url(service, "/adfs/Proxy/EstablishTrust"));
-                self.curl("internal", "internal path", service, class, family, call)
-                    .expect("404 explained", vec![block("internal-path")]);
-            }
-            // The same path, spelt so that only a server would read it as internal.
-            let call = Call::get(url("adfs", "/adfs/ls/..%2fproxy/relyingpartytoken"))
-                .with(&["--path-as-is"]);
-            self.curl(
-                "internal-odd",
-                "internal path, disguised",
+    /// Internal paths, spelt so that only a server would read them as internal.
+    fn disguised(&mut self, family: Family) {
+        for (service, class, path) in [
+            (
                 "adfs",
-                Bypass,
-                family,
-                call,
-            )
-            .expect("404 explained", vec![block("internal-path")]);
-            for (service, class) in [("adfs", Managed), ("sts", Unmanaged), ("sts", Class::Relay)] {
-                let call = Call::get(url(service, "/adfs/nothing/of/this/name"));
-                self.curl("unknown", "unknown path", service, class, family, call)
-                    .expect("404 explained", vec![block("unknown-path")]);
-            }
-            // Other ports are the firewall's business; its policy is drop, and so it would drop what Weir forwards.
-            for (name, what, port, outcome, verdict) in [
-                ("port-80", "an open port: not Weir's", 80, "200", "accept"),
-                (
-                    "port-8443",
-                    "a closed port: not Weir's",
-                    8443,
-                    "no answer",
-                    "drop",
-                ),
-            ] {
-                let call = Call::get(format!("http://sts.corp.example:{port}/adfs/probe"));
-                self.curl(name, what, "sts", Managed, family, call)
-                    .expect(outcome, vec![Decider::firewall(verdict)]);
-            }
-        }
-        for family in Family::ALL {
-            for class in [Managed, Unmanaged] {
-                self.push(
-                    "udp",
-                    "QUIC",
-                    "UDP to port 443",
-                    "sts",
-                    class,
-                    family,
-                    Act::Datagrams,
-                )
-                .expect("silence", vec![Decider::kernel("drop", "udp-443")]);
-            }
+                Class::Bypass,
+                "/adfs/ls/..%2fproxy/relyingpartytoken",
+            ),
+            ("sts", Class::Bypass, "/adfs/%50roxy/EstablishTrust"),
+            ("adfs", Class::Managed, "/adfs//backendproxytls"),
+        ] {
+            let call = Call::get(url(service, path)).with(&["--path-as-is"]);
+            let by = vec![self.block("internal-path")];
+            let what = "internal path, disguised";
+            self.curl("internal-odd", what, service, class, family, call)
+                .expect("404 explained", by);
         }
     }
 
-    /// A WS-Trust 1.3 request with the right password and some header fields.
-    fn active(&self, service: &str, headers: &[&str]) -> Call {
-        let user = self.user(service);
-        let to = url(service, "/adfs/services/trust/13/usernamemixed");
-        let envelope = ENVELOPE
-            .replace("{to}", &to)
-            .replace("{user}", &escape(&user.upn))
-            .replace("{password}", &escape(&user.password))
-            .replace("{party}", MICROSOFT_ONLINE);
-        let mut call = Call::get(to).with(&[
-            "--header",
-            "Content-Type: application/soap+xml; charset=utf-8",
-            "--data-binary",
-            &envelope,
-        ]);
-        for header in headers {
-            call = call.with(&["--header", header]);
+    /// Other ports are the firewall's business; its policy is drop, and so it would drop what Weir forwards.
+    fn other_ports(&mut self, family: Family) {
+        for (name, what, port, outcome, verdict) in [
+            ("port-80", "an open port: not Weir's", 80, "200", "accept"),
+            (
+                "port-8443",
+                "a closed port: not Weir's",
+                8443,
+                "no answer",
+                "drop",
+            ),
+        ] {
+            let call = Call::get(format!("http://sts.corp.example:{port}/adfs/probe"));
+            self.curl(name, what, "sts", Class::Managed, family, call)
+                .expect(outcome, vec![Decider::firewall(verdict)]);
         }
-        call
+    }
+
+    fn quic(&mut self, family: Family) {
+        for (service, class) in [
+            ("sts", Class::Managed),
+            ("adfs", Class::Bypass),
+            ("sts", Class::Unmanaged),
+        ] {
+            let what = "UDP to port 443";
+            self.push("udp", "QUIC", what, service, class, family, Act::Datagrams)
+                .expect("silence", vec![Decider::kernel("drop", "udp-443")]);
+        }
+    }
+
+    fn expect_page(&mut self, service: &str, class: Class) {
+        let verdict = match class {
+            Class::Managed => {
+                Verdict::new("200 sign-in form", self.managed(service, "browser-managed"))
+            }
+            Class::Bypass => Verdict::new("200 sign-in form", vec![self.pass("browser-bypass")]),
+            _ => Verdict::new(
+                "302 to the reverse proxy",
+                vec![self.redirect("browser-unmanaged")],
+            ),
+        };
+        let row = self
+            .pushed
+            .last_mut()
+            .expect("a row was pushed just before");
+        row.expected = verdict;
     }
 
     fn curl(
@@ -487,6 +232,14 @@ impl Rows<'_> {
     ) -> &mut Row {
         self.push(name, "curl", what, service, class, family, Act::Curl(call))
     }
+}
+
+/// A WS-Federation sign-in as Microsoft 365 asks for it, with a context that must arrive unchanged.
+pub fn passive(service: &str) -> String {
+    url(
+        service,
+        "/adfs/ls/?wa=wsignin1.0&wtrealm=urn%3afederation%3aMicrosoftOnline&wctx=LoginOptions%3D3%26estsredirect%3d2",
+    )
 }
 
 /// A SAML sign-in by redirect.
@@ -513,12 +266,3 @@ fn authn_request(plan: &Plan, service: &str) -> String {
         plan.cloud.application.host
     )
 }
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-}
-
-/// As msal sends it, with the parts that a service needs (WS-Trust 1.3, section 4.1).
-const ENVELOPE: &str = r#"<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" xmlns:a="http://www.w3.org/2005/08/addressing"><s:Header><a:Action s:mustUnderstand="1">http://docs.oasis-open.org/ws-sx/ws-trust/200512/RST/Issue</a:Action><a:MessageID>urn:uuid:6f1b2f5e-0000-4000-8000-000000000001</a:MessageID><a:To s:mustUnderstand="1">{to}</a:To><o:Security s:mustUnderstand="1" xmlns:o="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"><o:UsernameToken><o:Username>{user}</o:Username><o:Password>{password}</o:Password></o:UsernameToken></o:Security></s:Header><s:Body><t:RequestSecurityToken xmlns:t="http://docs.oasis-open.org/ws-sx/ws-trust/200512"><wsp:AppliesTo xmlns:wsp="http://schemas.xmlsoap.org/ws/2004/09/policy"><a:EndpointReference><a:Address>{party}</a:Address></a:EndpointReference></wsp:AppliesTo><t:KeyType>http://docs.oasis-open.org/ws-sx/ws-trust/200512/Bearer</t:KeyType><t:RequestType>http://docs.oasis-open.org/ws-sx/ws-trust/200512/Issue</t:RequestType></t:RequestSecurityToken></s:Body></s:Envelope>"#;

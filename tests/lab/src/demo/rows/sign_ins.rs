@@ -2,10 +2,11 @@
 
 use weir_lab_servers::plan::User;
 
-use super::{Rows, block, managed, pass, redirect, url};
+use super::{Rows, url};
 use crate::demo::chromium::Visit;
 use crate::demo::msal::SignIn;
 use crate::demo::row::{Act, Decider, Verdict};
+use crate::demo::witness::SERVICES;
 use crate::sources::{Class, Family};
 
 impl Rows<'_> {
@@ -14,19 +15,12 @@ impl Rows<'_> {
         use Class::{Blocked, Bypass, Managed, Unmanaged};
         let users: Vec<(User, &'static str, bool)> = self
             .plan
-            .users
+            .domains
             .iter()
-            .filter_map(|user| {
-                let domain = self
-                    .plan
-                    .domains
-                    .iter()
-                    .find(|domain| domain.name == user.domain())?;
-                let service = if domain.service == "sts" {
-                    "sts"
-                } else {
-                    "adfs"
-                };
+            .filter_map(|domain| {
+                let of = |user: &&User| user.domain() == domain.name;
+                let user = self.plan.users.iter().find(of)?;
+                let service = SERVICES.into_iter().find(|name| *name == domain.service)?;
                 Some((user.clone(), service, domain.mex))
             })
             .collect();
@@ -39,8 +33,10 @@ impl Rows<'_> {
                 };
                 let id = if *mex { "mex" } else { "direct" };
                 for class in [Managed, Bypass, Unmanaged, Blocked] {
-                    // Waiting for no answer takes seconds; once a service and way is enough.
-                    if class == Blocked && *mex != (family == Family::V4) {
+                    // Once a way is enough, and each to a service of its own: only so the wire tells them apart.
+                    let waits = ("sts", true, Family::V4);
+                    let waits_too = ("adfs", false, Family::V6);
+                    if class == Blocked && ![waits, waits_too].contains(&(*service, *mex, family)) {
                         continue;
                     }
                     let sign_in = SignIn::Password {
@@ -48,11 +44,15 @@ impl Rows<'_> {
                         password: user.password.clone(),
                     };
                     let verdict = match class {
-                        Managed => Verdict::new(token, managed(service, "native-managed")),
-                        Bypass => Verdict::new(token, vec![pass("native-bypass")]),
+                        Managed => Verdict::new(token, self.managed(service, "native-managed")),
+                        Bypass => Verdict::new(token, vec![self.pass("native-bypass")]),
                         Blocked => Verdict::new("no answer", vec![Decider::drop()]),
-                        _ if *mex => Verdict::new("403 at MEX", vec![block("native-unmanaged")]),
-                        _ => Verdict::new("blocked, explained", vec![block("native-unmanaged")]),
+                        _ if *mex => {
+                            Verdict::new("403 at MEX", vec![self.block("native-unmanaged")])
+                        }
+                        _ => {
+                            Verdict::new("blocked, explained", vec![self.block("native-unmanaged")])
+                        }
                     };
                     self.push(id, "msal", what, service, class, family, Act::Msal(sign_in))
                         .expected = verdict;
@@ -89,10 +89,10 @@ impl Rows<'_> {
             let verdict = if class == Managed {
                 Verdict::new(
                     format!("token by WS-Trust {shown}"),
-                    managed(service, "native-managed"),
+                    self.managed(service, "native-managed"),
                 )
             } else {
-                Verdict::new("blocked, explained", vec![block("native-unmanaged")])
+                Verdict::new("blocked, explained", vec![self.block("native-unmanaged")])
             };
             let what = format!("WS-Trust {shown}, without MEX");
             self.push(
@@ -114,9 +114,9 @@ impl Rows<'_> {
                 url: url(service, "/adfs/services/trust/mex"),
             };
             let verdict = if class == Managed {
-                Verdict::new("endpoints", vec![pass("native-managed")])
+                Verdict::new("endpoints", vec![self.pass("native-managed")])
             } else {
-                Verdict::new("403 at MEX", vec![block("native-unmanaged")])
+                Verdict::new("403 at MEX", vec![self.block("native-unmanaged")])
             };
             self.push(
                 "mex-alone",
@@ -135,6 +135,7 @@ impl Rows<'_> {
                 user: user.upn,
                 password: "not the password".to_owned(),
             };
+            let by = self.managed(service, "native-managed");
             self.push(
                 "wrong-password",
                 "msal",
@@ -144,7 +145,7 @@ impl Rows<'_> {
                 family,
                 Act::Msal(sign_in),
             )
-            .expect("wrong password", managed(service, "native-managed"));
+            .expect("wrong password", by);
         }
     }
 
@@ -162,17 +163,20 @@ impl Rows<'_> {
             ("sts", Unmanaged, Family::V6),
             ("adfs", Unmanaged, Family::V4),
             ("adfs", Unmanaged, Family::V6),
-            ("sts", Blocked, Family::V4),
-            ("adfs", Blocked, Family::V6),
+            ("sts", Blocked, Family::V6),
+            ("adfs", Blocked, Family::V4),
         ] {
             let verdict = match class {
-                Managed => Verdict::new("signed in", managed(service, "browser-managed")),
-                Bypass => Verdict::new("signed in", vec![pass("browser-bypass")]),
+                Managed => Verdict::new("signed in", self.managed(service, "browser-managed")),
+                Bypass => Verdict::new("signed in", vec![self.pass("browser-bypass")]),
                 Blocked => Verdict::new("ERR_CONNECTION_TIMED_OUT", vec![Decider::drop()]),
                 // The reverse proxy's own connections come from a bypass list.
                 _ => Verdict::new(
                     "signed in, reverse proxy",
-                    vec![redirect("browser-unmanaged"), pass("browser-bypass")],
+                    vec![
+                        self.redirect("browser-unmanaged"),
+                        self.pass("browser-bypass"),
+                    ],
                 ),
             };
             let visit = self.visit(service, true);
@@ -194,7 +198,7 @@ impl Rows<'_> {
                 "sts",
                 Managed,
                 Family::V6,
-                Verdict::new("signed in", managed("sts", "")),
+                Verdict::new("signed in", self.managed("sts", "")),
             ),
             (
                 "adfs",
@@ -202,7 +206,10 @@ impl Rows<'_> {
                 Family::V4,
                 Verdict::new(
                     "signed in, reverse proxy",
-                    vec![redirect("browser-unmanaged"), pass("browser-bypass")],
+                    vec![
+                        self.redirect("browser-unmanaged"),
+                        self.pass("browser-bypass"),
+                    ],
                 ),
             ),
         ] {
@@ -228,6 +235,7 @@ impl Rows<'_> {
             Act::Chromium(visit),
         )
         .expect("ERR_CERT_AUTHORITY_INVALID", Vec::new());
+        let by = vec![self.pass("browser-managed")];
         self.push(
             "flipped-byte",
             "curl",
@@ -237,10 +245,10 @@ impl Rows<'_> {
             Family::V4,
             Act::FlippedByte,
         )
-        .expect("refused; intact: accepted", vec![pass("browser-managed")]);
+        .expect("refused; intact: accepted", by);
     }
 
-    fn visit(&self, service: &str, trusts_lab: bool) -> Visit {
+    fn visit(&self, service: &'static str, trusts_lab: bool) -> Visit {
         let user = self.user(service);
         Visit {
             start: format!("https://{}/{service}", self.plan.cloud.application.host),

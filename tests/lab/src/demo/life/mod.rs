@@ -1,0 +1,468 @@
+//! Rows about the life of processes: with traffic in both planes, Weir's processes are killed and stopped, and what the
+//! clients saw, and what `status` says afterwards, is held against what was promised: forwarded flows go on, new proxied
+//! connections succeed within the restart grace, what broke is counted, and nothing that was acknowledged is lost.
+
+mod dead;
+mod traffic;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use self::traffic::{KEPT, Traffic};
+use super::client::Client;
+use crate::lab::{Daemons, Lab};
+use crate::settings::{Hook, STRICT, Settings, list_name};
+use crate::sources::{Class, Family};
+use crate::supervisor::Unit;
+use crate::weir::Control;
+
+/// The name of the house, of which all rows are.
+pub const HOUSE: &str = "life";
+/// What Weir is configured with, and what its documentation promises (`[appliance] restart_grace`).
+const GRACE: Duration = Duration::from_secs(5);
+/// How long a row waits for Weir to be whole again; much longer than it may take, so that the row can say how long it
+/// took.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How often status is asked for while a row waits.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// How long a process is stopped that is continued: shorter than any watchdog waits.
+const STOPPED: Duration = Duration::from_millis(1500);
+/// New clients that must be served after Weir is whole again.
+const AFTERWARDS: usize = 5;
+
+/// A row.
+#[derive(Clone, Copy, Debug)]
+pub struct Life {
+    /// `life/WHAT/FAMILY`.
+    pub name: &'static str,
+    /// What is done, in words.
+    pub what: &'static str,
+    blow: Blow,
+    family: Family,
+}
+
+/// What is done to Weir's processes.
+#[derive(Clone, Copy, Debug)]
+enum Blow {
+    /// These are killed, in this order.
+    Kill(&'static [Which]),
+    /// It is stopped, and continued after a while.
+    Pause(Which),
+    /// It is stopped, and nobody continues it.
+    Stop(Which),
+    /// No proxy works for longer than the grace, and the service says what becomes of its clients.
+    Dead(dead::Mode),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Control,
+    Proxy,
+}
+
+/// A row that was done.
+#[derive(Debug, Default, Serialize)]
+pub struct Lived {
+    /// [`Life::name`].
+    pub name: &'static str,
+    /// `life`.
+    pub house: &'static str,
+    /// Where the kernel plane had to decide.
+    pub hook: Option<Hook>,
+    /// What was done.
+    pub what: &'static str,
+    /// Whether nothing is wrong.
+    pub ok: bool,
+    /// What was seen, one statement each.
+    pub said: Vec<String>,
+    /// What is wrong.
+    pub wrong: Vec<String>,
+    /// How long the row took, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// What rows are done with.
+#[derive(Debug)]
+pub struct Ward<'a> {
+    lab: &'a Lab,
+    daemons: &'a Daemons,
+    client: Client,
+    control: Control,
+    hook: Hook,
+}
+
+/// Every row.
+pub fn all() -> Vec<Life> {
+    use Blow::{Dead, Kill, Pause, Stop};
+    use Which::{Control, Proxy};
+    let row = |name, what, blow, family| Life {
+        name,
+        what,
+        blow,
+        family,
+    };
+    let (v4, v6) = (Family::V4, Family::V6);
+    vec![
+        row(
+            "life/kill-proxy/4",
+            "SIGKILL of weir-proxy",
+            Kill(&[Proxy]),
+            v4,
+        ),
+        row(
+            "life/kill-proxy/6",
+            "SIGKILL of weir-proxy",
+            Kill(&[Proxy]),
+            v6,
+        ),
+        row(
+            "life/kill-control/4",
+            "SIGKILL of weir-control",
+            Kill(&[Control]),
+            v4,
+        ),
+        row(
+            "life/kill-proxy-control/4",
+            "SIGKILL of both, weir-proxy first",
+            Kill(&[Proxy, Control]),
+            v4,
+        ),
+        row(
+            "life/kill-control-proxy/6",
+            "SIGKILL of both, weir-control first",
+            Kill(&[Control, Proxy]),
+            v6,
+        ),
+        row(
+            "life/pause-proxy/4",
+            "SIGSTOP and SIGCONT of weir-proxy",
+            Pause(Proxy),
+            v4,
+        ),
+        row(
+            "life/pause-control/6",
+            "SIGSTOP and SIGCONT of weir-control",
+            Pause(Control),
+            v6,
+        ),
+        row(
+            "life/stop-proxy/6",
+            "SIGSTOP of weir-proxy: the watchdog",
+            Stop(Proxy),
+            v6,
+        ),
+        row(
+            "life/stop-control/4",
+            "SIGSTOP of weir-control: the watchdog",
+            Stop(Control),
+            v4,
+        ),
+        row(
+            "life/waiting/4",
+            "both dead: connections wait",
+            Dead(dead::Mode::Wait),
+            v4,
+        ),
+        row(
+            "life/reject/4",
+            "no proxy: reject",
+            Dead(dead::Mode::Reject),
+            v4,
+        ),
+        row(
+            "life/reject/6",
+            "no proxy: reject",
+            Dead(dead::Mode::Reject),
+            v6,
+        ),
+        row(
+            "life/forward-managed/4",
+            "no proxy: managed sources are forwarded",
+            Dead(dead::Mode::ForwardManaged),
+            v4,
+        ),
+        row(
+            "life/forward-managed/6",
+            "no proxy: managed sources are forwarded",
+            Dead(dead::Mode::ForwardManaged),
+            v6,
+        ),
+    ]
+}
+
+impl<'a> Ward<'a> {
+    /// Takes over a lab that stands.
+    pub fn new(lab: &'a Lab, daemons: &'a Daemons, hook: Hook) -> Result<Self> {
+        Ok(Self {
+            lab,
+            daemons,
+            client: Client::new(lab)?,
+            control: lab.control(),
+            hook,
+        })
+    }
+
+    /// Does a row, and leaves Weir whole.
+    pub async fn perform(&self, row: &Life) -> Result<Lived> {
+        let begun = Instant::now();
+        let settings = match row.blow {
+            Blow::Dead(mode) => mode.settings(),
+            _ => Settings::of(STRICT),
+        };
+        self.lab.configure(settings)?;
+        self.control
+            .ask("POST", "/v1/reload", Some(&json!({})))
+            .await
+            .context("Weir does not take the row's settings")?;
+        let mut lived = Lived {
+            name: row.name,
+            house: HOUSE,
+            hook: Some(self.hook),
+            what: row.what,
+            ..Lived::default()
+        };
+        match row.blow {
+            Blow::Dead(mode) => self.be_dead(mode, row.family, &mut lived).await?,
+            _ => self.strike(row, &mut lived).await?,
+        }
+        lived.ok = lived.wrong.is_empty();
+        lived.took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(lived)
+    }
+
+    /// With traffic in both planes.
+    async fn strike(&self, row: &Life, lived: &mut Lived) -> Result<()> {
+        let prefix = self.change_a_list(row.family).await?;
+        let traffic = Traffic::begin(self.lab, &self.client, row.family).await?;
+        // What the proxy says of itself comes with its heartbeat.
+        let before = self
+            .status_when(|status| open(status) >= KEPT as u64)
+            .await
+            .context("the proxy does not say what it has open")?;
+        let struck = Instant::now();
+        match row.blow {
+            Blow::Kill(these) => self.kill(these).await,
+            Blow::Pause(which) => {
+                self.unit(which).signal(Signal::SIGSTOP);
+                sleep(STOPPED).await;
+                self.unit(which).signal(Signal::SIGCONT);
+            }
+            Blow::Stop(which) => {
+                let starts = self.unit(which).state().starts;
+                self.unit(which).signal(Signal::SIGSTOP);
+                self.restarted(which, starts).await?;
+            }
+            Blow::Dead(_) => {}
+        }
+        let after = self.whole().await?;
+        let back = struck.elapsed();
+        let is_later = |came: Instant| came > struck + back;
+        traffic
+            .until(|saw| saw.new.iter().filter(|new| is_later(new.came)).count() >= AFTERWARDS)
+            .await?;
+        let saw = traffic.end().await?;
+        lived.state(
+            saw.managed_broken.is_none(),
+            format!("managed flow: {} answers, unbroken", saw.managed),
+            format!(
+                "the managed flow broke: {}",
+                saw.managed_broken.as_deref().unwrap_or_default()
+            ),
+        );
+        let failed: Vec<&String> = saw
+            .new
+            .iter()
+            .filter_map(|new| new.wrong.as_ref())
+            .collect();
+        let longest = saw.new.iter().map(|new| new.took).max().unwrap_or_default();
+        lived.state(
+            failed.is_empty() && longest <= GRACE,
+            format!(
+                "new sign-ins: {} of {}, the longest took {} ms (grace {} ms)",
+                saw.new.len() - failed.len(),
+                saw.new.len(),
+                longest.as_millis(),
+                GRACE.as_millis()
+            ),
+            failed.first().map_or_else(
+                || "a new sign-in took longer than the grace".to_owned(),
+                |first| format!("{} new sign-ins failed: {first}", failed.len()),
+            ),
+        );
+        let counted = broken(&after).saturating_sub(if Self::is_same_control(&before, &after) {
+            broken(&before)
+        } else {
+            0
+        });
+        // Without a weir-control there was nobody to count.
+        let counts = matches!(
+            row.blow,
+            Blow::Kill([Which::Proxy]) | Blow::Stop(Which::Proxy)
+        );
+        lived.state(
+            !counts || counted >= saw.kept_broken as u64,
+            format!(
+                "kept connections: {} of {KEPT} broke, {counted} counted{}",
+                saw.kept_broken,
+                if saw.kept_broken > 0 && !counts {
+                    " (who counts was killed too)"
+                } else {
+                    ""
+                }
+            ),
+            "connections broke that nobody counted".to_owned(),
+        );
+        self.nothing_lost(&before, &after, &prefix, lived).await?;
+        lived
+            .said
+            .push(format!("whole after {} ms", back.as_millis()));
+        Ok(())
+    }
+
+    /// Says whether the generation and an acknowledged change of a list are still there.
+    async fn nothing_lost(
+        &self,
+        before: &Value,
+        after: &Value,
+        prefix: &str,
+        lived: &mut Lived,
+    ) -> Result<()> {
+        let (old, new) = (&before["generation"], &after["generation"]);
+        lived.state(
+            new.as_u64() >= old.as_u64(),
+            format!("generation {old} -> {new}"),
+            "an older generation is in force".to_owned(),
+        );
+        let (address, _) = prefix.split_once('/').unwrap_or((prefix, ""));
+        let asked = json!({ "source": address, "service": "sts" });
+        let explained = self
+            .control
+            .ask("POST", "/v1/explain", Some(&asked))
+            .await?;
+        let explained: Value = serde_json::from_slice(&explained)?;
+        lived.state(
+            explained["kernel"]["verdict"] == "forward",
+            "the list's change is in force".to_owned(),
+            format!("{prefix} is managed no more: {}", explained["kernel"]),
+        );
+        self.put_back(prefix).await
+    }
+
+    async fn kill(&self, these: &[Which]) {
+        for which in these {
+            let unit = self.unit(*which);
+            unit.signal(Signal::SIGKILL);
+            let starts = unit.state().starts;
+            // Not both in one moment: the second in the middle of what the first left.
+            unit.when(|state| state.pid.is_none() || state.starts > starts)
+                .await;
+        }
+    }
+
+    fn unit(&self, which: Which) -> &Unit {
+        match which {
+            Which::Control => &self.daemons.control,
+            Which::Proxy => &self.daemons.proxy,
+        }
+    }
+
+    async fn restarted(&self, which: Which, starts: u32) -> Result<()> {
+        let unit = self.unit(which);
+        timeout(
+            PATIENCE,
+            unit.when(|state| state.starts > starts && state.ready),
+        )
+        .await
+        .context("the supervisor does not start it again")?;
+        Ok(())
+    }
+
+    /// Waits until both processes work with the same generation; answers status.
+    async fn whole(&self) -> Result<Value> {
+        for which in [Which::Control, Which::Proxy] {
+            let up = self.unit(which).when(|state| state.pid.is_some());
+            timeout(PATIENCE, up)
+                .await
+                .context("a process stays away")?;
+        }
+        let proxy = &self.daemons.proxy;
+        self.status_when(|status| {
+            let generation = &status["proxy"]["generation"];
+            generation.is_u64()
+                && *generation == status["generation"]
+                && status["proxy"]["state"] == "alive"
+                && status["proxy"]["fail_mode"] == false
+                && status["proxy"]["pid"].as_u64() == proxy.state().pid.map(u64::from)
+        })
+        .await
+        .context("Weir is not whole again")
+    }
+
+    /// Asks for status until it is so.
+    async fn status_when(&self, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
+        let asked = async {
+            loop {
+                // While weir-control is away nobody answers; while it is stopped, neither.
+                let status = timeout(GRACE, self.control.status()).await;
+                if let Ok(Ok(status)) = status
+                    && is_so(&status)
+                {
+                    return status;
+                }
+                sleep(ASK_AGAIN).await;
+            }
+        };
+        Ok(timeout(PATIENCE, asked).await?)
+    }
+
+    /// Puts an address on the list of managed sources, which is acknowledged when both planes have it.
+    async fn change_a_list(&self, family: Family) -> Result<String> {
+        let prefix = match family {
+            Family::V4 => "203.0.113.245/32",
+            Family::V6 => "2001:db8:aa::245/128",
+        };
+        self.control
+            .ask("POST", &entries()?, Some(&json!({ "prefix": prefix })))
+            .await?;
+        Ok(prefix.to_owned())
+    }
+
+    async fn put_back(&self, prefix: &str) -> Result<()> {
+        let path = format!("{}?prefix={prefix}", entries()?);
+        self.control.ask("DELETE", &path, None).await.map(drop)
+    }
+
+    fn is_same_control(before: &Value, after: &Value) -> bool {
+        before["started"] == after["started"]
+    }
+}
+
+impl Lived {
+    /// Notes what holds, or what is wrong.
+    fn state(&mut self, holds: bool, said: String, wrong: String) {
+        self.said.push(said);
+        if !holds {
+            self.wrong.push(wrong);
+        }
+    }
+}
+
+fn entries() -> Result<String> {
+    let list = list_name(Class::Managed).context("there is a list of managed sources")?;
+    Ok(format!("/v1/lists/{list}/entries"))
+}
+
+/// Connections that the proxy had open at its last heartbeat.
+fn open(status: &Value) -> u64 {
+    status["proxy"]["counts"]["open"].as_u64().unwrap_or(0)
+}
+
+/// Connections that broke because a proxy went away, as status counts them.
+fn broken(status: &Value) -> u64 {
+    status["proxy"]["connections_broken"].as_u64().unwrap_or(0)
+}

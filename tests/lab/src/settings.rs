@@ -1,0 +1,294 @@
+//! The configuration that Weir gets in the lab, and what differs in it from house to house.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use weir_lab_servers::plan::{Plan, ServiceKind, ServicePlan};
+
+use crate::sources::{Class, PROXY_UID};
+use crate::topology::{INSIDE, OUTSIDE};
+use crate::weir::run_directory;
+
+/// The rule set that is shipped with Weir and recommended.
+pub const STRICT: &str = "office365-strict";
+/// The other one.
+pub const OFFICE365: &str = "office365";
+
+/// The user whom no directory of the lab holds.
+pub const STRANGER: &str = "dave@nomex-adfs.corp.example";
+
+/// What the configuration is written from.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// Names and addresses.
+    pub plan: &'a Plan,
+    /// Directory of the lab in memory.
+    pub run: &'a Path,
+    /// The kernel object.
+    pub object: &'a Path,
+    /// Rules that are skipped, by full name.
+    pub switched_off: &'a [String],
+    /// Where the kernel plane decides, when that is not left to Weir.
+    pub hook: Option<Hook>,
+}
+
+/// A hook of the kernel that Weir is told to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Hook {
+    /// The traffic control's.
+    Tcx,
+    /// The driver's.
+    Xdp,
+}
+
+/// What differs from house to house. What is not said here is left to Weir's defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The rule set.
+    pub rules: &'static str,
+    /// What becomes of Outlook.
+    pub outlook: Option<&'static str>,
+    /// What becomes of Windows' own sign-in.
+    pub windows_logon: Option<&'static str>,
+    /// Whether the users that the configuration names are given to the rules.
+    pub directory: bool,
+    /// What becomes of connections while no proxy works, by service: `sts`, then `adfs`.
+    pub proxy_down: [Option<&'static str>; 2],
+    /// Managed sources go through the proxy at every service, also where they could be forwarded.
+    pub everything_proxied: bool,
+}
+
+impl Settings {
+    /// A rule set with nothing else said.
+    pub const fn of(rules: &'static str) -> Self {
+        Self {
+            rules,
+            outlook: None,
+            windows_logon: None,
+            directory: false,
+            proxy_down: [None; 2],
+            everything_proxied: false,
+        }
+    }
+
+    /// In words, for the head of a table.
+    pub fn words(&self) -> String {
+        let mut words = vec![format!("rules {}", self.rules)];
+        words.extend(self.outlook.map(|word| format!("outlook {word}")));
+        words.extend(self.windows_logon.map(|word| {
+            let users = if self.directory {
+                ""
+            } else {
+                " without a directory"
+            };
+            format!("windows_logon {word}{users}")
+        }));
+        for (service, word) in ["sts", "adfs"].iter().zip(self.proxy_down) {
+            words.extend(word.map(|word| format!("proxy_down of {service} {word}")));
+        }
+        words.join(", ")
+    }
+}
+
+impl Hook {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Xdp => "xdp",
+        }
+    }
+}
+
+/// The name of a class's list in the configuration; `None` for the class that is on no list.
+pub fn list_name(class: Class) -> Option<&'static str> {
+    match class {
+        Class::Managed => Some("hq-egress"),
+        Class::Bypass => Some("exempt"),
+        Class::Relay => Some("exchange-online"),
+        Class::Blocked => Some("never"),
+        Class::Unmanaged => None,
+        Class::Web => Some("exempt-browsers"),
+    }
+}
+
+/// Writes the lists below `directory`, as they are before anybody changes them.
+pub fn write_lists(directory: &Path, plan: &Plan) -> Result<()> {
+    let lists = directory.join("lists");
+    fs::create_dir_all(&lists).with_context(|| format!("cannot make {}", lists.display()))?;
+    for class in Class::ALL {
+        let Some(name) = list_name(class) else {
+            continue;
+        };
+        let mut text = format!(
+            "# {}: sources of the lab, one prefix a line\n",
+            class.name()
+        );
+        for prefix in class.source().prefixes {
+            text.push_str(prefix);
+            text.push('\n');
+        }
+        save(&lists.join(format!("{name}.list")), &text)?;
+    }
+    let egress: Vec<String> = plan.cloud.egress.iter().map(ToString::to_string).collect();
+    let egress = format!(
+        "# where the reverse proxy connects from\n{}\n",
+        egress.join("\n")
+    );
+    save(&lists.join("reverse-proxy.list"), &egress)
+}
+
+/// Writes `weir.toml` and what it names below `directory`, without the lists, and returns its path.
+pub fn write(directory: &Path, setup: &Setup<'_>, settings: Settings) -> Result<PathBuf> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    if settings.directory {
+        let users: Vec<&str> = known_users(setup.plan).collect();
+        let text = format!("# who may sign in to Windows\n{}\n", users.join("\n"));
+        save(&directory.join("users.list"), &text)?;
+    }
+    let path = directory.join("weir.toml");
+    save(&path, &configuration(setup, settings))?;
+    Ok(path)
+}
+
+/// The users that the directory holds: all but one.
+fn known_users(plan: &Plan) -> impl Iterator<Item = &str> {
+    let names = plan.users.iter().map(|user| user.upn.as_str());
+    names.filter(|name| *name != STRANGER)
+}
+
+fn configuration(setup: &Setup<'_>, settings: Settings) -> String {
+    let run = setup.run.display();
+    let hook = setup
+        .hook
+        .map(|hook| format!("hook = \"{}\"\n", hook.name()))
+        .unwrap_or_default();
+    let mut text = format!(
+        r#"# Written by the lab.
+
+[appliance]
+name = "weir-lab"
+run = "{}"
+state = "{run}/state"
+proxy_user = "{PROXY_UID}"
+
+[kernel]
+object = "{}"
+pin = "{run}/bpf/weir"
+outside = ["{OUTSIDE}"]
+inside = ["{INSIDE}"]
+mark = 0x5745
+table = 5745
+{hook}"#,
+        run_directory(setup.run).display(),
+        setup.object.display(),
+    );
+    if settings.directory {
+        text.push_str("\n[directory]\nusers = \"users.list\"\n");
+    }
+    for (service, down) in setup.plan.services.iter().zip(settings.proxy_down) {
+        text.push_str(&service_table(setup, service, settings, down));
+    }
+    for class in Class::ALL {
+        if let Some(name) = list_name(class) {
+            text.push_str(&list_table(name, class));
+        }
+    }
+    text.push_str(&list_table("reverse-proxy", Class::Bypass));
+    text.push_str(
+        r#"
+[application.m365]
+relying_parties = ["urn:federation:MicrosoftOnline"]
+hosts = ["login.microsoftonline.com"]
+"#,
+    );
+    text
+}
+
+fn service_table(
+    setup: &Setup<'_>,
+    service: &ServicePlan,
+    settings: Settings,
+    down: Option<&str>,
+) -> String {
+    let files = setup.plan.files();
+    // A forwarded flow carries no header of a proxy's: what stands behind must be a proxy of the server's own kind.
+    let (managed, kind) = match service.kind {
+        ServiceKind::Wap if settings.everything_proxied => ("proxy", "wap"),
+        ServiceKind::Wap => ("forward", "wap"),
+        ServiceKind::Adfs => ("proxy", "adfs"),
+    };
+    let addresses: Vec<String> = service
+        .listen
+        .iter()
+        .map(|address| address.ip().to_string())
+        .collect();
+    let servers: Vec<String> = service.listen.iter().map(ToString::to_string).collect();
+    let tunnel: Vec<&str> = service
+        .certificate_host
+        .iter()
+        .map(String::as_str)
+        .collect();
+    let said: String = [
+        ("outlook", settings.outlook),
+        ("windows_logon", settings.windows_logon),
+        ("proxy_down", down),
+    ]
+    .into_iter()
+    .filter_map(|(key, word)| Some(format!("{key} = \"{}\"\n", word?)))
+    .collect();
+    // A rule of another set is unknown to this one.
+    let switched_off: Vec<&String> = setup
+        .switched_off
+        .iter()
+        .filter(|rule| rule.split('/').next() == Some(settings.rules))
+        .collect();
+    format!(
+        r#"
+[[service]]
+name = "{name}"
+hosts = ["{host}"]
+addresses = {addresses:?}
+ports = [443]
+profile = "adfs"
+rules = "{rules}"
+managed = "{managed}"
+certificate = "{certificate}"
+key = "{key}"
+reverse_proxy = "https://{reverse}{{query}}"
+tunnel = {tunnel:?}
+{said}switched_off = {switched_off:?}
+[service.upstream]
+kind = "{kind}"
+servers = {servers:?}
+server_name = "{host}"
+ca = "{ca}"
+"#,
+        name = service.name,
+        host = service.host,
+        certificate = files.chain(&service.name).display(),
+        key = files.key(&service.name).display(),
+        reverse = setup.plan.proxied(&service.host),
+        rules = settings.rules,
+        ca = files.ca().display(),
+    )
+}
+
+fn list_table(name: &str, class: Class) -> String {
+    let scope = match class {
+        Class::Web => "scope = \"web\"\n",
+        _ => "",
+    };
+    format!(
+        "\n[[list]]\nname = \"{name}\"\nclass = \"{}\"\n{scope}file = \"lists/{name}.list\"\n",
+        class.word()
+    )
+}
+
+fn save(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
