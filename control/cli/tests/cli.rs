@@ -1,11 +1,13 @@
 //! The command line as a script sees it: what it prints, and the status it exits with. The daemon is
 //! a real one, without privileges.
 
+mod common;
+
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use common::{command, text, told, weir};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
 use weir_control::testing::{Appliance, CONFIG, LIST, write_certificate};
 
 #[tokio::test]
@@ -96,7 +98,7 @@ async fn what_is_refused_exits_with_1_and_says_what_to_do() {
 
     let inline = weir(&appliance, &["lists", "add", "bad-people", "198.51.100.7"]).await;
     assert_eq!(inline.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&inline.stderr).into_owned();
+    let told = told(&inline);
     assert!(told.contains("weir.toml, line "), "{told}");
     assert!(told.contains("help: edit `prefixes`"), "{told}");
     assert!(told.contains("generation 1 stays in force"), "{told}");
@@ -119,7 +121,7 @@ async fn a_reload_shows_the_diagnostics_of_a_bad_file() {
     for verb in [&["reload", "--dry-run"][..], &["reload"]] {
         let out = weir(&appliance, verb).await;
         assert_eq!(out.status.code(), Some(1));
-        let told = String::from_utf8_lossy(&out.stderr).into_owned();
+        let told = told(&out);
         assert!(told.contains("weir.toml:"), "{told}");
         assert!(told.contains("generation 1 stays in force"), "{told}");
     }
@@ -213,7 +215,7 @@ async fn an_unreachable_daemon_is_status_3_and_names_the_socket() {
         .await
         .expect("it runs");
     assert_eq!(out.status.code(), Some(3));
-    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    let told = told(&out);
     assert!(told.contains(&*socket.to_string_lossy()), "{told}");
     assert!(told.contains("systemctl start weir-control"), "{told}");
 
@@ -223,7 +225,7 @@ async fn an_unreachable_daemon_is_status_3_and_names_the_socket() {
         .await
         .expect("it runs");
     assert_eq!(out.status.code(), Some(3));
-    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    let told = told(&out);
     assert!(told.contains("nobody listens"), "{told}");
 }
 
@@ -319,7 +321,7 @@ async fn what_init_writes_passes_check_and_is_never_overwritten() {
         .await
         .expect("it runs");
     assert_eq!(few.status.code(), Some(2));
-    let told = String::from_utf8_lossy(&few.stderr).into_owned();
+    let told = told(&few);
     assert!(
         told.contains("--outside, --inside, --host, --address"),
         "{told}"
@@ -410,7 +412,7 @@ async fn every_verb_has_a_manual_page_that_names_each_option() {
         .await
         .expect("it runs");
     assert_eq!(out.status.code(), Some(2));
-    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    let told = told(&out);
     assert!(told.contains("weir-lists-add"), "{told}");
 }
 
@@ -426,31 +428,10 @@ async fn completions_name_every_verb_in_each_shell() {
     }
 }
 
-async fn weir(appliance: &Appliance, arguments: &[&str]) -> Output {
-    command(&appliance.control_socket(), arguments)
-        .output()
-        .await
-        .expect("it runs")
-}
-
 async fn check(path: &Path) -> Output {
     let file = path.to_string_lossy();
     command(Path::new("/nowhere"), &["check", &file])
         .output()
         .await
         .expect("it runs")
-}
-
-fn command(socket: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    command
-        .arg("--socket")
-        .arg(socket)
-        .args(arguments)
-        .stdin(Stdio::null());
-    command
-}
-
-fn text(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stdout).into_owned()
 }

@@ -1,15 +1,17 @@
 //! An operator's day: who may do what, screens that fit, logs that are followed over a restart, and
 //! errors that say what to do next.
 
+mod common;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use common::{command, text, told, weir};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 use tokio::process::Command;
-use weir_abi::Class;
-use weir_control::testing::{Appliance, LIST, Settings};
-use weir_link::{Event, EventKind};
+use weir_control::testing::{Appliance, LIST, Settings, event};
+use weir_link::Event;
 
 #[tokio::test]
 async fn who_may_only_ask_asks_on_the_other_socket_and_hears_why_a_change_is_refused() {
@@ -98,7 +100,11 @@ async fn events_are_found_by_what_one_knows_of_them() {
         ),
         ("00000000000000a2", "rule/vip", "pass"),
     ] {
-        proxy.event(event(id, rule, decision));
+        proxy.event(Event {
+            rule: rule.to_owned(),
+            decision: decision.to_owned(),
+            ..event(id)
+        });
         log.next().await.expect("it came");
     }
     let found = async |arguments: &[&str]| {
@@ -276,47 +282,6 @@ async fn every_error_says_what_to_do_next() {
     assert!(json["help"].is_string(), "{json}");
 }
 
-fn event(id: &str, rule: &str, decision: &str) -> Event {
-    Event {
-        time: "2026-01-01T00:00:00.000Z".to_owned(),
-        id: id.to_owned(),
-        kind: EventKind::Request,
-        generation: 1,
-        service: Some("sts".to_owned()),
-        peer: ([198, 51, 100, 7], 50_000).into(),
-        effective_source: None,
-        class: Class::Unmanaged,
-        list: None,
-        method: Some("POST".to_owned()),
-        host: Some("sts.corp.example".to_owned()),
-        path: Some("/adfs/ls/".to_owned()),
-        flow: Some("passive".to_owned()),
-        client: Some("browser".to_owned()),
-        relying_party: None,
-        stated_user: None,
-        decision: decision.to_owned(),
-        rule: rule.to_owned(),
-        reason: None,
-        status: Some(403),
-        client_request_id: None,
-        decided_in_us: Some(12),
-    }
-}
-
-fn command(socket: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-    command
-        .env("WEIR_SOCKET", socket)
-        .args(arguments)
-        .stdin(Stdio::null());
-    command
-}
-
-async fn weir(appliance: &Appliance, arguments: &[&str]) -> Output {
-    let mut command = command(&appliance.control_socket(), arguments);
-    command.output().await.expect("it runs")
-}
-
 /// As somebody whom file modes bind: root gives up what it can do beside them.
 async fn unprivileged(appliance: &Appliance, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
@@ -340,12 +305,4 @@ async fn next<R: AsyncRead + Unpin>(lines: &mut Lines<BufReader<R>>) -> String {
 fn seq(line: &str) -> u64 {
     let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
     line["seq"].as_u64().expect("a number")
-}
-
-fn text(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stdout).into_owned()
-}
-
-fn told(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stderr).into_owned()
 }

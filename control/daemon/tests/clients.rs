@@ -393,7 +393,7 @@ async fn lines_that_memory_holds_no_more_are_answered_from_the_files() {
     let next = numbers(&format!("after={middle}&limit=2")).await;
     assert_eq!(next, [middle + 1, middle + 2]);
     assert_eq!(
-        numbers("since=2026-01-01T00:00:45Z&kind=change")
+        numbers("since=2026-01-01T00:00:45Z&until=2026-01-02T00:00:00Z")
             .await
             .len(),
         10

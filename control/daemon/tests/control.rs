@@ -9,7 +9,7 @@ use weir_abi::{Class, Verdict};
 use weir_control::generation::Candidate;
 use weir_control::sockets;
 use weir_control::testing::{Appliance, FakeProxy, LIST, Received, Settings};
-use weir_link::{Event, EventKind, VERSION};
+use weir_link::{Event, VERSION};
 
 const MANAGED: &str = "203.0.113.9";
 const NEW: &str = "198.51.100.7";
@@ -629,28 +629,11 @@ async fn paths_and_methods_that_are_not_there_say_what_is() {
 
 fn event(id: &str, source: &str, rule: &str, user: Option<&str>) -> Event {
     Event {
-        time: "2026-01-01T00:00:00.000Z".to_owned(),
-        id: id.to_owned(),
-        kind: EventKind::Request,
-        generation: 1,
-        service: Some("sts".to_owned()),
         peer: (ip(source), 50_000).into(),
         effective_source: None,
-        class: Class::Unmanaged,
-        list: None,
-        method: Some("POST".to_owned()),
-        host: Some("sts.corp.example".to_owned()),
-        path: Some("/adfs/services/trust/2005/usernamemixed".to_owned()),
-        flow: Some("active".to_owned()),
-        client: Some("native".to_owned()),
-        relying_party: None,
-        stated_user: user.map(str::to_owned),
-        decision: "block".to_owned(),
         rule: rule.to_owned(),
-        reason: None,
-        status: Some(403),
-        client_request_id: None,
-        decided_in_us: Some(12),
+        stated_user: user.map(str::to_owned),
+        ..testing::event(id)
     }
 }
 

@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use weir_abi::{Class, Hook, Reason, Verdict};
 use weir_api::Actor;
 use weir_control::api::{DESCRIPTION, Limits, OPERATIONS};
-use weir_control::testing::{Appliance, LIST, Reply, Settings};
-use weir_link::{Event, EventKind};
+use weir_control::testing::{Appliance, LIST, Reply, Settings, event};
 
 const ENTRIES: &str = "/v1/lists/{name}/entries";
 
@@ -200,7 +199,7 @@ async fn answers(seen: &mut Seen) {
         }];
     });
     let mut log = appliance.lines("/v1/events?follow=true&limit=0").await;
-    proxy.event(full_event());
+    proxy.event(event("00000000000000a1"));
     log.next().await.expect("the event");
     let entry = r#"{"prefix":"198.51.100.7","comment":"Basel"}"#;
     let get = Method::GET;
@@ -461,34 +460,6 @@ fn head(method: &Method, path: &str, length: usize) -> String {
     format!(
         "{method} {target} HTTP/1.1\r\nHost: weir\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
     )
-}
-
-fn full_event() -> Event {
-    let text = |text: &str| Some(text.to_owned());
-    Event {
-        time: "2026-01-01T00:00:00.000Z".to_owned(),
-        id: "00000000000000a1".to_owned(),
-        kind: EventKind::Request,
-        generation: 1,
-        service: text("sts"),
-        peer: ([198, 51, 100, 7], 50_000).into(),
-        effective_source: Some([192, 0, 2, 9].into()),
-        class: Class::Unmanaged,
-        list: text("hq-egress"),
-        method: text("POST"),
-        host: text("sts.corp.example"),
-        path: text("/adfs/ls/"),
-        flow: text("passive"),
-        client: text("browser"),
-        relying_party: text("urn:federation:MicrosoftOnline"),
-        stated_user: text("ann@corp.example"),
-        decision: "block".to_owned(),
-        rule: "rule/vip".to_owned(),
-        reason: text("because"),
-        status: Some(403),
-        client_request_id: text("c"),
-        decided_in_us: Some(12),
-    }
 }
 
 fn document() -> Value {

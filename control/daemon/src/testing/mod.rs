@@ -1,6 +1,7 @@
 //! A whole appliance without privileges: the real brain, control socket and proxy socket, a kernel
 //! plane in memory, and a proxy that is played over the real link.
 
+mod event;
 mod kernel;
 mod manager;
 mod proxy;
@@ -29,6 +30,7 @@ use crate::plane::Plane;
 use crate::proxy_link::ProxyLink;
 use crate::{Error, api, sockets};
 
+pub use event::event;
 pub use kernel::FakeKernel;
 pub use manager::Manager;
 pub use proxy::{FakeProxy, ProxyProcess, Received};
