@@ -98,10 +98,10 @@ async fn what_is_refused_exits_with_1_and_says_what_to_do() {
 
     let inline = weir(&appliance, &["lists", "add", "bad-people", "198.51.100.7"]).await;
     assert_eq!(inline.status.code(), Some(1));
-    let told = told(&inline);
-    assert!(told.contains("weir.toml, line "), "{told}");
-    assert!(told.contains("help: edit `prefixes`"), "{told}");
-    assert!(told.contains("generation 1 stays in force"), "{told}");
+    let words = told(&inline);
+    assert!(words.contains("weir.toml, line "), "{words}");
+    assert!(words.contains("help: edit `prefixes`"), "{words}");
+    assert!(words.contains("generation 1 stays in force"), "{words}");
 
     let unknown = weir(&appliance, &["--json", "lists", "show", "nobody"]).await;
     assert_eq!(unknown.status.code(), Some(1));
@@ -121,9 +121,9 @@ async fn a_reload_shows_the_diagnostics_of_a_bad_file() {
     for verb in [&["reload", "--dry-run"][..], &["reload"]] {
         let out = weir(&appliance, verb).await;
         assert_eq!(out.status.code(), Some(1));
-        let told = told(&out);
-        assert!(told.contains("weir.toml:"), "{told}");
-        assert!(told.contains("generation 1 stays in force"), "{told}");
+        let words = told(&out);
+        assert!(words.contains("weir.toml:"), "{words}");
+        assert!(words.contains("generation 1 stays in force"), "{words}");
     }
     appliance.write("weir.toml", &config);
     let dry = weir(&appliance, &["reload", "--dry-run"]).await;
@@ -215,9 +215,9 @@ async fn an_unreachable_daemon_is_status_3_and_names_the_socket() {
         .await
         .expect("it runs");
     assert_eq!(out.status.code(), Some(3));
-    let told = told(&out);
-    assert!(told.contains(&*socket.to_string_lossy()), "{told}");
-    assert!(told.contains("systemctl start weir-control"), "{told}");
+    let words = told(&out);
+    assert!(words.contains(&*socket.to_string_lossy()), "{words}");
+    assert!(words.contains("systemctl start weir-control"), "{words}");
 
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("bound"));
     let out = command(&socket, &["lists"])
@@ -225,8 +225,8 @@ async fn an_unreachable_daemon_is_status_3_and_names_the_socket() {
         .await
         .expect("it runs");
     assert_eq!(out.status.code(), Some(3));
-    let told = told(&out);
-    assert!(told.contains("nobody listens"), "{told}");
+    let words = told(&out);
+    assert!(words.contains("nobody listens"), "{words}");
 }
 
 #[tokio::test]
@@ -321,10 +321,10 @@ async fn what_init_writes_passes_check_and_is_never_overwritten() {
         .await
         .expect("it runs");
     assert_eq!(few.status.code(), Some(2));
-    let told = told(&few);
+    let words = told(&few);
     assert!(
-        told.contains("--outside, --inside, --host, --address"),
-        "{told}"
+        words.contains("--outside, --inside, --host, --address"),
+        "{words}"
     );
 }
 
@@ -412,8 +412,8 @@ async fn every_verb_has_a_manual_page_that_names_each_option() {
         .await
         .expect("it runs");
     assert_eq!(out.status.code(), Some(2));
-    let told = told(&out);
-    assert!(told.contains("weir-lists-add"), "{told}");
+    let words = told(&out);
+    assert!(words.contains("weir-lists-add"), "{words}");
 }
 
 #[tokio::test]

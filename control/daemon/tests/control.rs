@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use weir_abi::{Class, Verdict};
 use weir_control::generation::Candidate;
 use weir_control::sockets;
-use weir_control::testing::{Appliance, FakeProxy, LIST, Received, Settings};
+use weir_control::testing::{self, Appliance, FakeProxy, LIST, Received, Settings};
 use weir_link::{Event, VERSION};
 
 const MANAGED: &str = "203.0.113.9";

@@ -144,7 +144,7 @@ impl Operation {
     }
 
     fn is_at(&self, segments: &[&str]) -> bool {
-        let mut mine = self.path.split('/').skip(1);
+        let mut mine = self.path.split('/');
         let mut theirs = segments.iter();
         loop {
             match (mine.next(), theirs.next()) {

@@ -100,18 +100,13 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) fn of(method: &Method, path: &str, query: Option<&str>) -> Result<Self, Refusal> {
-        let segments = path
-            .split('/')
-            .skip(1)
-            .map(decode)
-            .collect::<Result<Vec<_>, _>>()?;
+        let segments = path.split('/').map(decode).collect::<Result<Vec<_>, _>>()?;
         let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
         let operation = Operation::find(method, path, &segments)?;
         let query = Query::of(query, operation.keys)?;
         let name = operation
             .path
             .split('/')
-            .skip(1)
             .zip(segments)
             .find(|(mine, _)| mine.starts_with('{'))
             .map_or_else(String::new, |(_, name)| name.to_owned());
