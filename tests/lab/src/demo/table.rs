@@ -7,7 +7,7 @@ use super::row::{Decider, Done};
 use super::rows::House;
 
 /// Widths of source, address, client, service and what; the last column takes what it needs.
-const WIDTHS: [usize; 5] = [9, 15, 8, 4, 31];
+const WIDTHS: [usize; 5] = [9, 15, 8, 4, 34];
 const OUTCOME: usize = 28;
 const PACKETS: usize = 10;
 /// The mark in front of a row.
@@ -62,7 +62,8 @@ impl Table {
 
     /// One of them.
     pub fn life(&self, row: &Lived) {
-        let mut lines = vec![format!("{} {}", if row.ok { "ok" } else { "NO" }, row.what)];
+        let mark = if row.ok { "ok" } else { "NO" };
+        let mut lines = vec![format!("{mark} {} ({})", row.what, row.name)];
         lines.extend(row.said.iter().map(|said| format!("      {said}")));
         lines.extend(row.wrong.iter().map(|wrong| format!("    * {wrong}")));
         let text = lines.join("\n") + "\n";

@@ -16,6 +16,8 @@ use crate::sources::{Class, Family};
 
 /// How much later than the grace the kernel may act: weir-control looks twice a second.
 const BOUND: Duration = Duration::from_secs(3);
+/// How long a client without an answer is waited for; the kernel sends a SYN again after a second.
+const SILENCE: Duration = Duration::from_millis(1500);
 /// Connections that wait for a proxy.
 const WAITING: usize = 5;
 
@@ -26,6 +28,8 @@ pub enum Mode {
     Wait,
     /// `proxy_down = "reject"`.
     Reject,
+    /// `proxy_down = "drop"`.
+    Drop,
     /// `proxy_down = "forward-managed"`, of a service whose managed sources go through the proxy as long as there is one.
     ForwardManaged,
 }
@@ -37,6 +41,10 @@ impl Mode {
             Self::ForwardManaged => Settings {
                 proxy_down: [Some("forward-managed"), None],
                 everything_proxied: true,
+                ..Settings::of(STRICT)
+            },
+            Self::Drop => Settings {
+                proxy_down: [Some("drop"), None],
                 ..Settings::of(STRICT)
             },
             Self::Wait | Self::Reject => Settings::of(STRICT),
@@ -54,7 +62,9 @@ impl Ward<'_> {
     ) -> Result<()> {
         match mode {
             Mode::Wait => self.wait_for_both(family, lived).await,
-            Mode::Reject | Mode::ForwardManaged => self.without_proxy(mode, family, lived).await,
+            Mode::Reject | Mode::Drop | Mode::ForwardManaged => {
+                self.without_proxy(mode, family, lived).await
+            }
         }
     }
 
@@ -134,6 +144,56 @@ impl Ward<'_> {
         to: SocketAddr,
         lived: &mut Lived,
     ) -> Result<()> {
+        if mode == Mode::Drop {
+            self.dropped(family, to, lived).await?;
+        } else {
+            self.refused(family, to, lived).await?;
+        }
+        let mut witness = Witness::begin(self.lab)?;
+        let managed = self.ask(Class::Managed, family, to).await;
+        let own = Class::Managed.source().address(family);
+        let direct = witness.seen()?.direct;
+        lived.state(
+            direct.iter().any(|peer| peer.ip() == own),
+            "the service saw the managed client's own connection".to_owned(),
+            format!("the service saw connections of {direct:?}"),
+        );
+        lived.state(
+            matches!(managed, Ok(200)),
+            match mode {
+                Mode::ForwardManaged => "managed sources, else proxied, are forwarded".to_owned(),
+                _ => "managed sources are forwarded as before".to_owned(),
+            },
+            format!("managed sources get no answer: {managed:?}"),
+        );
+        Ok(())
+    }
+
+    /// Who waits is left waiting, and nobody is told anything.
+    async fn dropped(&self, family: Family, to: SocketAddr, lived: &mut Lived) -> Result<()> {
+        let died = Instant::now();
+        self.status_when(|status| status["proxy"]["fail_mode"] == true)
+            .await
+            .context("the fail mode does not come")?;
+        let after = died.elapsed();
+        lived.state(
+            after <= GRACE + BOUND,
+            format!("status says so after {} ms", after.as_millis()),
+            format!("that is later than the grace and {} ms", BOUND.as_millis()),
+        );
+        for class in [Class::Unmanaged, Class::Bypass, Class::Relay] {
+            let answer = timeout(SILENCE, self.connect_once(class, family, to)).await;
+            lived.state(
+                answer.is_err(),
+                format!("{} gets no answer", class.name()),
+                format!("{} gets an answer: {answer:?}", class.name()),
+            );
+        }
+        Ok(())
+    }
+
+    /// Who waits is refused, once the grace is over.
+    async fn refused(&self, family: Family, to: SocketAddr, lived: &mut Lived) -> Result<()> {
         let died = Instant::now();
         let refused = timeout(PATIENCE, async {
             loop {
@@ -158,23 +218,6 @@ impl Ward<'_> {
             status["proxy"]["fail_mode"] == true,
             "status says so".to_owned(),
             "status does not say so".to_owned(),
-        );
-        let mut witness = Witness::begin(self.lab)?;
-        let managed = self.ask(Class::Managed, family, to).await;
-        let own = Class::Managed.source().address(family);
-        let direct = witness.seen()?.direct;
-        lived.state(
-            direct.iter().any(|peer| peer.ip() == own),
-            "the service saw the managed client's own connection".to_owned(),
-            format!("the service saw connections of {direct:?}"),
-        );
-        lived.state(
-            matches!(managed, Ok(200)),
-            match mode {
-                Mode::ForwardManaged => "managed sources, else proxied, are forwarded".to_owned(),
-                _ => "managed sources are forwarded as before".to_owned(),
-            },
-            format!("managed sources get no answer: {managed:?}"),
         );
         for class in [Class::Bypass, Class::Relay] {
             let refused = self.connect_once(class, family, to).await?;

@@ -180,6 +180,7 @@ pub fn all() -> Vec<Life> {
             Dead(dead::Mode::Reject),
             v6,
         ),
+        row("life/drop/4", "no proxy: drop", Dead(dead::Mode::Drop), v4),
         row(
             "life/forward-managed/4",
             "no proxy: managed sources are forwarded",
