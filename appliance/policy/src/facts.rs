@@ -1,5 +1,6 @@
 //! Everything that rules may ask about one request.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -116,7 +117,8 @@ impl Facts {
         let source = Source::of(head, peer, lists);
         let query = Parameters::parse(head.query.unwrap_or_default().as_bytes());
         let form = form_of(head, recognised.flow, body);
-        let flow = if is_sign_out(head, recognised, &query, &form) {
+        let requests = SamlRequests::default();
+        let flow = if is_sign_out(head, recognised, &query, &form, &requests) {
             Flow::SignOut
         } else {
             recognised.flow
@@ -132,7 +134,10 @@ impl Facts {
                 applies_to(request.as_ref()),
                 token_user(request.as_ref(), path),
             ),
-            Flow::Passive => (passive_party(&query, &form), stated_user(&query, &form)),
+            Flow::Passive => (
+                passive_party(&query, &form, &requests),
+                stated_user(&query, &form),
+            ),
             Flow::OauthBrowser => (oauth_party(&query, &form), stated_user(&query, &form)),
             Flow::OauthToken => {
                 let nothing = Parameters::default();
@@ -231,6 +236,7 @@ fn is_sign_out(
     recognised: &Recognised,
     query: &Parameters,
     form: &Parameters,
+    requests: &SamlRequests,
 ) -> bool {
     if recognised.flow != Flow::Passive || recognised.path.trimmed() != "/adfs/ls" {
         return false;
@@ -242,7 +248,7 @@ fn is_sign_out(
             && !["wa", "wtrealm", "username", "password", "authmethod"]
                 .iter()
                 .any(|name| form.may_have(name))
-            && is_saml_sign_out(form, Binding::Post);
+            && is_saml_sign_out(form, Binding::Post, requests);
     }
     if head.announces_body() || query.may_have("username") && query.may_have("password") {
         return false;
@@ -254,22 +260,43 @@ fn is_sign_out(
                 .any(|name| query.may_have(name))
         }
         Parameter::Absent => {
-            !query.may_have("wtrealm") && is_saml_sign_out(query, Binding::Redirect)
+            !query.may_have("wtrealm") && is_saml_sign_out(query, Binding::Redirect, requests)
         }
         _ => false,
     }
 }
 
-fn is_saml_sign_out(parameters: &Parameters, binding: Binding) -> bool {
+fn is_saml_sign_out(parameters: &Parameters, binding: Binding, requests: &SamlRequests) -> bool {
     match (
         parameters.get("samlrequest"),
         parameters.get("samlresponse"),
     ) {
-        (Parameter::One(message), Parameter::Absent)
-        | (Parameter::Absent, Parameter::One(message)) => {
-            saml::read(message, binding) == Some(Message::SignOut)
+        (Parameter::One(request), Parameter::Absent) => {
+            requests.read(request, binding) == Some(&Message::SignOut)
+        }
+        (Parameter::Absent, Parameter::One(response)) => {
+            saml::read(response, binding) == Some(Message::SignOut)
         }
         _ => false,
+    }
+}
+
+/// The SAML request in the query and that in the form. Reading one may mean inflating it, so that each is
+/// read once, and only when somebody asks.
+#[derive(Default)]
+struct SamlRequests {
+    in_query: OnceCell<Option<Message>>,
+    in_form: OnceCell<Option<Message>>,
+}
+
+impl SamlRequests {
+    /// `request` is the one that travels by this binding.
+    fn read(&self, request: &str, binding: Binding) -> Option<&Message> {
+        let place = match binding {
+            Binding::Redirect => &self.in_query,
+            Binding::Post => &self.in_form,
+        };
+        place.get_or_init(|| saml::read(request, binding)).as_ref()
     }
 }
 
@@ -303,7 +330,7 @@ fn token_user(request: Option<&soap::Request>, path: &str) -> Said {
 
 /// WS-Federation's realm or the issuer of a SAML request. Named in two places it is unknown, because
 /// nobody can say which of them the server takes.
-fn passive_party(query: &Parameters, form: &Parameters) -> Said {
+fn passive_party(query: &Parameters, form: &Parameters, requests: &SamlRequests) -> Said {
     let mut found: Vec<Option<String>> = Vec::new();
     for (parameters, binding) in [(query, Binding::Redirect), (form, Binding::Post)] {
         for name in ["wtrealm", "logintorp"] {
@@ -315,8 +342,8 @@ fn passive_party(query: &Parameters, form: &Parameters) -> Said {
         }
         match parameters.get("samlrequest") {
             Parameter::Absent => {}
-            Parameter::One(value) => found.push(match saml::read(value, binding) {
-                Some(Message::SignIn { issuer }) => issuer,
+            Parameter::One(value) => found.push(match requests.read(value, binding) {
+                Some(Message::SignIn { issuer }) => issuer.clone(),
                 _ => None,
             }),
             Parameter::Unclear => found.push(None),

@@ -13,14 +13,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::StartHandshake;
 use weir_link::EventKind;
 use weir_policy::{Classify, DecisionKind};
 
 use crate::events::{event, reference_id};
 use crate::generation::{Live, Service};
-use crate::hello::{self, Hello, read_hello, read_proxy_header};
+use crate::hello::{self, read_hello, read_proxy_header};
 use crate::serve::{Client, serve};
 use crate::{Shared, splice};
 
@@ -135,17 +135,19 @@ async fn connection(open: Open, mut stream: TcpStream, hop: SocketAddr, listener
     };
     let hop = SocketAddr::new(hop.ip().to_canonical(), hop.port());
     let patience = shared.limits.handshake;
-    let first = timeout(patience, first_bytes(&mut stream, hop, &live)).await;
-    let (peer, hello) = match first {
-        Ok(Ok(first)) => first,
-        Ok(Err(error)) => {
-            refuse_bytes(shared, &live, service, hop, &mut stream, error).await;
-            return;
-        }
-        Err(_) => {
-            shared.counters.handshakes_failed.add();
-            return;
-        }
+    let deadline = Instant::now() + patience;
+    let peer = match within(deadline, introduced(&mut stream, hop, &live)).await {
+        Ok(peer) => peer,
+        Err(error) => return refuse_bytes(shared, &live, service, hop, &mut stream, error).await,
+    };
+    // Before it says anything: who holds all that one source may gets no second of a handshake.
+    let Some(place) = shared.shares.enter(peer.ip()) else {
+        let (rule, why) = ("proxy/source-full", "its source has too many connections");
+        return refuse(shared, &live, service, peer, None, rule, why);
+    };
+    let hello = match within(deadline, read_hello(&mut stream)).await {
+        Ok(hello) => hello,
+        Err(error) => return refuse_bytes(shared, &live, service, peer, &mut stream, error).await,
     };
     let name = hello
         .accepted
@@ -176,7 +178,8 @@ async fn connection(open: Open, mut stream: TcpStream, hop: SocketAddr, listener
             let service = service.name.clone();
             // From here on every request asks for the generation in force itself.
             drop(live);
-            let client = Client::new(Arc::clone(shared), service, peer, listener, name, &stream);
+            let shared = Arc::clone(shared);
+            let client = Client::new(shared, service, peer, listener, name, place, &stream);
             serve(client, stream).await;
         }
         other => {
@@ -205,18 +208,29 @@ fn prepare(stream: &TcpStream) {
     }
 }
 
-async fn first_bytes(
+/// Who the client is: the peer, or what a hop says of it.
+async fn introduced(
     stream: &mut TcpStream,
     hop: SocketAddr,
     live: &Live,
-) -> Result<(SocketAddr, Hello), hello::Error> {
-    let mut peer = hop;
+) -> Result<SocketAddr, hello::Error> {
     if live.is_proxy_hop(hop.ip())
         && let Some(source) = read_proxy_header(stream).await?
     {
-        peer = SocketAddr::new(source.ip().to_canonical(), source.port());
+        return Ok(SocketAddr::new(source.ip().to_canonical(), source.port()));
     }
-    Ok((peer, read_hello(stream).await?))
+    Ok(hop)
+}
+
+/// `None` stands for one that was too slow.
+async fn within<T>(
+    deadline: Instant,
+    reading: impl Future<Output = Result<T, hello::Error>>,
+) -> Result<T, Option<hello::Error>> {
+    match timeout_at(deadline, reading).await {
+        Ok(read) => read.map_err(Some),
+        Err(_) => Err(None),
+    }
 }
 
 async fn refuse_bytes(
@@ -225,9 +239,10 @@ async fn refuse_bytes(
     service: &Service,
     peer: SocketAddr,
     stream: &mut TcpStream,
-    error: hello::Error,
+    error: Option<hello::Error>,
 ) {
     shared.counters.handshakes_failed.add();
+    let Some(error) = error else { return };
     let reason = error.to_string();
     match error {
         // Port scans and health checks: counted, not worth a line in the audit log.

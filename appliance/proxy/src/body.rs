@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::serve::Client;
 use crate::upstream::UpstreamBody;
@@ -38,12 +38,9 @@ pub struct Whole {
     _memory: Option<Memory>,
 }
 
-/// Bytes in memory: of all clients together, and of this one.
+/// Bytes in memory: of this client, of its source, and of all together.
 #[derive(Debug)]
-struct Memory {
-    of_all: OwnedSemaphorePermit,
-    of_client: OwnedSemaphorePermit,
-}
+struct Memory([OwnedSemaphorePermit; 3]);
 
 /// Why a request's body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +49,8 @@ pub enum Unread {
     TooLarge,
     /// It took too long.
     Slow,
-    /// The bodies of other requests fill the memory that there is for them, or for this client's.
+    /// The bodies of other requests fill the memory that there is for them, for this client's, or for
+    /// those of its source.
     NoMemory,
     /// The client stopped sending, or its framing is broken.
     Broken,
@@ -120,26 +118,28 @@ async fn collect(body: &mut Incoming, limit: u64, client: &Client) -> Result<Who
 impl Memory {
     /// The client's own share first: who has used it up waits without holding what others need.
     async fn take(bytes: usize, client: &Client) -> Result<Self, Unread> {
-        const OPEN: &str = "the semaphore is never closed";
         let bytes = u32::try_from(bytes).map_err(|_| Unread::TooLarge)?;
         let take = async {
-            let of_client = Arc::clone(&client.request_memory);
-            let of_client = of_client.acquire_many_owned(bytes).await;
-            let of_all = Arc::clone(&client.shared.request_memory);
-            let of_all = of_all.acquire_many_owned(bytes).await;
-            Self {
-                of_all: of_all.expect(OPEN),
-                of_client: of_client.expect(OPEN),
-            }
+            Self([
+                of(&client.request_memory, bytes).await,
+                of(&client.place.share.request_memory, bytes).await,
+                of(&client.shared.request_memory, bytes).await,
+            ])
         };
         let taken = tokio::time::timeout(client.shared.limits.wait, take).await;
         taken.map_err(|_| Unread::NoMemory)
     }
 
     fn merge(&mut self, other: Self) {
-        self.of_all.merge(other.of_all);
-        self.of_client.merge(other.of_client);
+        for (mine, more) in self.0.iter_mut().zip(other.0) {
+            mine.merge(more);
+        }
     }
+}
+
+async fn of(share: &Arc<Semaphore>, bytes: u32) -> OwnedSemaphorePermit {
+    let taken = Arc::clone(share).acquire_many_owned(bytes).await;
+    taken.expect("the semaphore is never closed")
 }
 
 async fn collect_nothing(body: &mut Incoming) {

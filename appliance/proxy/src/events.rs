@@ -20,6 +20,10 @@ use crate::sample::Sample;
 /// Most events that wait for the socket.
 pub const QUEUE: usize = 16_384;
 
+/// The last quarter of the queue is for what has passed: a flood of what has not, of which there may be
+/// any number, must not hide who got in.
+const KEPT: usize = 4;
+
 /// The end that the data path holds.
 #[derive(Clone, Debug)]
 pub struct Events {
@@ -61,7 +65,9 @@ impl Events {
                 }
             }
         }
-        if self.queue.try_send(event).is_err() {
+        let passed = event.decision == DecisionKind::Pass.name();
+        let full = !passed && self.queue.capacity() <= self.queue.max_capacity() / KEPT;
+        if full || self.queue.try_send(event).is_err() {
             self.counters.events_lost.add();
         }
     }

@@ -21,6 +21,7 @@ pub mod rates;
 pub mod request;
 mod sample;
 pub mod serve;
+pub mod shares;
 pub mod splice;
 pub mod tls;
 pub mod upstream;
@@ -36,6 +37,7 @@ use counts::Counters;
 use events::Events;
 use generation::Live;
 use limits::Limits;
+use shares::Shares;
 use weir_link::notify::Notify;
 
 /// What every connection shares.
@@ -52,6 +54,8 @@ pub struct Shared {
     pub permits: Arc<Semaphore>,
     /// What clients may hold.
     pub limits: Limits,
+    /// What each source holds of that.
+    pub shares: Arc<Shares>,
     /// One for each byte of a request's body that may be in memory.
     pub request_memory: Arc<Semaphore>,
 }
@@ -99,6 +103,7 @@ async fn serve_until(options: Options, stop: impl Future<Output = Duration>) {
         phase,
         permits: Arc::new(Semaphore::new(options.max_connections)),
         limits: options.limits,
+        shares: Arc::new(Shares::new(options.limits, options.max_connections)),
         request_memory: Arc::new(Semaphore::new(options.limits.request_memory)),
     });
     let notify = options.notify;

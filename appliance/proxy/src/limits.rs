@@ -9,9 +9,15 @@ pub struct Limits {
     pub request_memory: usize,
     /// Most of those bytes of one client connection.
     pub request_memory_per_client: usize,
+    /// Most of those bytes of one source: an IPv4 address, or an IPv6 /64.
+    pub request_memory_per_source: usize,
     /// Most exchanges with an upstream at once on one client connection.
     pub exchanges_per_client: usize,
-    /// Longest wait for either of the two to become free.
+    /// Most of them of one source.
+    pub exchanges_per_source: usize,
+    /// Most connections of one source. Thousands of people may stand behind one address of a carrier.
+    pub connections_per_source: usize,
+    /// Longest wait for memory, or for an exchange, to become free.
     pub wait: Duration,
     /// The upstream may take this long until its answer begins. AD FS can need half a minute when its
     /// database is slow; a WAP in front of it gives up earlier.
@@ -37,7 +43,10 @@ impl Default for Limits {
         Self {
             request_memory: 256 << 20,
             request_memory_per_client: 8 << 20,
+            request_memory_per_source: 64 << 20,
             exchanges_per_client: 32,
+            exchanges_per_source: 1024,
+            connections_per_source: 16 << 10,
             wait: Duration::from_secs(5),
             head: Duration::from_mins(1),
             stalled: Duration::from_mins(1),

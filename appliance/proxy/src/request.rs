@@ -54,20 +54,13 @@ pub async fn handle(
         (Err(refused), _) => Err(refused),
     };
     let raw_path = parts.uri.path();
-    record.path = NormalPath::parse(raw_path)
-        .ok()
-        .map(|path| path.as_str().to_owned());
     let (target, service) = match target {
         Ok(found) => found,
         Err(refused) => {
+            record.path = normal(raw_path);
             record.host = refused.host;
-            return Ok(refuse(
-                record,
-                &live,
-                client,
-                refused.rule,
-                &refused.refusal,
-            ));
+            let (rule, refusal) = (refused.rule, refused.refusal);
+            return Ok(refuse(record, &live, client, rule, &refusal));
         }
     };
     record.host = Some(target.host.clone());
@@ -86,7 +79,10 @@ pub async fn handle(
     };
     let recognised = match service.policy.recognise(&head) {
         Ok(recognised) => recognised,
-        Err(refusal) => return Ok(refuse(record, &live, client, "proxy/path", &refusal)),
+        Err(refusal) => {
+            record.path = normal(raw_path);
+            return Ok(refuse(record, &live, client, "proxy/path", &refusal));
+        }
     };
     record.path = Some(recognised.path.as_str().to_owned());
     record.flow = Some(recognised.flow.name().to_owned());
@@ -140,6 +136,12 @@ pub async fn handle(
         }
         Err(failure) => Ok(failed(record, &facts, &failure)),
     }
+}
+
+/// A path for the record of a request that is refused before policy has normalised it.
+fn normal(path: &str) -> Option<String> {
+    let path = NormalPath::parse(path).ok()?;
+    Some(path.as_str().to_owned())
 }
 
 /// The body of a request, whole; or by which rule and why it is refused.

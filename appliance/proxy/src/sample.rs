@@ -10,6 +10,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::shares::source_of;
+
 /// Sources that hash to one place share it, so that spoofing cannot take memory.
 const PLACES: usize = 4096;
 /// Of one source: so many at once, and then one in this time.
@@ -62,12 +64,8 @@ impl Sample {
         }
     }
 
-    /// An IPv6 host has a /64 to itself, at least.
     fn place(&self, source: IpAddr) -> usize {
-        let hash = match source.to_canonical() {
-            IpAddr::V4(v4) => self.hasher.hash_one(v4.to_bits()),
-            IpAddr::V6(v6) => self.hasher.hash_one(v6.to_bits() >> 64),
-        };
+        let hash = self.hasher.hash_one(source_of(source));
         usize::try_from(hash % PLACES as u64).expect("below PLACES")
     }
 }

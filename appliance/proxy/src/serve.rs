@@ -17,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 use crate::Shared;
 use crate::ended::{self, Ended};
 use crate::request::handle;
+use crate::shares::Place;
 use crate::upstream::pin::PinSlot;
 
 /// Largest head, in bytes: AD FS sets many and large cookies.
@@ -25,6 +26,11 @@ const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 256;
 /// Most requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 128;
+/// Most bytes that an HTTP/2 client may send on one connection before they are read: as much as the
+/// body of any sign-in that policy reads.
+const WINDOW: u32 = 256 << 10;
+/// Most bytes of one answer that wait for a client which does not read from its connection.
+const UNSENT: usize = 64 << 10;
 
 /// What a request needs to know of the connection it came on.
 pub struct Client {
@@ -44,6 +50,8 @@ pub struct Client {
     pub exchanges: Arc<Semaphore>,
     /// One for each byte of this client's bodies that may be in memory.
     pub request_memory: Arc<Semaphore>,
+    /// The place among the connections of its source, and what that source may hold.
+    pub place: Place,
     /// Requests begun, those of them that are over, and those of these that were taken back.
     begun: AtomicU64,
     over: AtomicU64,
@@ -60,6 +68,7 @@ impl Client {
         peer: SocketAddr,
         listener: SocketAddr,
         sni: String,
+        place: Place,
         stream: &TlsStream<TcpStream>,
     ) -> Self {
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -74,6 +83,7 @@ impl Client {
             pin: (!is_h2).then(Arc::default),
             exchanges: Arc::new(exchanges),
             request_memory: Arc::new(request_memory),
+            place,
             begun: AtomicU64::new(0),
             over: AtomicU64::new(0),
             taken_back: AtomicU64::new(0),
@@ -152,6 +162,9 @@ pub async fn serve(client: Client, stream: TlsStream<TcpStream>) {
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(MAX_HEAD).expect("64 KB"))
             .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_send_buf_size(UNSENT)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20))
             .serve_connection(stream, service);

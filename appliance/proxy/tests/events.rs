@@ -35,6 +35,30 @@ async fn a_full_queue_loses_the_newest_counts_them_and_never_waits() {
     assert_eq!(counters.read().events_lost, 2);
 }
 
+#[tokio::test]
+async fn a_flood_of_what_has_not_passed_hides_nobody_who_has() {
+    let counters = Arc::new(Counters::default());
+    let (events, mut waiting) = Events::new(Arc::clone(&counters), 8);
+    let decided = |decision: &str| {
+        let peer = "192.0.2.1:4711".parse().unwrap();
+        let mut event = event(reference_id(), EventKind::Request, 1, peer);
+        event.decision = decision.into();
+        event
+    };
+    for decision in ["block", "redirect"].repeat(5) {
+        events.send(decided(decision));
+    }
+    assert_eq!(counters.read().events_lost, 4);
+    events.send(decided("pass"));
+    events.send(decided("pass"));
+    assert_eq!(counters.read().events_lost, 4);
+    let mut passed = 0;
+    while let Ok(event) = waiting.try_recv() {
+        passed += usize::from(event.decision == "pass");
+    }
+    assert_eq!(passed, 2);
+}
+
 #[test]
 fn times_are_utc_with_milliseconds() {
     let event = event(

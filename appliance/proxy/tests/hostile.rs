@@ -28,6 +28,7 @@ fn proxy_header(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
 }
 
 /// 203.0.113.9:4711 to 192.0.2.10:443.
+const NAMED: std::net::Ipv4Addr = std::net::Ipv4Addr::new(203, 0, 113, 9);
 const V4: &[u8] = &[203, 0, 113, 9, 192, 0, 2, 10, 0x12, 0x67, 1, 0xbb];
 
 #[tokio::test]
@@ -95,6 +96,12 @@ async fn a_hop_without_a_header_and_a_header_without_a_hop_are_refused() {
             "proxy/proxy-protocol",
         ),
         (UNMANAGED, proxy_header(1, 0x11, V4), "proxy/not-tls"),
+        // A good header: what comes after it is the doing of whom it names.
+        (
+            BYPASS,
+            [proxy_header(1, 0x11, V4), b"no TLS".to_vec()].concat(),
+            "proxy/not-tls",
+        ),
     ] {
         let mut stream = stage.tcp(source).await;
         stream.write_all(&bytes).await.unwrap();
@@ -106,9 +113,11 @@ async fn a_hop_without_a_header_and_a_header_without_a_hop_are_refused() {
             (event.kind, event.rule.as_str()),
             (EventKind::Refused, rule)
         );
-        assert_eq!(event.peer.ip(), source.0);
+        let named = source == BYPASS && rule == "proxy/not-tls";
+        let peer = if named { NAMED } else { source.0 };
+        assert_eq!(event.peer.ip(), peer);
     }
-    assert_eq!(stage.control.counts(|c| c.refused == 3).await.refused, 3);
+    assert_eq!(stage.control.counts(|c| c.refused == 4).await.refused, 4);
 }
 
 #[tokio::test]

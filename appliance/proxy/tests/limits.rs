@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::upstream::{Seen, held, stream, text};
-use common::{HOST, MANAGED, Setting, Stage, patiently};
+use common::{BYPASS, HOST, MANAGED, Setting, Stage, UNMANAGED, patiently};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use weir_link::EventKind;
 use weir_proxy::limits::Limits;
@@ -175,6 +176,107 @@ async fn the_bodies_of_all_requests_share_one_memory() {
     release.notify_one();
     let mut third = stage.http1(MANAGED).await;
     assert_eq!(third.post(ACTIVE, SOAP, &large).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_source_has_so_many_connections_at_once() {
+    let mut stage = Stage::with(
+        limited(Limits {
+            connections_per_source: 2,
+            ..Limits::default()
+        }),
+        |_| text(200, "hello"),
+    )
+    .await;
+    // One that has said nothing yet counts like one that is served.
+    let silent = stage.tcp(MANAGED).await;
+    let mut served = stage.http1(MANAGED).await;
+    assert_eq!(served.get(PAGE).await.status, 200);
+    assert_eq!(stage.event().await.decision, "pass");
+    assert!(stage.tls(MANAGED, HOST, &["h2"]).await.is_err());
+    let event = stage.event().await;
+    assert_eq!(
+        (event.kind, event.rule.as_str()),
+        (EventKind::Refused, "proxy/source-full")
+    );
+    let counts = stage.control.counts(|counts| counts.refused == 1).await;
+    assert_eq!(counts.open, 2);
+    // Others are not concerned.
+    stage.http2(UNMANAGED).await;
+    // Who goes makes room.
+    drop(silent);
+    stage.control.counts(|counts| counts.open == 1).await;
+    assert_eq!(stage.http1(MANAGED).await.get(PAGE).await.status, 200);
+}
+
+#[tokio::test]
+async fn many_connections_of_one_source_share_its_memory_and_its_exchanges() {
+    let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    let answer = move |seen: &Seen| {
+        arrived.send(seen.body.len()).unwrap();
+        held(text(200, "hello"), &Arc::default())
+    };
+    let mut stage = Stage::with(
+        limited(Limits {
+            request_memory_per_source: 10_000,
+            exchanges_per_source: 1,
+            wait: SHORT,
+            ..Limits::default()
+        }),
+        answer,
+    )
+    .await;
+    let large = "x".repeat(8_000);
+    let mut first = stage.http1(MANAGED).await;
+    let _first = tokio::spawn({
+        let large = large.clone();
+        async move { first.post(ACTIVE, SOAP, &large).await }
+    });
+    assert_eq!(patiently(arrivals.recv()).await, Some(8_000));
+
+    let mut second = stage.http1(MANAGED).await;
+    assert_eq!(second.post(ACTIVE, SOAP, &large).await.status, 503);
+    assert_eq!(stage.event().await.rule, "proxy/memory");
+    assert_eq!(second.post(ACTIVE, SOAP, "small").await.status, 503);
+    let event = stage.event().await;
+    assert_eq!(event.kind, EventKind::Upstream);
+    assert!(event.reason.unwrap().starts_with("the source has 1 "));
+
+    let mut other = stage.http1(BYPASS).await;
+    let _other = tokio::spawn(async move { other.post(ACTIVE, SOAP, &large).await });
+    assert_eq!(patiently(arrivals.recv()).await, Some(8_000));
+}
+
+#[tokio::test]
+async fn an_http2_client_may_send_only_so_much_that_nobody_has_read_yet() {
+    let stage = Stage::new().await;
+    let mut stream = stage.tls(MANAGED, HOST, &["h2"]).await.unwrap();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    stream.write_all(preface).await.unwrap();
+    stream.write_all(&settings).await.unwrap();
+    // RFC 9113: what both windows are when nobody says anything.
+    let (mut of_stream, mut of_all) = (65_535, 65_535);
+    loop {
+        let mut head = [0; 9];
+        patiently(stream.read_exact(&mut head)).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        patiently(stream.read_exact(&mut payload)).await.unwrap();
+        let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
+        match (head[3], head[4]) {
+            // Our settings are acknowledged: what the proxy had to say at the beginning it has said.
+            (4, 1) => break,
+            (4, _) => {
+                let window = payload.chunks(6).find(|one| one[..2] == [0, 4]);
+                of_stream = window.map_or(of_stream, |one| number(&one[2..]));
+            }
+            (8, _) => of_all += number(&payload),
+            _ => {}
+        }
+    }
+    assert!((65_535..=256 << 10).contains(&of_stream), "{of_stream}");
+    assert!((65_535..=256 << 10).contains(&of_all), "{of_all}");
 }
 
 fn limited(limits: Limits) -> Setting {

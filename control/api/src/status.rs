@@ -146,7 +146,8 @@ pub struct ProxyStatus {
     /// Why the last of them was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turned_away_why: Option<String>,
-    /// Connections of clients that were open when a proxy ended, since weir-control started.
+    /// Connections of clients that were open when a proxy ended, whoever ran meanwhile, since the run
+    /// directory was made (on most machines since they started).
     #[serde(default)]
     pub connections_broken: u64,
     /// Milliseconds for which the proxy's classes wait for a proxy.

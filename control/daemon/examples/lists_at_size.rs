@@ -121,7 +121,7 @@ impl Clock {
 impl fmt::Display for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = |time: Duration| time.as_secs_f64() * 1e3;
-        let processor = processor() - self.processor;
+        let processor = processor().saturating_sub(self.processor);
         write!(
             f,
             "{:>8.1} ms, {:>8.1} ms of processor",

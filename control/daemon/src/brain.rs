@@ -301,7 +301,8 @@ async fn handover(generation: &Arc<Generation>) -> Result<Arc<Handover>, Error> 
     blocking(move || Ok(Arc::new(generation.handover()?))).await
 }
 
-async fn blocking<T: Send + 'static>(
+/// Does work that blocks, off the runtime's own threads.
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {

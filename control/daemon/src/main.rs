@@ -117,7 +117,7 @@ async fn run(arguments: &Arguments, inherited: Inherited) -> Result<(), Error> {
         &appliance.state.join("audit.jsonl"),
         Limits::default(),
     )?);
-    let link = ProxyLink::new(proxy_user.as_raw(), Arc::clone(&audit));
+    let link = ProxyLink::new(proxy_user.as_raw(), Arc::clone(&audit), &appliance.run);
     let proxy_socket = sockets::listen(
         &appliance.run.join("proxy.sock"),
         0o600,

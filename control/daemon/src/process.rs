@@ -11,6 +11,39 @@ use tokio::io::unix::AsyncFd;
 #[derive(Debug)]
 pub struct Process(OwnedFd);
 
+/// Which process a number means: numbers are used again.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+pub struct Identity {
+    /// Its process id.
+    pub pid: u32,
+    /// When it began, in clock ticks since the machine started (field 22 of /proc/PID/stat, proc(5));
+    /// `None` when that cannot be read.
+    pub began: Option<u64>,
+}
+
+impl Identity {
+    /// The process that has this number now.
+    pub fn of(pid: u32) -> Self {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+        // The second field is a name in parentheses that may hold anything.
+        let began = stat
+            .as_deref()
+            .and_then(|stat| stat.rsplit_once(')'))
+            .and_then(|(_, fields)| fields.split_ascii_whitespace().nth(19))
+            .and_then(|began| began.parse().ok());
+        Self { pid, began }
+    }
+
+    /// A hold on it; `None` when it has ended, or its number means another process.
+    pub fn hold(self) -> Option<Process> {
+        // Held first, so that the number cannot change its meaning behind the look.
+        let process = Process::open(self.pid).ok()?;
+        (Self::of(self.pid) == self).then_some(process)
+    }
+}
+
 impl Process {
     /// The process of this number; an error when there is none.
     pub fn open(pid: u32) -> io::Result<Self> {

@@ -7,25 +7,30 @@
 //! unix(7)), because a generation carries private keys.
 //!
 //! A proxy that hangs is not waited for: without a heartbeat it counts as silent, and gets what is
-//! offered when it goes on. When a proxy has ended, what its last heartbeat had open is counted as broken.
+//! offered when it goes on. When a proxy has ended, what its last heartbeat had open is counted as broken,
+//! also when it ended while no weir-control ran (a small file in the run directory remembers it).
 
+mod memory;
 mod peers;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use weir_api::record::ChangeKind;
 use weir_api::{Actor, Change, ProxyState, RecordBody};
 use weir_link::{Channel, FromProxy, Receiver, Sender, ToProxy, VERSION};
 
 use crate::audit::Audit;
+use crate::brain::blocking;
 use crate::clock;
-use crate::process::Process;
+use crate::process::{Identity, Process};
+use memory::Memory;
 
 pub use peers::{Peer, Peers, SILENT_AFTER};
 
@@ -33,6 +38,8 @@ pub use peers::{Peer, Peers, SILENT_AFTER};
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long connections of a proxy that was replaced may go on.
 const DRAIN_GRACE: Duration = Duration::from_mins(1);
+/// The shortest time between two writes of what is remembered.
+const REMEMBER_EVERY: Duration = Duration::from_secs(1);
 
 /// A generation, ready to be sent any number of times.
 #[derive(Debug)]
@@ -77,22 +84,31 @@ pub struct ProxyLink {
     peers: watch::Sender<Peers>,
     uid: u32,
     audit: Arc<Audit>,
+    memory: Arc<PathBuf>,
 }
 
 impl ProxyLink {
-    /// Speaks to processes of `uid` only.
-    pub fn new(uid: u32, audit: Arc<Audit>) -> Self {
+    /// Speaks to processes of `uid` only; what an earlier weir-control knew of them is read from the run
+    /// directory. Blocks.
+    pub fn new(uid: u32, audit: Arc<Audit>, run: &Path) -> Self {
+        let memory = run.join("proxies.json");
         Self {
             offer: watch::Sender::new(None),
-            peers: watch::Sender::new(Peers::default()),
+            peers: watch::Sender::new(Peers::remembered(Memory::read(&memory))),
             uid,
             audit,
+            memory: Arc::new(memory),
         }
     }
 
     /// Accepts proxies on `socket` for as long as this is polled; then all connections close.
     pub async fn serve(self, socket: UnixListener) {
         let mut connections = JoinSet::new();
+        connections.spawn(self.clone().remember());
+        for identity in self.peers.borrow().away() {
+            let process = identity.hold();
+            connections.spawn(self.clone().count_broken(identity, process));
+        }
         loop {
             tokio::select! {
                 accepted = socket.accept() => match accepted {
@@ -101,7 +117,7 @@ impl ProxyLink {
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the proxy's socket cannot accept");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        sleep(Duration::from_millis(100)).await;
                     }
                 },
                 Some(_) = connections.join_next() => {}
@@ -142,9 +158,9 @@ impl ProxyLink {
     async fn welcome(self, stream: UnixStream) {
         match self.greet(stream).await {
             Ok((session, process, sender, receiver)) => {
-                let left = self.attend(session, sender, receiver).await;
-                if let Some(peer) = left {
-                    self.count_broken(peer, process).await;
+                let away = self.attend(session, sender, receiver).await;
+                if let Some(identity) = away {
+                    self.count_broken(identity, process).await;
                 }
             }
             Err(why) => {
@@ -193,15 +209,21 @@ impl ProxyLink {
             .unwrap_or(said);
         // One that has ended already is seen to close its socket.
         let process = Process::open(pid).ok();
+        let identity = Identity::of(pid);
         let mut session = 0;
         self.peers
-            .send_modify(|peers| session = peers.join(Peer::new(pid)));
+            .send_modify(|peers| session = peers.join(Peer::new(identity)));
         tracing::info!(pid, session, "a proxy is connected");
         Ok((session, process, sender, receiver))
     }
 
-    /// Serves a proxy until its socket closes.
-    async fn attend(&self, session: u64, sender: Sender, mut receiver: Receiver) -> Option<Peer> {
+    /// Serves a proxy until its socket closes; gives its process when that had connections open.
+    async fn attend(
+        &self,
+        session: u64,
+        sender: Sender,
+        mut receiver: Receiver,
+    ) -> Option<Identity> {
         let mut sending = JoinSet::new();
         sending.spawn(self.clone().send(session, sender));
         let why = loop {
@@ -211,20 +233,16 @@ impl ProxyLink {
                 Err(error) => break error.to_string(),
             }
         };
-        let mut left = None;
-        self.peers.send_modify(|peers| left = peers.leave(session));
-        let pid = left.as_ref().map(|peer| peer.pid);
-        tracing::info!(pid, session, %why, "a proxy is gone");
-        left
+        let mut away = None;
+        self.peers.send_modify(|peers| away = peers.leave(session));
+        tracing::info!(session, %why, "a proxy is gone");
+        away
     }
 
     /// What was open in a proxy is broken when its process has ended; one that only lost its connection
     /// to weir-control comes back, and nothing is broken.
-    async fn count_broken(&self, peer: Peer, process: Option<Process>) {
-        let (pid, open) = (peer.pid, peer.counts.open);
-        if open == 0 {
-            return;
-        }
+    async fn count_broken(self, identity: Identity, process: Option<Process>) {
+        let pid = identity.pid;
         if let Some(process) = process {
             let mut peers = self.peers.subscribe();
             tokio::select! {
@@ -232,15 +250,19 @@ impl ProxyLink {
                     tracing::warn!(pid, %error, "whether a proxy has ended cannot be watched");
                 },
                 // The sender lives as long as the link.
-                _ = peers.wait_for(|peers| peers.knows(pid)) => return,
+                _ = peers.wait_for(|peers| !peers.is_away(identity)) => return,
             }
         }
-        self.peers
-            .send_modify(|peers| peers.connections_broken += open);
+        let mut left = None;
+        self.peers.send_modify(|peers| left = peers.ended(identity));
+        let Some(left) = left else {
+            return;
+        };
+        let open = left.open;
         self.audit.append(RecordBody::Change(Change {
             time: clock::now(),
             kind: ChangeKind::Change,
-            generation: peer.acknowledged.unwrap_or(0),
+            generation: left.generation.unwrap_or(0),
             who: Actor::Weir,
             action: "proxy gone".to_owned(),
             done: false,
@@ -248,6 +270,30 @@ impl ProxyLink {
                 "weir-proxy (pid {pid}) ended with {open} connections open: they are broken"
             ),
         }));
+    }
+
+    /// Writes down what a later weir-control must know, whenever it has changed.
+    async fn remember(self) {
+        let mut peers = self.peers.subscribe();
+        let mut written = Memory::default();
+        loop {
+            let memory = peers.borrow_and_update().memory();
+            if memory != written {
+                let (file, to_write) = (Arc::clone(&self.memory), memory.clone());
+                match blocking(move || to_write.write(&file)).await {
+                    Ok(()) => written = memory,
+                    Err(error) => tracing::warn!(
+                        %error,
+                        "connections that break while weir-control is away will not be counted"
+                    ),
+                }
+                sleep(REMEMBER_EVERY).await;
+            }
+            // The sender lives as long as the link.
+            if peers.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     fn hear(&self, session: u64, message: FromProxy) {

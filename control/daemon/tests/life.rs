@@ -386,6 +386,55 @@ async fn connections_of_a_killed_proxy_are_counted_and_of_a_lost_one_are_not() {
 }
 
 #[tokio::test]
+async fn connections_that_break_while_nobody_counts_are_counted_afterwards() {
+    ProxyProcess::play_if_told().await;
+    let start = |appliance: &Appliance| {
+        ProxyProcess::start(
+            "connections_that_break_while_nobody_counts_are_counted_afterwards",
+            &appliance.proxy_socket(),
+        )
+    };
+    let broken = async |appliance: &Appliance| {
+        appliance.get("/v1/status").await["proxy"]["connections_broken"].clone()
+    };
+    let appliance = Appliance::start().await;
+
+    // It goes on while weir-control is away.
+    let proxy = start(&appliance);
+    remembered(&appliance, &format!("\"pid\":{},", proxy.pid())).await;
+    proxy.stop();
+    let appliance = again(appliance.kill().await).await;
+    assert_eq!(broken(&appliance).await, 0, "it may go on");
+    let after = last_line(&appliance)["seq"].to_string();
+    let mut log = appliance
+        .lines(&format!("/v1/events?follow=true&after={after}"))
+        .await;
+    proxy.signal(Signal::SIGKILL);
+    assert_eq!(log.next().await.expect("a line")["action"], "proxy gone");
+    assert_eq!(broken(&appliance).await, 3);
+
+    // It ends while weir-control is away.
+    let proxy = start(&appliance);
+    remembered(&appliance, &format!("\"pid\":{},", proxy.pid())).await;
+    let stopped = appliance.kill().await;
+    drop(proxy);
+    let appliance = again(stopped).await;
+    remembered(&appliance, "\"connections_broken\":6,\"open\":[]").await;
+    assert_eq!(broken(&appliance).await, 6);
+    let told = appliance.read("state/audit.jsonl");
+    assert_eq!(told.matches("with 3 connections open").count(), 2, "{told}");
+
+    let stopped = appliance.kill().await;
+    let appliance = again(stopped).await;
+    assert_eq!(broken(&appliance).await, 6, "nothing is counted twice");
+
+    // What cannot be read is nothing.
+    let stopped = appliance.kill().await;
+    stopped.write("run/proxies.json", "{\"connections_broken\":");
+    assert_eq!(broken(&again(stopped).await).await, 0);
+}
+
+#[tokio::test]
 async fn an_entry_that_was_acknowledged_is_there_after_a_kill() {
     let appliance = Appliance::start().await;
     let entry = json!({ "prefix": NEW });
@@ -538,6 +587,14 @@ async fn again(stopped: weir_control::testing::Stopped) -> Appliance {
 /// Waits until there is a copy of this generation.
 async fn copied(appliance: &Appliance, generation: u64) {
     while appliance.get("/v1/status").await["config"]["copied"] != generation {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Waits until the run directory says this about proxies.
+async fn remembered(appliance: &Appliance, words: &str) {
+    let file = appliance.path("run/proxies.json");
+    while !std::fs::read_to_string(&file).is_ok_and(|text| text.contains(words)) {
         tokio::task::yield_now().await;
     }
 }

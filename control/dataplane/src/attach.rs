@@ -16,7 +16,7 @@ use crate::hook::{self, Plan};
 use crate::links::Link;
 use crate::pins::{Pins, pin_name};
 use crate::programs;
-use crate::sys::Mapped;
+use crate::sys::{self, Mapped};
 use crate::types::{Direction, HookChoice, InterfaceStatus, Options, XdpStatus};
 
 /// What XDP leaves to do, for the operator.
@@ -25,7 +25,8 @@ const LEFT: &str = "what it does not finish goes on to tcx";
 /// Puts the programs on the interfaces, and takes them off interfaces and hooks that are not wanted any
 /// more. A link that is pinned and alive gets the new program; packets meet the old one or the new one,
 /// never none. tcx comes first everywhere: it judges with or without XDP. Where XDP is insisted on and
-/// not to be had, that is an error only if `insist` says so, and else a reason.
+/// not to be had, or an interface is not there, that is an error only if `insist` says so: else the one
+/// is a reason, and the other interfaces do not wait for it.
 pub(crate) fn attach(
     ebpf: &mut Ebpf,
     options: &Options,
@@ -33,7 +34,8 @@ pub(crate) fn attach(
     insist: bool,
 ) -> Result<Vec<InterfaceStatus>, Error> {
     let mut at_tcx = Vec::new();
-    for (direction, device) in devices(options)? {
+    let (devices, absent) = devices(options, insist)?;
+    for (direction, device) in devices {
         let pin = pins.link(Hook::Tcx, direction, &device.name);
         let program = put(ebpf, Hook::Tcx, direction, &device, &pin)
             .map_err(|e| Error::kernel(format!("cannot attach to {} at tcx", device.name), e))?;
@@ -64,9 +66,13 @@ pub(crate) fn attach(
         });
     }
     let held = |path: &PathBuf| {
-        attached
-            .iter()
-            .any(|one| one.pin == *path || one.xdp.as_ref().is_some_and(|xdp| xdp.pin == *path))
+        let mut attached = attached.iter();
+        let mut absent = absent.iter();
+        attached.any(|one| one.pin == *path || one.xdp.as_ref().is_some_and(|xdp| xdp.pin == *path))
+            // Perhaps it only has another name for a while.
+            || absent.any(|(direction, name)| {
+                Hook::ALL.map(|hook| pins.link(hook, *direction, name)).contains(path)
+            })
     };
     for path in pins
         .links()
@@ -81,14 +87,20 @@ pub(crate) fn attach(
     Ok(attached)
 }
 
-/// The interfaces of both sides, in the order of the options.
-fn devices(options: &Options) -> Result<Vec<(Direction, Device)>, Error> {
+/// The interfaces of both sides, in the order of the options; and those that are not there, which is an
+/// error if `insist` says so.
+#[expect(clippy::type_complexity, reason = "two lists of the same kind")]
+fn devices(
+    options: &Options,
+    insist: bool,
+) -> Result<(Vec<(Direction, Device)>, Vec<(Direction, String)>), Error> {
     let outside = options
         .outside
         .iter()
         .map(|name| (Direction::Outside, name));
     let inside = options.inside.iter().map(|name| (Direction::Inside, name));
     let mut devices: Vec<(Direction, Device)> = Vec::new();
+    let mut absent = Vec::new();
     for (direction, name) in outside.chain(inside) {
         let name = name.clone();
         if devices.iter().any(|(_, other)| other.name == name) {
@@ -97,7 +109,11 @@ fn devices(options: &Options) -> Result<Vec<(Direction, Device)>, Error> {
         let found = Device::find(&name)
             .map_err(|e| Error::kernel(format!("cannot ask what {name} is"), e))?;
         let Some(device) = found else {
-            return Err(Error::NoInterface { name });
+            if insist {
+                return Err(Error::NoInterface { name });
+            }
+            absent.push((direction, name));
+            continue;
         };
         if device.hardware != libc::ARPHRD_ETHER {
             return Err(Error::NoEthernet {
@@ -107,7 +123,7 @@ fn devices(options: &Options) -> Result<Vec<(Direction, Device)>, Error> {
         }
         devices.push((direction, device));
     }
-    Ok(devices)
+    Ok((devices, absent))
 }
 
 /// What became of XDP on an interface, with the reason in words.
@@ -310,10 +326,11 @@ pub(crate) fn tell(
     Ok(())
 }
 
-/// The interfaces to which XDP redirects.
+/// The interfaces to which XDP redirects, as far as they are there.
 pub(crate) fn targets(interfaces: &[InterfaceStatus]) -> impl Iterator<Item = u32> {
     interfaces
         .iter()
         .filter(|one| one.xdp.as_ref().is_some_and(|xdp| xdp.takes_redirected))
+        .filter(|one| sys::interface(&one.name) == Some(one.index))
         .map(|one| one.index)
 }

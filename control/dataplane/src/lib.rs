@@ -221,7 +221,13 @@ impl Dataplane {
             .collect();
         let changes = attach::look_again(&mut self.interfaces);
         if !gone.is_empty() {
-            self.interfaces = attach::attach(&mut self.ebpf, &self.options, &self.pins, false)?;
+            let attached = attach::attach(&mut self.ebpf, &self.options, &self.pins, false)?;
+            for now in attached {
+                let mut before = self.interfaces.iter_mut();
+                if let Some(before) = before.find(|before| before.name == now.name) {
+                    *before = now;
+                }
+            }
             back.extend(
                 gone.iter()
                     .map(|name| format!("the program was gone from {name} and is back")),

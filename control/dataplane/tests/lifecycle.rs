@@ -266,6 +266,53 @@ fn what_somebody_takes_away_is_put_back() {
 }
 
 #[test]
+fn an_interface_that_is_back_does_not_wait_for_another_one() {
+    story(
+        "an_interface_that_is_back_does_not_wait_for_another_one",
+        |bed, plane| {
+            for (gone, back) in [("out", "in"), ("in", "out")] {
+                for name in ["out", "in"] {
+                    ip_output(&bed.router, &["link", "del", name]);
+                }
+                ip_output(&bed.router, &["link", "add", back, "type", "veth"]);
+
+                let put_back = plane.hold().expect("put back");
+
+                assert_eq!(
+                    put_back,
+                    [format!("the program was gone from {back} and is back")]
+                );
+                assert_eq!(programs_on(back).len(), 1);
+                let warnings = plane.status().warnings;
+                assert!(
+                    warnings.len() == 1
+                        && warnings[0].starts_with(&format!("no program is on {gone},")),
+                    "{warnings:?}"
+                );
+                assert_eq!(plane.hold().expect("looked"), Vec::<String>::new());
+
+                ip_output(&bed.router, &["link", "add", gone, "type", "veth"]);
+                let put_back = plane.hold().expect("put back");
+                assert_eq!(
+                    put_back,
+                    [format!("the program was gone from {gone} and is back")]
+                );
+                assert_eq!(programs_on(gone).len(), 1);
+                let names: Vec<_> = plane.status().interfaces;
+                assert_eq!(
+                    names
+                        .iter()
+                        .map(|one| one.name.as_str())
+                        .collect::<Vec<_>>(),
+                    ["out", "in"]
+                );
+                assert_eq!(plane.status().warnings, Vec::<String>::new());
+            }
+        },
+    );
+}
+
+#[test]
 fn mistakes_are_named() {
     story_of_processes("mistakes_are_named", |bed| {
         let open = |change: &dyn Fn(&mut Options)| {

@@ -281,5 +281,15 @@ mod tests {
             .collect::<Vec<_>>()
             .concat();
         assert_eq!(texts(&format!("<a{spaces}/>")), Err(Unreadable));
+        // Every element looks through all declarations around it.
+        let around = (0..40)
+            .map(|level| {
+                let spaces = (0..60).map(|n| format!(" xmlns:a{level}-{n}='u'"));
+                format!("<a{}>", spaces.collect::<String>())
+            })
+            .collect::<Vec<_>>()
+            .concat();
+        let many = format!("{around}{}{}", "<b/>".repeat(4000), "</a>".repeat(40));
+        assert_eq!(texts(&many), Err(Unreadable));
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn settings(spec: &PolicySpec, report: &mut Report) {
         report.warning(
             None,
             "windows_logon",
-            "windows_logon = \"pass\" believes a User-Agent, which anyone can forge; give Windows logon a managed network where you can",
+            "windows_logon = \"pass\" believes a User-Agent, which anyone can forge: who tries names learns which of them the directory has, and who knows names can use up their windows_logon_rate, and try passwords within it; give Windows logon a managed network where you can",
         );
     }
     if spec.reverse_proxy.is_none() {

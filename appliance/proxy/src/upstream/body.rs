@@ -38,8 +38,8 @@ pub(super) enum Home {
 pub(super) struct Lease {
     pub connection: Connection,
     pub home: Home,
-    /// One of the upstream's exchanges.
-    pub permit: OwnedSemaphorePermit,
+    /// One of its source's exchanges, and one of the upstream's.
+    pub permits: [OwnedSemaphorePermit; 2],
 }
 
 impl Lease {
@@ -50,7 +50,7 @@ impl Lease {
             Home::Pin(slot) => slot.put(self.connection),
             Home::Nowhere => {}
         }
-        drop(self.permit);
+        drop(self.permits);
     }
 }
 

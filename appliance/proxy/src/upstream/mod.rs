@@ -19,7 +19,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::serve::Client;
@@ -67,6 +67,12 @@ pub enum Failure {
         /// As many as it may have.
         most: usize,
     },
+    /// The source has too many exchanges open already.
+    #[error("the source has {most} requests open on all its connections already")]
+    SourceBusy {
+        /// As many as it may have.
+        most: usize,
+    },
     /// No answer began for so long.
     #[error("the upstream did not answer within {} seconds", .0.as_secs())]
     Timeout(Duration),
@@ -82,7 +88,7 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Self::Timeout(_) | Self::Connect(ConnectError::Timeout { .. }) => 504,
-            Self::Busy | Self::ClientBusy { .. } => 503,
+            Self::Busy | Self::ClientBusy { .. } | Self::SourceBusy { .. } => 503,
             _ => 502,
         }
     }
@@ -125,16 +131,16 @@ impl Upstream {
         if pin::carries_connection_auth(request.headers()) {
             pin.ok_or(Failure::NeedsHttp1)?.bind();
         }
-        let place = Arc::clone(&client.exchanges).acquire_owned();
-        let place = timeout(limits.wait, place)
-            .await
-            .map_err(|_| Failure::ClientBusy {
-                most: limits.exchanges_per_client,
-            })?
-            .expect("the semaphore is never closed");
-        let permit = Arc::clone(&self.exchanges)
-            .try_acquire_owned()
-            .map_err(|_| Failure::Busy)?;
+        let place = one_of(&client.exchanges, limits.wait).await;
+        let place = place.ok_or(Failure::ClientBusy {
+            most: limits.exchanges_per_client,
+        })?;
+        let of_source = one_of(&client.place.share.exchanges, limits.wait).await;
+        let of_source = of_source.ok_or(Failure::SourceBusy {
+            most: limits.exchanges_per_source,
+        })?;
+        let of_all = Arc::clone(&self.exchanges).try_acquire_owned();
+        let permits = [of_source, of_all.map_err(|_| Failure::Busy)?];
         let owned = pin.and_then(|slot| slot.take());
         let reused = match owned {
             Some(connection) => Some(connection),
@@ -154,7 +160,7 @@ impl Upstream {
             let lease = Lease {
                 connection,
                 home,
-                permit,
+                permits,
             };
             let stalled = limits.stalled;
             Ok(response.map(|inner| UpstreamBody::new(inner, lease, place, stalled)))
@@ -180,6 +186,12 @@ impl Upstream {
             Err(Exchange::Broken { error, .. }) => Err(Failure::Broken(error)),
         }
     }
+}
+
+/// `None` when none becomes free in time.
+async fn one_of(exchanges: &Arc<Semaphore>, wait: Duration) -> Option<OwnedSemaphorePermit> {
+    let taken = timeout(wait, Arc::clone(exchanges).acquire_owned()).await;
+    Some(taken.ok()?.expect("the semaphore is never closed"))
 }
 
 /// Why one exchange on one connection gave no answer.

@@ -262,18 +262,17 @@ fn numbered_file(path: &Path) -> io::Result<Option<Numbered>> {
     };
     let mut reader = BufReader::with_capacity(1024, &file);
     let mut line = Vec::new();
-    // A line that a crash has cut has no number; one behind it does.
-    for _ in 0..8 {
+    // What a crash has cut, or somebody else has written, has no number.
+    loop {
         line.clear();
         if (&mut reader).take(LONGEST).read_until(b'\n', &mut line)? == 0 {
-            break;
+            return Ok(None);
         }
         if let Some((first, _)) = numbered(&line) {
             (&file).rewind()?;
             return Ok(Some(Numbered { first, file }));
         }
     }
-    Ok(None)
 }
 
 /// A place in the file that is the beginning of a line at or in front of number `wanted`.

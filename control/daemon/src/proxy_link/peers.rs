@@ -7,6 +7,9 @@ use tokio::time::Instant;
 use weir_api::ProxyState;
 use weir_link::Counts;
 
+use super::memory::{Left, Memory};
+use crate::process::Identity;
+
 /// Without a heartbeat for this long a proxy counts as silent. It sends one every second.
 pub const SILENT_AFTER: Duration = Duration::from_secs(3);
 
@@ -15,6 +18,7 @@ pub const SILENT_AFTER: Duration = Duration::from_secs(3);
 pub struct Peer {
     /// Its process id, as the kernel says.
     pub pid: u32,
+    pub(super) identity: Identity,
     /// Newest generation that it works with.
     pub acknowledged: Option<u64>,
     /// Newest generation that it could not use, and why.
@@ -28,10 +32,11 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(pid: u32) -> Self {
+    pub(super) fn new(identity: Identity) -> Self {
         let now = Instant::now();
         Self {
-            pid,
+            pid: identity.pid,
+            identity,
             acknowledged: None,
             refused: None,
             heard: now,
@@ -54,13 +59,15 @@ impl Peer {
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
     by_session: BTreeMap<u64, Peer>,
+    /// Processes that had connections open and are not connected: each has ended, or comes back.
+    away: BTreeMap<Identity, Left>,
     /// How many connected so far.
     pub connects: u64,
     /// Connections that were turned away: not the configured user, or another version.
     pub turned_away: u64,
     /// Why the last of them was.
     pub turned_away_why: Option<String>,
-    /// Connections of clients that were open when a proxy ended.
+    /// Connections of clients that were open when a proxy ended, as long as the run directory is there.
     pub connections_broken: u64,
     /// When the last proxy went.
     pub gone_since: Option<Instant>,
@@ -104,9 +111,41 @@ impl Peers {
             .map(|peer| peer.heard)
     }
 
-    /// Whether a process of this number is connected.
-    pub(super) fn knows(&self, pid: u32) -> bool {
-        self.by_session.values().any(|peer| peer.pid == pid)
+    /// Those that an earlier weir-control knew: all are away.
+    pub(super) fn remembered(memory: Memory) -> Self {
+        Self {
+            connections_broken: memory.connections_broken,
+            away: memory.open.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// What a later weir-control must know.
+    pub(super) fn memory(&self) -> Memory {
+        let connected = self.by_session.values().filter(|peer| peer.counts.open > 0);
+        let mut open = self.away.clone();
+        open.extend(connected.map(|peer| (peer.identity, Left::of(peer))));
+        Memory {
+            connections_broken: self.connections_broken,
+            open: open.into_iter().collect(),
+        }
+    }
+
+    /// Processes that had connections open and are not connected.
+    pub(super) fn away(&self) -> Vec<Identity> {
+        self.away.keys().copied().collect()
+    }
+
+    pub(super) fn is_away(&self, identity: Identity) -> bool {
+        self.away.contains_key(&identity)
+    }
+
+    /// A process that is away has ended: what it had open is broken. `None` when it came back, or was
+    /// counted already.
+    pub(super) fn ended(&mut self, identity: Identity) -> Option<Left> {
+        let left = self.away.remove(&identity)?;
+        self.connections_broken = self.connections_broken.saturating_add(left.open);
+        Some(left)
     }
 
     pub(super) fn peer(&mut self, session: u64) -> Option<&mut Peer> {
@@ -114,18 +153,29 @@ impl Peers {
     }
 
     /// Numbers the session of a proxy that has connected.
-    pub(super) fn join(&mut self, peer: Peer) -> u64 {
+    pub(super) fn join(&mut self, mut peer: Peer) -> u64 {
         self.connects += 1;
+        if let Some(left) = self.away.remove(&peer.identity) {
+            // Until its next heartbeat says it anew.
+            peer.counts.open = left.open;
+        }
         self.by_session.insert(self.connects, peer);
         self.connects
     }
 
-    pub(super) fn leave(&mut self, session: u64) -> Option<Peer> {
+    /// Gives the process when it had connections open, and is not connected any more.
+    pub(super) fn leave(&mut self, session: u64) -> Option<Identity> {
         let peer = self.by_session.remove(&session)?;
         if self.by_session.is_empty() {
             self.gone_since = Some(Instant::now());
         }
-        Some(peer)
+        let identity = peer.identity;
+        let mut others = self.by_session.values();
+        let is_away = peer.counts.open > 0 && others.all(|other| other.identity != identity);
+        is_away.then(|| {
+            self.away.insert(identity, Left::of(&peer));
+            identity
+        })
     }
 
     /// A newer proxy than this one works with a generation.

@@ -378,7 +378,7 @@ async fn start(
     sockets::directory(&run, 0o755)?;
     sockets::directory(&state, 0o750)?;
     let audit = Arc::new(Audit::open(&state.join("audit.jsonl"), settings.audit)?);
-    let link = ProxyLink::new(settings.proxy_uid.unwrap_or(uid), Arc::clone(&audit));
+    let link = ProxyLink::new(settings.proxy_uid.unwrap_or(uid), Arc::clone(&audit), &run);
     let proxy_socket = sockets::listen(&run.join("proxy.sock"), 0o600, None, None)?;
     let accepting = tokio::spawn(link.clone().serve(proxy_socket));
     let plane = kernel.clone();

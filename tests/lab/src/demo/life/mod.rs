@@ -19,7 +19,7 @@ use crate::lab::{Daemons, Lab};
 use crate::settings::{Hook, STRICT, Settings, list_name};
 use crate::sources::{Class, Family};
 use crate::supervisor::Unit;
-use crate::weir::Control;
+use crate::weir::{Control, run_directory};
 
 /// The name of the house, of which all rows are.
 pub const HOUSE: &str = "life";
@@ -245,6 +245,8 @@ impl<'a> Ward<'a> {
             .status_when(|status| open(status) >= KEPT as u64)
             .await
             .context("the proxy does not say what it has open")?;
+        // Whoever counts may be killed too, and what it knows is on the disk a moment later.
+        self.remembered().await?;
         let struck = Instant::now();
         match row.blow {
             Blow::Kill(these) => self.kill(these).await,
@@ -295,26 +297,14 @@ impl<'a> Ward<'a> {
                 |first| format!("{} new sign-ins failed: {first}", failed.len()),
             ),
         );
-        let counted = broken(&after).saturating_sub(if Self::is_same_control(&before, &after) {
-            broken(&before)
-        } else {
-            0
-        });
-        // Without a weir-control there was nobody to count.
-        let counts = matches!(
-            row.blow,
-            Blow::Kill([Which::Proxy]) | Blow::Stop(Which::Proxy)
-        );
+        // The total outlives weir-control.
+        let counted = broken(&after).checked_sub(broken(&before));
         lived.state(
-            !counts || counted >= saw.kept_broken as u64,
+            counted.is_some_and(|counted| counted >= saw.kept_broken as u64),
             format!(
-                "kept connections: {} of {KEPT} broke, {counted} counted{}",
+                "kept connections: {} of {KEPT} broke, {} counted",
                 saw.kept_broken,
-                if saw.kept_broken > 0 && !counts {
-                    " (who counts was killed too)"
-                } else {
-                    ""
-                }
+                counted.unwrap_or_default()
             ),
             "connections broke that nobody counted".to_owned(),
         );
@@ -438,8 +428,24 @@ impl<'a> Ward<'a> {
         self.control.ask("DELETE", &path, None).await.map(drop)
     }
 
-    fn is_same_control(before: &Value, after: &Value) -> bool {
-        before["started"] == after["started"]
+    /// Waits until weir-control has written down what the proxy has open, for its successor.
+    async fn remembered(&self) -> Result<()> {
+        let file = run_directory(&self.lab.run).join("proxies.json");
+        let written = async {
+            loop {
+                let text = tokio::fs::read(&file).await.unwrap_or_default();
+                let memory: Value = serde_json::from_slice(&text).unwrap_or_default();
+                let open = memory["open"].as_array().into_iter().flatten();
+                let open: u64 = open.filter_map(|one| one[1]["open"].as_u64()).sum();
+                if open >= KEPT as u64 {
+                    return;
+                }
+                sleep(ASK_AGAIN).await;
+            }
+        };
+        timeout(PATIENCE, written)
+            .await
+            .context("weir-control does not write down what the proxy has open")
     }
 }
 
