@@ -28,7 +28,7 @@ pub use transport::{Channel, Error, MAX_DESCRIPTORS, Receiver, Sender};
 /// Largest frame that either side accepts, in bytes.
 pub const MAX_FRAME: usize = 16 << 20;
 /// Version of the messages; both sides refuse another one, with a message that names both.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// From weir-control to weir-proxy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -76,6 +76,9 @@ pub enum FromProxy {
     /// Sent every second, and before the proxy ends: the sign of life. What is open in the last one that
     /// a proxy sent is broken when it has ended.
     Heartbeat(Counts),
+    /// It accepts no more connections, because it was told to drain or to end: once what is open is
+    /// finished, it ends.
+    Draining,
 }
 
 /// A complete state of the proxy plane.

@@ -5,6 +5,7 @@
 //! rates, behind [`Directory`].
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::Rate;
 
@@ -33,6 +34,8 @@ pub struct SignIn<'a> {
     pub service: &'a str,
     /// The user, in lower case; `None` for a document that no user is named to get (MEX).
     pub user: Option<&'a str>,
+    /// The address that policy judges, when it is known.
+    pub source: Option<IpAddr>,
     /// How many are allowed.
     pub rate: Rate,
 }

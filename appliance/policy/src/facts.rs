@@ -229,6 +229,9 @@ fn has_type(head: &Head<'_>, wanted: impl Fn(&str) -> bool) -> bool {
     is_wanted && !packed && !foreign
 }
 
+/// Beside a message about signing out, somebody may sign in by these all the same.
+const SIGN_IN_BESIDE: [&str; 3] = ["wresult", "samlart", "logintorp"];
+
 /// Signing out is let through for everyone, so nothing else may look like it: the message stands once,
 /// alone, and there is no body in which the server might find another.
 fn is_sign_out(
@@ -239,6 +242,10 @@ fn is_sign_out(
     requests: &SamlRequests,
 ) -> bool {
     if recognised.flow != Flow::Passive || recognised.path.trimmed() != "/adfs/ls" {
+        return false;
+    }
+    let may_have = |name: &&str| query.may_have(name) || form.may_have(name);
+    if SIGN_IN_BESIDE.iter().any(may_have) {
         return false;
     }
     if head.method == "POST" {
@@ -254,11 +261,9 @@ fn is_sign_out(
         return false;
     }
     match query.get("wa") {
-        Parameter::One("wsignout1.0" | "wsignoutcleanup1.0") => {
-            !["samlrequest", "samlresponse", "wresult"]
-                .iter()
-                .any(|name| query.may_have(name))
-        }
+        Parameter::One("wsignout1.0" | "wsignoutcleanup1.0") => !["samlrequest", "samlresponse"]
+            .iter()
+            .any(|name| query.may_have(name)),
         Parameter::Absent => {
             !query.may_have("wtrealm") && is_saml_sign_out(query, Binding::Redirect, requests)
         }

@@ -78,7 +78,7 @@ pub enum WindowsLogonSetting {
 pub struct Rate {
     /// Sign-ins of one user at one service in an hour.
     pub user_per_hour: u32,
-    /// Sign-ins of all users together at one service in a minute.
+    /// Sign-ins of all users together at one service in a minute; a quarter of them from one source.
     pub service_per_minute: u32,
 }
 

@@ -7,7 +7,7 @@ mod common;
 use careless::INTERNAL;
 use common::{Known, Lists, MANAGED, Request, UNMANAGED, compile, msal, strict};
 use proptest::prelude::*;
-use weir_policy::{DecisionKind, Flow, Head, Said};
+use weir_policy::{DecisionKind, Flow, Head, Policy, Said};
 
 fn disguised() -> impl Strategy<Value = String> {
     let disguise = |character: char| {
@@ -222,4 +222,66 @@ fn a_cookie_in_another_charset_does_not_hide_the_count_of_redirects() {
     let facts = policy.facts(&head, &recognised, None, peer, &Lists);
     assert_eq!(facts.redirects, 3);
     assert_eq!(policy.decide(&facts, &Known).kind, DecisionKind::Block);
+}
+
+/// Windows compares such names by the words of a culture, where characters without weight do not count.
+#[test]
+fn a_parameter_whose_name_only_some_servers_read_makes_all_of_them_unclear() {
+    let policy = compile(&strict());
+    for hidden in [
+        "SAML%C2%ADRequest=x",
+        "SAMLRequest%E2%80%8B=x",
+        "SAML\u{ad}Request=x",
+        "SAMLReq%01uest=x",
+        "%00SAMLRequest=x",
+        "SAMLRequest%7F=x",
+    ] {
+        let sign_out = format!("/adfs/ls/?wa=wsignout1.0&{hidden}");
+        assert_eq!(flow(&policy, &Request::get(&sign_out)), Flow::Passive);
+        let sign_in = format!("/adfs/ls/?wtrealm=urn:good&{hidden}");
+        let facts = Request::get(&sign_in).facts(&policy, UNMANAGED);
+        let party = facts.expect("a readable head").relying_party;
+        assert!(matches!(party, Said::Unknown(_)), "{hidden}: {party:?}");
+    }
+    let words = "/adfs/ls/?wa=wsignout1.0&wctx=gr%C3%BC%C3%9Fe&a%20b=1";
+    assert_eq!(flow(&policy, &Request::get(words)), Flow::SignOut);
+}
+
+#[test]
+fn what_may_sign_in_beside_a_sign_out_is_no_sign_out() {
+    let policy = compile(&strict());
+    let posted = format!("SAMLRequest={}", LOGOUT.replace('+', "%2B"));
+    let post = |query: &str, form: &str| Request::form(&format!("/adfs/ls/{query}"), form);
+    assert_eq!(flow(&policy, &post("", &posted)), Flow::SignOut);
+    for name in ["SAMLart", "wresult", "LoginToRP"] {
+        for request in [
+            Request::get(&format!("/adfs/ls/?wa=wsignout1.0&{name}=x")),
+            post("", &format!("{posted}&{name}=x")),
+            post(&format!("?{name}=x"), &posted),
+        ] {
+            assert_eq!(flow(&policy, &request), Flow::Passive, "{request:?}");
+        }
+    }
+}
+
+/// Windows reads base64 as if blanks were not there, others take one for a plus sign: one value would be
+/// two messages.
+#[test]
+fn a_message_with_a_blank_in_its_base64_is_no_message() {
+    let policy = compile(&strict());
+    let form = |value: &str| Request::form("/adfs/ls/", &format!("SAMLRequest={value}"));
+    let sign_out = form(&LOGOUT.replace('+', "%2B"));
+    assert_eq!(flow(&policy, &sign_out), Flow::SignOut);
+    for blank in ["+", "%20"] {
+        let request = form(&LOGOUT.replace('+', blank));
+        assert_eq!(flow(&policy, &request), Flow::Passive, "{blank}");
+    }
+}
+
+/// `<samlp:LogoutRequest xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol">~~~</samlp:LogoutRequest>`
+const LOGOUT: &str = "PHNhbWxwOkxvZ291dFJlcXVlc3QgeG1sbnM6c2FtbHA9InVybjpvYXNpczpuYW1lczp0YzpTQU1MOjIuMDpwcm90b2NvbCI+fn5+PC9zYW1scDpMb2dvdXRSZXF1ZXN0Pg==";
+
+fn flow(policy: &Policy, request: &Request) -> Flow {
+    let facts = request.facts(policy, UNMANAGED);
+    facts.expect("a readable head").flow
 }

@@ -142,8 +142,8 @@ async fn connection(open: Open, mut stream: TcpStream, hop: SocketAddr, listener
     };
     // Before it says anything: who holds all that one source may gets no second of a handshake.
     let Some(place) = shared.shares.enter(peer.ip()) else {
-        let (rule, why) = ("proxy/source-full", "its source has too many connections");
-        return refuse(shared, &live, service, peer, None, rule, why);
+        let (rule, why) = ("proxy/source-full", shared.shares.full().to_string());
+        return refuse(shared, &live, service, peer, None, rule, &why);
     };
     let hello = match within(deadline, read_hello(&mut stream)).await {
         Ok(hello) => hello,
@@ -156,7 +156,12 @@ async fn connection(open: Open, mut stream: TcpStream, hop: SocketAddr, listener
         .map(str::to_ascii_lowercase);
     match name {
         Some(name) if service.tunnel.contains(&name) => {
-            tunnel(shared, &live, service, peer, name, stream, &hello.raw).await;
+            let upstream = tunnel(shared, &live, service, peer, name, &mut stream).await;
+            // A tunnel may live for days, and must not keep the lists of its first hour in memory.
+            drop(live);
+            if let Some(upstream) = upstream {
+                pass_on(shared, peer, stream, upstream, &hello.raw).await;
+            }
         }
         Some(name) if service.hosts.contains(&name) => {
             let start = StartHandshake::from_parts(hello.accepted, stream);
@@ -287,7 +292,6 @@ fn refuse(
     rule: &str,
     reason: &str,
 ) {
-    shared.counters.refused.add();
     let found = live.sources.classify(peer.ip());
     let mut event = event(reference_id(), EventKind::Refused, live.number, peer);
     event.service = Some(service.name.clone());
@@ -300,15 +304,15 @@ fn refuse(
     shared.events.send(event);
 }
 
+/// The upstream's end of a tunnel; `None` when there is none for this client.
 async fn tunnel(
     shared: &Shared,
     live: &Live,
     service: &Service,
     peer: SocketAddr,
     name: String,
-    mut client: TcpStream,
-    first: &[u8],
-) {
+    client: &mut TcpStream,
+) -> Option<TcpStream> {
     let (source, decision) = service.policy.tunnel(peer.ip(), &live.sources);
     let mut event = event(reference_id(), EventKind::Tunnel, live.number, peer);
     event.service = Some(service.name.clone());
@@ -325,26 +329,38 @@ async fn tunnel(
         // Whether the client still reads or not: the connection ends here.
         let _ = client.write_all(&ACCESS_DENIED).await;
         let _ = client.shutdown().await;
-        return;
+        return None;
     }
     match service.upstream.tunnel().await {
         Ok(upstream) => {
             shared.counters.tunnelled.add();
             shared.events.send(event);
-            let mut phase = shared.phase.clone();
-            tokio::select! {
-                ended = splice::splice(client, upstream, first) => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%peer, %error, "a tunnel broke");
-                    }
-                }
-                () = crate::cut(&mut phase) => {}
-            }
+            Some(upstream)
         }
         Err(error) => {
             event.kind = EventKind::Upstream;
             event.reason = Some(error.to_string());
             shared.events.send(event);
+            None
         }
+    }
+}
+
+/// Passes a tunnel's bytes on, beginning with `first`, until it ends or is cut.
+async fn pass_on(
+    shared: &Shared,
+    peer: SocketAddr,
+    client: TcpStream,
+    upstream: TcpStream,
+    first: &[u8],
+) {
+    let mut phase = shared.phase.clone();
+    tokio::select! {
+        ended = splice::splice(client, upstream, first) => {
+            if let Err(error) = ended {
+                tracing::debug!(%peer, %error, "a tunnel broke");
+            }
+        }
+        () = crate::cut(&mut phase) => {}
     }
 }

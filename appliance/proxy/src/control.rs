@@ -100,6 +100,7 @@ impl Link {
         };
         self.retry = None;
         self.listeners.close();
+        self.send(&FromProxy::Draining).await;
         grace
     }
 

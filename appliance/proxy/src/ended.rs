@@ -113,7 +113,6 @@ impl Refused {
 fn record(client: &Client, id: String, refused: Refused) {
     let shared = &client.shared;
     let live = shared.live.load();
-    shared.counters.refused.add();
     let found = live.sources.classify(client.peer.ip());
     let mut event = event(id, EventKind::Refused, live.number, client.peer);
     event.service = Some(client.service.clone());

@@ -12,7 +12,7 @@ use time::macros::format_description;
 use tokio::sync::mpsc;
 use weir_abi::Class;
 use weir_link::{Event, EventKind};
-use weir_policy::DecisionKind;
+use weir_policy::{DecisionKind, Flow};
 
 use crate::counts::Counters;
 use crate::sample::Sample;
@@ -20,8 +20,8 @@ use crate::sample::Sample;
 /// Most events that wait for the socket.
 pub const QUEUE: usize = 16_384;
 
-/// The last quarter of the queue is for what has passed: a flood of what has not, of which there may be
-/// any number, must not hide who got in.
+/// The last quarter of the queue is for sign-ins that have passed: a flood of what has not, or of what
+/// everybody may ask for, of which there may be any number, must not hide who got in.
 const KEPT: usize = 4;
 
 /// The end that the data path holds.
@@ -44,9 +44,12 @@ impl Events {
         (events, waiting)
     }
 
-    /// Hands an event over, or counts it as lost. Never waits. Refusals are only sampled when there are
-    /// too many.
+    /// Hands an event over, or counts it as lost. Never waits. Refusals are counted, and only sampled when
+    /// there are too many.
     pub fn send(&self, mut event: Box<Event>) {
+        if event.kind == EventKind::Refused {
+            self.counters.refused.add();
+        }
         if is_refusal(&event) {
             match self.sample.admit(event.peer.ip()) {
                 Some(0) => {}
@@ -65,12 +68,19 @@ impl Events {
                 }
             }
         }
-        let passed = event.decision == DecisionKind::Pass.name();
-        let full = !passed && self.queue.capacity() <= self.queue.max_capacity() / KEPT;
+        let full = !lets_in(&event) && self.queue.capacity() <= self.queue.max_capacity() / KEPT;
         if full || self.queue.try_send(event).is_err() {
             self.counters.events_lost.add();
         }
     }
+}
+
+/// Whether somebody has passed, and with more than what everybody may ask for.
+fn lets_in(event: &Event) -> bool {
+    const FOR_EVERYBODY: [Flow; 3] = [Flow::Metadata, Flow::Asset, Flow::SignOut];
+    let flow = event.flow.as_deref();
+    event.decision == DecisionKind::Pass.name()
+        && !FOR_EVERYBODY.iter().any(|all| flow == Some(all.name()))
 }
 
 /// What nobody needs every line of: what never reached policy, what is not there, and tunnels that were

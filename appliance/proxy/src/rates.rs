@@ -1,8 +1,8 @@
 //! How often users sign in where a rule lets them through within a rate.
 //!
-//! One instant is kept for each user and service, and one for each service: when the last of the
-//! sign-ins admitted so far is paid off (the generic cell rate algorithm, ITU-T I.371). What is paid off
-//! is forgotten. Kept from generation to generation, so that a reload resets nothing.
+//! One instant is kept for each user of a service, for each source, and for each service: when the last
+//! of the sign-ins admitted so far is paid off (the generic cell rate algorithm, ITU-T I.371). What is
+//! paid off is forgotten. Kept from generation to generation, so that a reload resets nothing.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -12,8 +12,14 @@ use std::time::{Duration, Instant};
 
 use weir_policy::{Rate, SignIn};
 
-/// Most instants that are kept. The users are known ones, so this is beyond what an organisation
-/// needs; when it is reached nobody more is admitted until some are paid off.
+use crate::shares::source_of;
+
+/// Of what a service admits, one source has at most a quarter: nobody uses it up for all others.
+const SOURCES: u32 = 4;
+
+/// Most instants that are kept. The users are known ones, and sources are kept only as far as the rate of
+/// their service admits them, so this is beyond what an organisation needs; when it is reached nobody
+/// more is admitted until some are paid off.
 const MOST: usize = 1 << 20;
 
 /// The counts.
@@ -37,8 +43,8 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// Admits a sign-in when it is within the rate of its user and that of its service; it counts
-    /// against both, or against neither.
+    /// Admits a sign-in when it is within the rates of its user, of its source and of its service; it
+    /// counts against all of them, or against none.
     pub fn admit(&self, sign_in: &SignIn<'_>) -> bool {
         self.admit_at(self.began.elapsed(), sign_in)
     }
@@ -89,7 +95,15 @@ impl Rates {
                 Duration::from_hours(1),
             )
         });
+        let from = sign_in.source.map(|source| {
+            (
+                self.hasher.hash_one((2, service, source_of(source))),
+                service_per_minute.div_ceil(SOURCES),
+                Duration::from_mins(1),
+            )
+        });
         one.into_iter()
+            .chain(from)
             .chain([all])
             .map(|(key, most, window)| {
                 let window = micros(window);
@@ -124,6 +138,7 @@ mod tests {
         SignIn {
             service: "sts",
             user: Some(user),
+            source: None,
             rate: RATE,
         }
     }
@@ -169,6 +184,21 @@ mod tests {
             rates.admit_at(Duration::from_secs(20), &sign_in("g")),
             "who was refused has not been counted"
         );
+    }
+
+    #[test]
+    fn a_source_has_a_quarter_of_what_its_service_admits() {
+        let rates = Rates::default();
+        let from = |user, source: &str| SignIn {
+            source: Some(source.parse().expect("an ip")),
+            ..sign_in(user)
+        };
+        for address in ["2001:db8::1", "2001:db8::2"] {
+            assert!(rates.admit_at(Duration::ZERO, &from("a", address)));
+        }
+        assert!(!rates.admit_at(Duration::ZERO, &from("b", "2001:db8::3")));
+        assert!(rates.admit_at(Duration::ZERO, &from("b", "2001:db8:0:1::1")));
+        assert!(rates.admit_at(Duration::from_secs(30), &from("b", "2001:db8::3")));
     }
 
     #[test]

@@ -195,9 +195,8 @@ fn put_off(
     record.finish(answer)
 }
 
-/// Counts and records a request that never reached policy.
+/// Records a request that never reached policy.
 fn refused(event: &mut Event, live: &Live, client: &Client, rule: &'static str, refusal: &Refusal) {
-    client.shared.counters.refused.add();
     let found = live.sources.classify(client.peer.ip());
     event.kind = EventKind::Refused;
     event.class = found.class;

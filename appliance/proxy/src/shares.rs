@@ -39,6 +39,16 @@ pub struct Place {
     pub share: Arc<Share>,
 }
 
+/// A source has as many connections as one may have.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "its source has {most} connections already, the most that one may have; when this is a load balancer, \
+     have it send PROXY protocol v2 and name it in `proxy_protocol_from`"
+)]
+pub struct Full {
+    most: usize,
+}
+
 #[derive(Debug)]
 struct Held {
     connections: usize,
@@ -77,6 +87,11 @@ impl Shares {
             source,
             share: Arc::clone(&held.share),
         })
+    }
+
+    /// Why there is no place.
+    pub fn full(&self) -> Full {
+        Full { most: self.most }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Held>> {

@@ -59,6 +59,44 @@ async fn a_flood_of_what_has_not_passed_hides_nobody_who_has() {
     assert_eq!(passed, 2);
 }
 
+#[tokio::test]
+async fn a_flood_of_what_everybody_may_ask_for_hides_nobody_who_signs_in() {
+    let counters = Arc::new(Counters::default());
+    let (events, mut waiting) = Events::new(Arc::clone(&counters), 8);
+    let passed = |flow: &str| {
+        let peer = "192.0.2.1:4711".parse().unwrap();
+        let mut event = event(reference_id(), EventKind::Request, 1, peer);
+        event.decision = "pass".into();
+        event.flow = Some(flow.into());
+        event
+    };
+    for flow in ["metadata", "asset", "sign-out"].repeat(4) {
+        events.send(passed(flow));
+    }
+    assert_eq!(counters.read().events_lost, 6);
+    for flow in ["passive", "oauth-token"] {
+        events.send(passed(flow));
+    }
+    assert_eq!(counters.read().events_lost, 6);
+    let mut signed_in = 0;
+    while let Ok(event) = waiting.try_recv() {
+        let flow = event.flow.unwrap();
+        signed_in += usize::from(["passive", "oauth-token"].contains(&flow.as_str()));
+    }
+    assert_eq!(signed_in, 2);
+}
+
+#[tokio::test]
+async fn every_refusal_is_counted() {
+    let counters = Arc::new(Counters::default());
+    let (events, _waiting) = Events::new(Arc::clone(&counters), 1);
+    let peer = "192.0.2.1:4711".parse().unwrap();
+    for kind in [EventKind::Refused, EventKind::Request, EventKind::Refused] {
+        events.send(event(reference_id(), kind, 1, peer));
+    }
+    assert_eq!(counters.read().refused, 2);
+}
+
 #[test]
 fn times_are_utc_with_milliseconds() {
     let event = event(

@@ -205,6 +205,7 @@ async fn draining_finishes_what_is_open_and_then_ends() {
     let request = busy.request("GET", "/adfs/ls/?slow=1", "");
     let answer = busy.begin(request).await.unwrap();
     stage.control.drain(common::PATIENCE).await;
+    stage.control.drains().await;
     // The idle ones are closed, no new ones are accepted, the busy one goes on to its end.
     stage.control.counts(|counts| counts.open == 1).await;
     for client in &mut idle {

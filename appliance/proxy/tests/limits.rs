@@ -199,6 +199,8 @@ async fn a_source_has_so_many_connections_at_once() {
         (event.kind, event.rule.as_str()),
         (EventKind::Refused, "proxy/source-full")
     );
+    let why = event.reason.unwrap();
+    assert!(why.contains("2 connections") && why.contains("`proxy_protocol_from`"));
     let counts = stage.control.counts(|counts| counts.refused == 1).await;
     assert_eq!(counts.open, 2);
     // Others are not concerned.

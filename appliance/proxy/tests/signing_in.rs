@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::net::Ipv4Addr;
+
+use common::client::Source;
 use common::{BYPASS, HOST, MANAGED, Stage, UNMANAGED};
 use http::Request;
 use http_body_util::Full;
@@ -19,7 +22,7 @@ struct Browser {
 }
 
 impl Browser {
-    async fn new(stage: &Stage, source: common::client::Source) -> Self {
+    async fn new(stage: &Stage, source: Source) -> Self {
         Self {
             http: stage.http2(source).await,
             cookie: None,
@@ -182,6 +185,37 @@ async fn windows_logon_passes_for_known_users_as_often_as_the_rate_allows() {
         200
     );
     assert_eq!(stage.upstream.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn one_source_does_not_use_up_windows_logon_for_all_others() {
+    let mut stage = Stage::new().await;
+    stage.control.plan.policy.windows_logon = WindowsLogonSetting::Pass;
+    stage.control.plan.policy.windows_logon_rate = Rate {
+        user_per_hour: 10,
+        service_per_minute: 8,
+    };
+    stage.control.plan.users = Some("alice@corp.example\n");
+    stage.control.publish(2).await.unwrap();
+    let mex = || {
+        Request::get("/adfs/services/trust/mex")
+            .header("host", HOST)
+            .header("user-agent", WINDOWS)
+            .body(Full::default())
+            .unwrap()
+    };
+    let mut flood = stage.http1(UNMANAGED).await;
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(flood.send(mex()).await.unwrap().status.as_u16());
+        stage.event().await;
+    }
+    assert_eq!(statuses, [200, 200, 403, 403]);
+    let rule = "office365-strict/windows-logon-rate";
+    assert_eq!(flood.send(mex()).await.unwrap().status, 403);
+    assert_eq!(stage.event().await.rule, rule);
+    let mut other = stage.http1(Source(Ipv4Addr::new(127, 0, 0, 51))).await;
+    assert_eq!(other.send(mex()).await.unwrap().status, 200);
 }
 
 #[tokio::test]

@@ -36,6 +36,41 @@ async fn status_fits_a_screen_and_says_whether_the_planes_work() {
 }
 
 #[tokio::test]
+async fn status_says_which_events_are_not_in_the_log() {
+    let appliance = Appliance::start().await;
+    let proxy = appliance.proxy().await;
+    let out = weir(&appliance, &["status"]).await;
+    assert!(!text(&out).contains("events"), "{}", text(&out));
+
+    let mut peers = appliance.brain.peers();
+    let mut said = async |lost, skipped| {
+        proxy.count(|counts| (counts.events_lost, counts.events_skipped) = (lost, skipped));
+        let counted = peers.wait_for(|peers| {
+            let current = peers.current().map(|peer| &peer.counts);
+            current.is_some_and(|counts| counts.events_skipped == skipped)
+        });
+        drop(counted.await.expect("the link lives"));
+        let out = weir(&appliance, &["status"]).await;
+        let words: Vec<_> = text(&out).split_whitespace().map(str::to_owned).collect();
+        (out.status.code(), words.join(" "))
+    };
+    let (code, words) = said(0, 12_345).await;
+    assert_eq!(
+        code,
+        Some(0),
+        "a flood of refusals is not the appliance's fault"
+    );
+    assert!(
+        words.contains("12.3k events of refusals left out"),
+        "{words}"
+    );
+    let (code, words) = said(5, 12_346).await;
+    assert_eq!(code, Some(1), "it needs attention");
+    assert!(words.contains("! the proxy lost 5 audit events"), "{words}");
+    assert!(words.contains("5 events lost"), "{words}");
+}
+
+#[tokio::test]
 async fn a_missing_proxy_is_the_first_thing_that_status_says() {
     let appliance = Appliance::start().await;
     let out = weir(&appliance, &["status"]).await;

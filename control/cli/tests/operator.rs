@@ -221,8 +221,48 @@ name = "hq-egress"
     assert!(text.contains("weir status --all"), "{text}");
     assert!(text.contains("adfs     proxy"), "{text}");
     let all = weir(&appliance, &["status", "--all"]).await;
-    assert!(String::from_utf8_lossy(&all.stdout).contains("warning 8"));
+    let all = text_of_words(&all);
+    assert!(all.contains("warning 8"), "{all}");
+    assert!(all.contains("pass packets on before tcx"), "{all}");
     drop(proxy);
+}
+
+/// Its standard output, wherever its lines are broken.
+fn text_of_words(out: &Output) -> String {
+    let words: Vec<_> = text(out).split_whitespace().map(str::to_owned).collect();
+    words.join(" ")
+}
+
+#[tokio::test]
+async fn a_slip_of_the_pen_is_in_the_log_and_needs_no_attention() {
+    let appliance = Appliance::start().await;
+    let _proxy = appliance.proxy().await;
+    for slip in [
+        &["lists", "add", "hq-egres", "203.0.113.9"][..],
+        &["lists", "add", "hq-egress", "203.0.113.999"],
+        &["lists", "add", "bad-people", "203.0.113.9"],
+        &["lists", "remove", "hq-egress", "192.0.2.1"],
+    ] {
+        assert_eq!(weir(&appliance, slip).await.status.code(), Some(1));
+    }
+
+    let out = weir(&appliance, &["status"]).await;
+
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out));
+    let log = weir(&appliance, &["events", "--kind", "change"]).await;
+    assert_eq!(text(&log).matches(" refused ").count(), 4, "{}", text(&log));
+}
+
+#[tokio::test]
+async fn what_is_not_for_a_service_is_said_to_be_left_alone() {
+    let appliance = Appliance::start().await;
+    let out = weir(&appliance, &["explain", "198.51.100.7", "--port", "81"]).await;
+    let words = text(&out);
+    assert!(
+        words.contains("not for a service's address and port"),
+        "{words}"
+    );
+    assert!(words.contains("leaves the packet alone"), "{words}");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::time::ASN1Time;
 
 use crate::diagnostic::Diagnostic;
+use crate::file;
 use crate::source::Place;
 
 /// How long before its end a certificate is worth a warning.
@@ -59,7 +60,8 @@ impl Named<'_> {
 
     /// The file's text, or why it cannot be had.
     pub(crate) fn read(&self, what: &str) -> Result<String, Box<Diagnostic>> {
-        std::fs::read_to_string(self.path).map_err(|error| {
+        let text = |bytes| String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into());
+        file::read(self.path).and_then(text).map_err(|error| {
             let path = self.path.display();
             let help = match error.kind() {
                 io::ErrorKind::NotFound => "relative paths start at the configuration file",

@@ -12,6 +12,7 @@ mod certificate;
 mod check;
 mod config;
 mod diagnostic;
+mod file;
 pub mod init;
 mod load;
 mod read;

@@ -17,6 +17,7 @@ use crate::config::{
     ServicePlaces, Upstream,
 };
 use crate::diagnostic::{Diagnostic, Report};
+use crate::file;
 use crate::read::{self, Draft, DraftList, DraftService, DraftUpstream};
 use crate::reader::Context;
 use crate::source::{Place, Source};
@@ -198,7 +199,7 @@ pub(crate) fn read_text(path: &Path, place: &Place, what: &str) -> Result<String
         diagnostics: vec![Diagnostic::at(Severity::Error, place, message, help)],
     };
     let shown = path.display();
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = file::read(path).map_err(|error| {
         report(
             place,
             format!("cannot read the {what} `{shown}`: {}", io_words(&error)),

@@ -374,6 +374,29 @@ fn a_file_that_is_not_there_or_not_text_is_an_error() {
 }
 
 #[test]
+fn what_never_ends_is_not_waited_for() {
+    let site = Site::new();
+    let path = site.path("weir.toml");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.expect("coreutils").success());
+    let pipe = load_at(&path, day(2026, 6, 1)).expect_err("a pipe");
+    let device = load_at("/dev/zero", day(2026, 6, 1)).expect_err("a device");
+    for report in [pipe, device] {
+        let message = &report.diagnostics[0].message;
+        assert!(
+            message.ends_with("it is no file, but a pipe or a device"),
+            "{message}"
+        );
+    }
+    std::fs::remove_file(&path).expect("the pipe");
+    let long = std::fs::File::create(&path).expect("a file");
+    long.set_len(600 << 20).expect("room without blocks");
+    let report = load_at(&path, day(2026, 6, 1)).expect_err("a long file");
+    let message = &report.diagnostics[0].message;
+    assert!(message.ends_with("it is longer than 512 MiB"), "{message}");
+}
+
+#[test]
 fn a_byte_order_mark_and_windows_line_ends_do_not_matter() {
     let site = Site::new();
     let text = format!("\u{feff}{}", FULL.replace('\n', "\r\n"));

@@ -124,7 +124,7 @@ impl Audit {
         };
         let fresh = store.ring.partition_point(|line| line.record.seq <= after);
         for line in store.ring.iter().skip(fresh) {
-            if part.lines == limit {
+            if part.lines == limit || part.is_full() {
                 break;
             }
             part.seen = line.record.seq;
@@ -208,6 +208,8 @@ struct Store {
     limits: Limits,
     file: File,
     size: u64,
+    /// The last line may be there in part: the disk was full.
+    cut: bool,
     next: u64,
     ring: VecDeque<Arc<Line>>,
     ring_bytes: usize,
@@ -234,6 +236,7 @@ impl Store {
             limits,
             file,
             size,
+            cut: false,
             next,
             ring_bytes: ring.iter().map(|line| line.json.len()).sum(),
             ring,
@@ -277,10 +280,16 @@ impl Store {
     }
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.cut {
+            self.size = end_last_line(&mut self.file)?;
+            self.cut = false;
+        }
         if self.size > 0 && self.size + line.len() as u64 > self.limits.file_bytes {
             self.rotate()?;
         }
+        self.cut = true;
         self.file.write_all(line)?;
+        self.cut = false;
         self.size += line.len() as u64;
         Ok(())
     }
@@ -351,10 +360,10 @@ fn read_back(file: &mut File, limit: usize) -> io::Result<(VecDeque<Arc<Line>>, 
     Ok((ring, newest))
 }
 
-/// What is written behind a line that a crash has cut.
+/// What is written behind a line that a crash or a full disk has cut.
 const CUT: &[u8] = b" (cut off)\n";
 
-/// Ends a line that a crash has cut; gives the size of the file.
+/// Ends a line that a crash or a full disk has cut; gives the size of the file.
 fn end_last_line(file: &mut File) -> io::Result<u64> {
     let length = file.metadata()?.len();
     if length == 0 {

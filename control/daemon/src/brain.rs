@@ -263,7 +263,10 @@ impl Brain {
             outcome,
             detail,
         };
-        self.noted_mut(|noted| noted.last = last);
+        // Nothing is wrong with the appliance when somebody asked for what cannot be.
+        if !result.as_ref().is_err_and(Error::is_a_slip) {
+            self.noted_mut(|noted| noted.last = last);
+        }
         self.note(who, action, told);
     }
 

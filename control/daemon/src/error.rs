@@ -159,6 +159,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a person asked for what cannot be, so that the files and the planes have nothing to do with
+    /// it.
+    pub fn is_a_slip(&self) -> bool {
+        matches!(
+            self,
+            Self::NoList { .. }
+                | Self::NoEntry { .. }
+                | Self::InlineList { .. }
+                | Self::Prefix(_)
+                | Self::Comment
+        )
+    }
+
     /// What to do about it, where the message does not say.
     pub fn help(&self) -> Option<String> {
         Some(match self {

@@ -60,6 +60,7 @@ impl Brain {
                 .map(|service| service.name.clone()),
             destination: Some(SocketAddr::new(destination, port)),
             hook: outcome.hook.name().to_owned(),
+            hook_why: outcome.hook_why.map(str::to_owned),
         };
         let policy = &running.candidate.policies[index];
         let is_proxys = service.verdicts()[kernel.class as usize] == Verdict::Proxy;
@@ -71,6 +72,13 @@ impl Brain {
                 None,
             ),
             (Verdict::Proxy, None) => (None, Some(NO_REQUEST.to_owned())),
+            (Verdict::Pass, _) => (
+                None,
+                Some(
+                    "this is not for a service's address and port: Weir leaves the packet alone"
+                        .to_owned(),
+                ),
+            ),
             (verdict, _) if is_proxys && self.noted().fail_mode => (
                 None,
                 Some(format!(

@@ -76,13 +76,19 @@ impl First {
             let in_place = copy.in_place(&loaded.config);
             if !in_place.is_empty()
                 && let Ok(candidate) = Candidate::of(loaded, stamp, &in_place)
+                && copy.is_whole(&candidate, &in_place)
             {
                 return Some(first(candidate, None, Some(error.to_owned())));
             }
         }
         let loaded = weir_config::load_text(path, &copy.text, SystemTime::now()).ok()?;
         let in_place = copy.in_place(&loaded.config);
+        let is_copied = copy.is_of(&loaded);
         let candidate = Candidate::of(loaded, stamp, &in_place).ok()?;
+        if !is_copied || !copy.is_whole(&candidate, &in_place) {
+            tracing::error!("the copy of the last good generation is damaged, and not used");
+            return None;
+        }
         let files: Vec<_> = in_place
             .keys()
             .map(|path| path.display().to_string())

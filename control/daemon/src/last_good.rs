@@ -15,11 +15,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use weir_config::{Config, Contents};
+use weir_config::{Config, Contents, Loaded};
 use weir_policy::Users;
 use weir_tables::Severity;
 
-use crate::generation::{Entries, Generation, USERS};
+use crate::generation::{Candidate, Entries, Generation, USERS};
 use crate::{clock, sockets, store};
 
 /// Name of the directory in the state directory.
@@ -44,10 +44,12 @@ pub struct Copy {
     pub saved: String,
     /// The configuration.
     pub text: String,
+    /// Name of the file that holds it: its digest, and an ending.
+    name: String,
     /// How many entries the lists had.
     pub entries: Entries,
-    /// The entries of the lists that stand in files, by the path of the file.
-    texts: BTreeMap<PathBuf, String>,
+    /// The entries of the lists that stand in files, by the path of the file, and how many they are.
+    texts: BTreeMap<PathBuf, (String, usize)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -90,8 +92,9 @@ impl LastGood {
 
     fn write(&mut self, generation: &Generation) -> io::Result<()> {
         let candidate = &generation.candidate;
-        let text = format!("{}.toml", candidate.loaded.digest);
-        if !self.directory.join(&text).exists() {
+        let text = name_of(&candidate.loaded);
+        let there = fs::read_to_string(self.directory.join(&text));
+        if !there.is_ok_and(|there| there == candidate.loaded.text) {
             self.put(&text, &candidate.loaded.text)?;
         }
         let counts = candidate.entries();
@@ -147,6 +150,11 @@ impl LastGood {
     }
 }
 
+/// Name of the copy of a configuration.
+fn name_of(loaded: &Loaded) -> String {
+    format!("{}.toml", loaded.digest)
+}
+
 /// Tells whether a list is as it was, without keeping what it was.
 fn hash(generation: &Generation, list: &str) -> u64 {
     let candidate = &generation.candidate;
@@ -195,11 +203,13 @@ impl Copy {
                 generation: manifest.generation,
                 saved: manifest.saved,
                 text: text(&manifest.text)?,
+                name: manifest.text,
                 entries: Entries::new(),
                 texts: BTreeMap::new(),
             };
             for file in manifest.files {
-                copy.texts.insert(file.path, text(&file.copy)?);
+                let entries = (text(&file.copy)?, file.entries);
+                copy.texts.insert(file.path, entries);
                 copy.entries.insert(file.list, file.entries);
             }
             Ok(Some(copy))
@@ -226,8 +236,25 @@ impl Copy {
         lists
             .chain(users)
             .filter(|(path, name)| self.is_broken(path, name))
-            .filter_map(|(path, _)| Some((path.clone(), self.texts.get(path)?.clone())))
+            .filter_map(|(path, _)| Some((path.clone(), self.texts.get(path)?.0.clone())))
             .collect()
+    }
+
+    /// Whether a configuration is the one that was copied.
+    pub fn is_of(&self, loaded: &Loaded) -> bool {
+        name_of(loaded) == self.name
+    }
+
+    /// Whether a candidate has as many entries as were in force wherever the copy stands in: half a list
+    /// must not take the place of a broken one.
+    pub fn is_whole(&self, candidate: &Candidate, in_place: &BTreeMap<PathBuf, String>) -> bool {
+        let now = candidate.entries();
+        let mut stand_in = candidate
+            .files()
+            .filter(|(_, path)| in_place.contains_key(*path));
+        stand_in.all(|(list, path)| {
+            now.get(list).copied() == self.texts.get(path).map(|(_, entries)| *entries)
+        })
     }
 
     fn is_broken(&self, path: &Path, list: &str) -> bool {

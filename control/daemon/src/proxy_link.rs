@@ -323,6 +323,9 @@ impl ProxyLink {
                 tracing::error!(pid = peer.pid, generation, %why, "the proxy refuses the generation");
                 peer.refused = Some((generation, why.clone()));
             }),
+            FromProxy::Draining => {
+                self.peers.send_modify(|peers| peers.drain(session));
+            }
             FromProxy::Hello { .. } => {}
         }
     }
@@ -347,6 +350,12 @@ impl ProxyLink {
             tokio::select! {
                 offered = offer.changed() => if offered.is_err() { return },
                 () = until_replaced(&mut peers, session) => {
+                    let mut replaced = false;
+                    self.peers.send_modify(|peers| replaced = peers.retire(session));
+                    if !replaced {
+                        // The newer one has just ended: this one gets its generation once more.
+                        continue;
+                    }
                     tracing::info!(session, "a newer proxy has taken over: this one drains");
                     let drain = ToProxy::Drain { grace: DRAIN_GRACE };
                     if let Err(error) = sender.send(&drain, &[]).await {

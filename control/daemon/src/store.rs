@@ -51,18 +51,29 @@ pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut beside = target.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
+    // Left over from a crash, or put there by somebody who may write into the directory: a link is not
+    // followed.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut file = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o640)
         .open(&beside)?;
-    if let Ok(data) = fs::metadata(&target) {
-        keep_owner(&file, &data)?;
-    }
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&beside, &target)?;
+    let mut put = || {
+        if let Ok(data) = fs::metadata(&target) {
+            keep_owner(&file, &data)?;
+        }
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&beside, &target)
+    };
+    put().inspect_err(|_| {
+        // A disk that is full gets its room back.
+        let _ = fs::remove_file(&beside);
+    })?;
     // The new name is on the disk when its directory is.
     match target.parent() {
         Some(directory) if directory != Path::new("") => File::open(directory)?.sync_all(),

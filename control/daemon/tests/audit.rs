@@ -1,8 +1,10 @@
 //! The audit store across restarts, rotation and crashes.
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use weir_api::record::ChangeKind;
 use weir_api::{Actor, Change, Record, RecordBody};
-use weir_control::audit::{Audit, Filter, History, Last, Limits};
+use weir_control::audit::{Audit, Filter, History, Last, Limits, Part};
 
 #[test]
 fn numbers_go_on_after_a_restart_and_a_cut_line() {
@@ -251,6 +253,76 @@ fn files_that_hold_no_records_are_passed_over() {
     let mut history = audit.history();
     let after = history.last(&mut missing, 2, &Filter::default());
     assert_eq!((after.expect("read"), missing), (Some(0), 4));
+}
+
+#[test]
+fn long_lines_come_in_parts_of_a_bounded_size() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let limits = Limits {
+        file_bytes: 20 << 20,
+        ..Limits::default()
+    };
+    let audit = Audit::open(&directory.path().join("audit.jsonl"), limits).expect("opened");
+    let long = "x".repeat(60_000);
+    for _ in 0..200 {
+        audit.append(change(&long));
+    }
+    let (mut history, filter) = (audit.history(), Filter::default());
+    let mut from_files = |after| history.after(after, 256, &filter).expect("read");
+    let mut from_memory = |after| audit.after(after, 256, &Filter::default());
+    let readers: [&mut dyn FnMut(u64) -> Option<Part>; 2] = [&mut from_memory, &mut from_files];
+    for reader in readers {
+        let (mut seen, mut lines) = (0, 0);
+        while seen < 200 {
+            let part = reader(seen).expect("there is more");
+            assert!(part.text.len() < 2 << 20, "{} bytes", part.text.len());
+            (seen, lines) = (part.seen, lines + part.lines);
+        }
+        assert_eq!(lines, 200, "all of them come");
+    }
+}
+
+#[test]
+fn what_a_full_disk_has_cut_does_not_hide_the_line_behind_it() {
+    const CHILD: &str = "WEIR_TEST_FULL_DISK";
+    if std::env::var_os(CHILD).is_none() {
+        // What a process may write is bounded for all of it, so that this takes one of its own.
+        let program = std::env::current_exe().expect("a running program has a path");
+        let output = std::process::Command::new(program)
+            .args([
+                "--exact",
+                "what_a_full_disk_has_cut_does_not_hide_the_line_behind_it",
+            ])
+            .env(CHILD, "1")
+            .output()
+            .expect("it can be started again");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "{said}"
+        );
+        return;
+    }
+    // SAFETY: nothing is called by the signal, which is ignored; the write fails instead.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.expect("it can be ignored");
+    let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).expect("a limit");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("audit.jsonl");
+    let audit = Audit::open(&path, Limits::default()).expect("opened");
+    audit.append(change("first"));
+    let full = std::fs::metadata(&path).expect("there").len() + 20;
+    setrlimit(Resource::RLIMIT_FSIZE, full, hard).expect("lowered");
+    audit.append(change("cut"));
+    audit.append(change("not written at all"));
+    setrlimit(Resource::RLIMIT_FSIZE, hard, hard).expect("raised");
+    assert_eq!(audit.trouble().expect("it is told").0, 2);
+
+    audit.append(change("written"));
+
+    let lines = read(&mut audit.history(), 0, &Filter::default());
+    assert_eq!(seqs(&lines), [1, 4]);
+    let audit = Audit::open(&path, Limits::default()).expect("opened");
+    assert_eq!(audit.newest(), 4);
 }
 
 /// Two thousand lines in nine files, of which memory holds ten.

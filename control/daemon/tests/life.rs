@@ -314,6 +314,50 @@ async fn without_a_proxy_its_classes_are_rejected_until_one_serves() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_drains_does_not_count_as_one_that_serves() {
+    let settings = Settings {
+        edits: vec![("60s", "1s".to_owned())],
+        ..Settings::default()
+    };
+    let appliance = Appliance::start_with(settings).await;
+    let mut old = appliance.proxy().await;
+    let mut new = FakeProxy::connect(&appliance.proxy_socket()).await;
+    new.next_generation().await;
+    assert!(matches!(old.next().await, Some(Received::Drain)));
+
+    // The old one gives signs of life for as long as it finishes what it has open, and takes nothing new.
+    drop(new);
+
+    appliance
+        .kernel
+        .until_verdict(Class::Unmanaged, Verdict::Reject)
+        .await;
+    let status = appliance.get("/v1/status").await;
+    assert_eq!(status["proxy"]["state"], "gone");
+    let entry = json!({ "prefix": NEW });
+    let (status, changed) = appliance
+        .ask(Method::POST, "/v1/lists/hq-egress/entries", Some(entry))
+        .await;
+    assert_eq!(status, StatusCode::OK, "{changed}");
+    let warning = changed["warnings"][0].as_str().expect("words");
+    assert!(warning.contains("no proxy is alive"), "{warning}");
+
+    let third = appliance.proxy().await;
+    appliance
+        .kernel
+        .until_verdict(Class::Unmanaged, Verdict::Proxy)
+        .await;
+
+    // Whoever told it to.
+    third.drain();
+    appliance
+        .kernel
+        .until_verdict(Class::Unmanaged, Verdict::Reject)
+        .await;
+    assert_eq!(appliance.get("/v1/status").await["proxy"]["state"], "gone");
+}
+
+#[tokio::test]
 async fn each_service_has_its_own_fail_mode() {
     for (mode, managed, unmanaged) in [
         ("reject", Verdict::Reject, Verdict::Reject),

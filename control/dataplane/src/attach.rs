@@ -1,6 +1,5 @@
 //! Holds the programs on the interfaces, at the hooks that [`hook`] chooses.
 
-use std::fs;
 use std::io;
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use weir_abi::{Config, Hook, MAX_STATIONS, Station};
 use crate::device::Device;
 use crate::error::Error;
 use crate::hook::{self, Plan};
-use crate::links::Link;
+use crate::links::{self, Link};
 use crate::pins::{Pins, pin_name};
 use crate::programs;
 use crate::sys::{self, Mapped};
@@ -80,7 +79,7 @@ pub(crate) fn attach(
     {
         if !held(&path) {
             tracing::info!(link = pin_name(&path), "taking the program off");
-            fs::remove_file(&path)
+            links::take_off(&path)
                 .map_err(|e| Error::kernel(format!("cannot remove {}", path.display()), e))?;
         }
     }
@@ -162,6 +161,7 @@ fn attach_xdp(
                 pin,
                 address: device.address,
                 takes_redirected: device.takes_redirected(),
+                hides_tags: false,
             };
             Xdp::On(xdp, format!("{why}; {LEFT}"))
         }
@@ -247,11 +247,15 @@ pub(crate) fn told(interface: &InterfaceStatus) -> InterfaceStatus {
         told.why += "; what leaves by it is forwarded by tcx, because it takes no redirected frames as it \
                      is set up now (a veth does when its peer has `gro on`)";
     }
+    if told.xdp.as_ref().is_some_and(|xdp| xdp.hides_tags) {
+        told.why += "; what enters by it is left to tcx, because the driver ";
+        told.why += &hook::hidden_tags(&told.name);
+    }
     told
 }
 
-/// Looks again at what may change while programs run: the addresses of the interfaces, and whether they
-/// take redirected frames. Gives a sentence for each change.
+/// Looks again at what may change while programs run: the addresses of the interfaces, whether they take
+/// redirected frames, and whether their drivers hide VLANs. Gives a sentence for each change.
 pub(crate) fn look_again(interfaces: &mut [InterfaceStatus]) -> Vec<String> {
     let mut changes = Vec::new();
     for interface in interfaces {
@@ -276,6 +280,16 @@ pub(crate) fn look_again(interfaces: &mut [InterfaceStatus]) -> Vec<String> {
                 "what leaves by {} is forwarded by {hook}",
                 interface.name
             ));
+        }
+        let hides = hook::hides_tags(&device);
+        if hides != xdp.hides_tags {
+            xdp.hides_tags = hides;
+            let name = &interface.name;
+            changes.push(if hides {
+                format!("what enters at {name} is left to tcx")
+            } else {
+                format!("XDP acts on what enters at {name} again")
+            });
         }
     }
     changes
@@ -308,7 +322,8 @@ pub(crate) fn tell(
     }
     let addresses = interfaces
         .iter()
-        .filter_map(|one| Some((one.index, one.xdp.as_ref()?.address)));
+        .filter_map(|one| Some((one.index, one.xdp.as_ref().filter(|xdp| !xdp.hides_tags)?)))
+        .map(|(index, xdp)| (index, xdp.address));
     for (slot, (index, address)) in stations.iter_mut().zip(addresses) {
         *slot = Station::new(index, address);
     }

@@ -20,8 +20,8 @@ const BLOCKS: usize = 4;
 /// What coalesces frames in the device, by the names of `ethtool -K`: XDP would see what cannot be sent on.
 const COALESCING: [&str; 2] = ["rx-lro", "rx-gro-hw"];
 
-/// What takes VLAN tags off.
-const STRIPPING: &str = "rx-vlan-hw-parse";
+/// What takes VLAN tags off, 802.1Q and 802.1ad.
+const STRIPPING: [&str; 2] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
 
 /// What a driver says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(crate) fn driver(interface: &str) -> io::Result<Driver> {
         for (bit, name) in names.chunks(NAME).enumerate() {
             let active = features[2 + bit / 32 * 4 + 2] >> (bit % 32) & 1 == 1;
             let name = text(name);
-            driver.strips_tags |= active && name == STRIPPING;
+            driver.strips_tags |= active && STRIPPING.contains(&name.as_str());
             driver
                 .coalescing
                 .extend(COALESCING.iter().filter(|one| active && **one == name));

@@ -40,12 +40,8 @@ pub(crate) fn plan(choice: HookChoice, device: &Device, ours: Option<u32>, taken
             "another XDP program (id {program}) is on it; `ip link set dev {} xdp off` takes it off",
             device.name
         ))
-    } else if driver.strips_tags && has_vlan(&device.name) {
-        Some(format!(
-            "driver {name} takes VLAN tags off before XDP sees them, and there are VLAN interfaces on \
-             it; `ethtool -K {} rxvlan off` leaves them on",
-            device.name
-        ))
+    } else if hides_tags(device) {
+        Some(format!("driver {name} {}", hidden_tags(&device.name)))
     } else {
         None
     };
@@ -85,6 +81,20 @@ pub(crate) fn plan(choice: HookChoice, device: &Device, ours: Option<u32>, taken
         _ => String::new(),
     };
     Plan::Xdp(format!("driver {name} runs XDP{lock}"))
+}
+
+/// Whether XDP on an interface would take frames of its VLAN interfaces for its own: the driver takes
+/// their tags off first.
+pub(crate) fn hides_tags(device: &Device) -> bool {
+    has_vlan(&device.name) && device.driver().strips_tags
+}
+
+/// What the driver does when [`hides_tags`], and what to do about it.
+pub(crate) fn hidden_tags(interface: &str) -> String {
+    format!(
+        "takes VLAN tags off before XDP sees them, and there are VLAN interfaces on it; \
+         `ethtool -K {interface} rxvlan off` leaves them on (rx-vlan-stag-hw-parse for 802.1ad)"
+    )
 }
 
 /// Whether there is a VLAN interface on another one.

@@ -59,6 +59,8 @@ pub struct Dataplane {
     families: Vec<u8>,
     /// A sentence for each that is switched off.
     absent: Vec<String>,
+    /// Whether the programs at XDP were not told yet what has changed at the interfaces.
+    behind: bool,
 }
 
 impl Dataplane {
@@ -105,6 +107,7 @@ impl Dataplane {
             cpus,
             families,
             absent,
+            behind: false,
         })
     }
 
@@ -175,11 +178,13 @@ impl Dataplane {
             Some(_) if !lost.contains(&Hook::Xdp) => [Hook::Xdp, Hook::Tcx].as_slice(),
             _ => &[Hook::Tcx],
         };
+        let mut left = None;
         for hook in hooks {
             let answer = self.ask(interface, *hook, &frame)?;
             if answer.judged.is_some() || *hook == Hook::Tcx {
-                return Ok(probe::outcome(&answer, *hook, interface));
+                return Ok(probe::outcome(&answer, *hook, left, interface));
             }
+            left = answer.left;
         }
         unreachable!("tcx is the last of all hooks")
     }
@@ -233,8 +238,10 @@ impl Dataplane {
                     .map(|name| format!("the program was gone from {name} and is back")),
             );
         }
-        if !(gone.is_empty() && changes.is_empty()) {
+        self.behind |= !(gone.is_empty() && changes.is_empty());
+        if self.behind {
             attach::tell(&mut self.ebpf, self.writer.config(), &self.interfaces)?;
+            self.behind = false;
         }
         back.extend(changes);
         for index in attach::targets(&self.interfaces) {

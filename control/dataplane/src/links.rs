@@ -11,6 +11,7 @@ use crate::sys::{self, OBJ_GET_INFO_BY_FD, OBJ_PIN};
 
 const LINK_CREATE: libc::c_long = 28;
 const LINK_UPDATE: libc::c_long = 29;
+const LINK_DETACH: libc::c_long = 34;
 
 /// `BPF_XDP`, `BPF_TCX_INGRESS`.
 const AT_XDP: u32 = 37;
@@ -72,6 +73,17 @@ impl Link {
         let mut attr = sys::Object::new(&name, self.0.as_raw_fd().cast_unsigned());
         sys::bpf(OBJ_PIN, &mut attr).map(drop)
     }
+}
+
+/// Takes the program of the pinned link off its interface, and removes the pin. Removing the pin would
+/// take it off too, but a moment later: when the kernel gets to it.
+pub(crate) fn take_off(path: &Path) -> io::Result<()> {
+    if let Ok(link) = Link::pinned(path) {
+        let mut attr = link.0.as_raw_fd().cast_unsigned();
+        // Refused when the interface is gone, and the program with it.
+        let _ = sys::bpf(LINK_DETACH, &mut attr);
+    }
+    fs::remove_file(path)
 }
 
 #[repr(C)]

@@ -16,6 +16,7 @@ use weir_abi::{
 };
 
 use crate::error::Error;
+use crate::links;
 use crate::sys::{self, ARRAY, ARRAY_OF_MAPS, HASH, Info, MMAPABLE, Map, PERCPU_ARRAY};
 use crate::types::{Direction, MapStatus};
 
@@ -108,14 +109,19 @@ impl Pins {
 
     /// Every pinned link.
     pub(crate) fn links(&self) -> io::Result<Vec<PathBuf>> {
-        fs::read_dir(self.root.join("links"))?
-            .map(|entry| Ok(entry?.path()))
-            .collect()
+        match fs::read_dir(self.root.join("links")) {
+            Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes everything, also what was left half made. The directory itself goes when nothing else is
     /// in it and nothing is mounted on it.
     pub(crate) fn remove(&self) -> io::Result<()> {
+        for link in self.links()? {
+            links::take_off(&link)?;
+        }
         for part in ["links", "programs", "maps", "maps-new"] {
             remove_flat(&self.root.join(part))?;
         }

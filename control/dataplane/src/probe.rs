@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use aya::programs::tc::SchedClassifier;
 use aya::programs::{TestRun, TestRunOptions, TestRunResult, Xdp};
-use weir_abi::{Class, Hook, Reason, Verdict};
+use weir_abi::{Class, Hook, Left, Reason, Verdict};
 
 use crate::error::Error;
 use crate::types::{InterfaceStatus, Probe, ProbeOutcome};
@@ -41,6 +41,7 @@ pub(crate) fn run(
         action,
         mark: get(&context_out, MARK),
         judged: judged(&context_out[CB + MAGIC..]),
+        left: None,
         packet,
     })
 }
@@ -62,10 +63,12 @@ pub(crate) fn run_xdp(
     put(&mut context, INGRESS, interface.index);
     let (action, mut data) = test_run(program, &data, &context, &mut [0_u8; MD])?;
     let packet = data.split_off(REPLY.min(data.len()));
+    let words = data.get(MAGIC..).unwrap_or_default();
     Ok(Answer {
         action,
         mark: 0,
-        judged: judged(data.get(MAGIC..).unwrap_or_default()),
+        judged: judged(words),
+        left: left(words),
         packet,
     })
 }
@@ -92,6 +95,15 @@ fn judged(words: &[u8]) -> Option<Judged> {
         verdict: Verdict::from_u8(byte(judgement >> 8)),
         reason: Reason::from_u8(byte(judgement)),
     })
+}
+
+/// Why the program at XDP left a packet that is to be forwarded, if it did.
+fn left(words: &[u8]) -> Option<Left> {
+    if words.len() < REPLY - MAGIC || get(words, 0) != UNANSWERED {
+        return None;
+    }
+    let known = [Left::Neighbour, Left::Egress, Left::Other];
+    known.into_iter().find(|left| *left as u32 == get(words, 4))
 }
 
 /// What the program told the kernel, and the data afterwards.
@@ -127,6 +139,8 @@ pub struct Answer {
     pub mark: u32,
     /// Its judgement; absent when the packet was none of its business, or at XDP left to tcx.
     pub judged: Option<Judged>,
+    /// Why XDP left it to tcx, where it would have forwarded it.
+    pub left: Option<Left>,
     /// The packet afterwards.
     pub packet: Vec<u8>,
 }
@@ -144,8 +158,13 @@ pub struct Judged {
     pub reason: Reason,
 }
 
-/// The outcome for a probe.
-pub(crate) fn outcome(answer: &Answer, hook: Hook, interface: &InterfaceStatus) -> ProbeOutcome {
+/// The outcome for a probe; `left` is what the hook before this one said.
+pub(crate) fn outcome(
+    answer: &Answer,
+    hook: Hook,
+    left: Option<Left>,
+    interface: &InterfaceStatus,
+) -> ProbeOutcome {
     let judged = answer.judged.unwrap_or(Judged {
         service: weir_abi::NO_SERVICE,
         class: Class::Unmanaged,
@@ -158,6 +177,16 @@ pub(crate) fn outcome(answer: &Answer, hook: Hook, interface: &InterfaceStatus) 
         verdict: judged.verdict,
         reason: judged.reason,
         hook,
+        hook_why: match left {
+            Some(Left::Neighbour) => Some(
+                "XDP leaves it, because the next hop's hardware address is not known yet; tcx asks for it",
+            ),
+            Some(Left::Egress) => Some(
+                "XDP leaves it, because the interface on the way takes no redirected frames; see \
+                 `weir status`",
+            ),
+            Some(Left::Other) | None => None,
+        },
         interface: interface.name.clone(),
     }
 }

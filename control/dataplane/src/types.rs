@@ -106,6 +106,8 @@ pub struct ProbeOutcome {
     pub reason: Reason,
     /// Hook that would act.
     pub hook: Hook,
+    /// Why it is not the hook before, where that would have forwarded.
+    pub hook_why: Option<&'static str>,
     /// Interface whose programs were asked.
     pub interface: String,
 }
@@ -183,6 +185,9 @@ pub struct XdpStatus {
     pub address: [u8; 6],
     /// Whether the interface sends what XDP redirects to it; if not, tcx forwards what leaves by it.
     pub takes_redirected: bool,
+    /// Whether the driver hides to which VLAN frames belong, since there are VLANs on the interface: then
+    /// what enters by it is left to tcx.
+    pub hides_tags: bool,
 }
 
 /// One map.

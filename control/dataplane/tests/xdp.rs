@@ -5,6 +5,7 @@ mod bed;
 mod fixtures;
 mod plane;
 
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,7 +64,7 @@ fn xdp_forwards_both_ways_and_leaves_the_rest_to_tcx() {
                 assert!(out > by_xdp[0] + 400 && back > by_xdp[1] + 9, "six={six}");
 
                 let error = get(Class::Blocked, SHORT).expect_err("nobody answers");
-                assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+                assert_eq!(error.kind(), io::ErrorKind::TimedOut);
                 let got = get(Class::Unmanaged, LONG).expect("an answer");
                 assert!(got.starts_with("proxy"), "{got}");
                 let adfs: SocketAddr = if six {
@@ -73,7 +74,7 @@ fn xdp_forwards_both_ways_and_leaves_the_rest_to_tcx() {
                 };
                 let error = ask(&bed.client, source(Class::Relay, six), adfs, 1, LONG)
                     .expect_err("a reset");
-                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+                assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
             }
             assert_eq!(
                 at(Hook::Xdp, Class::Blocked, Verdict::Drop, Reason::Class),
@@ -163,6 +164,16 @@ fn each_packet_ends_at_the_hook_that_it_should() {
 fn probes_ask_the_hooks_in_order() {
     story("probes_ask_the_hooks_in_order", |bed, plane| {
         serve(bed);
+        // Nobody has asked for the server's hardware address yet, so XDP cannot forward, and says so.
+        for six in [false, true] {
+            let outcome = plane.probe(&probe(Class::Managed, six)).expect("programs");
+            assert_eq!(outcome.verdict, Verdict::Forward);
+            let why = outcome.hook_why.expect("a reason");
+            assert!(
+                outcome.hook == Hook::Tcx && why.contains("not known yet"),
+                "{why}"
+            );
+        }
         meet(bed);
         let before = plane.counters().expect("readable");
         for six in [false, true] {
@@ -180,6 +191,7 @@ fn probes_ask_the_hooks_in_order() {
                     (Reason::Class, hook),
                     "{class:?}"
                 );
+                assert_eq!(outcome.hook_why, None, "{class:?}");
             }
         }
         assert_eq!(plane.counters().expect("readable"), before);
@@ -330,6 +342,14 @@ fn what_changes_under_xdp_is_seen() {
             plane.hold().expect("looked"),
             ["what leaves by in is forwarded by tcx"]
         );
+        let outcome = plane
+            .probe(&probe(Class::Managed, false))
+            .expect("programs");
+        let why = outcome.hook_why.expect("a reason");
+        assert!(
+            outcome.hook == Hook::Tcx && why.contains("no redirected"),
+            "{why}"
+        );
         let (xdp, tcx) = (forwarded(plane, Hook::Xdp), forwarded(plane, Hook::Tcx));
         get();
         assert_eq!(forwarded(plane, Hook::Xdp), xdp);
@@ -374,6 +394,42 @@ fn what_changes_under_xdp_is_seen() {
         get();
         let xdp = forwarded(plane, Hook::Xdp);
         get();
+        assert!(forwarded(plane, Hook::Xdp) > xdp);
+    });
+}
+
+#[test]
+fn a_vlan_that_comes_later_is_left_to_tcx() {
+    story("a_vlan_that_comes_later_is_left_to_tcx", |bed, plane| {
+        serve(bed);
+        meet(bed);
+        let link = |change: &[&str]| ip_output(&bed.router, &[&["link"], change].concat());
+        // The driver takes tags off, so XDP could not tell what belongs to the VLAN.
+        link(&[
+            "add", "link", "out", "name", "out.7", "type", "vlan", "id", "7",
+        ]);
+        if !link(&["show"]).contains("out.7") {
+            let test = "a_vlan_that_comes_later_is_left_to_tcx";
+            let why = "the kernel has no VLAN interfaces (CONFIG_VLAN_8021Q)";
+            let _ = writeln!(io::stderr(), "skipped: {test}: {why}");
+            return;
+        }
+        assert_eq!(
+            plane.hold().expect("looked"),
+            ["what enters at out is left to tcx"]
+        );
+        let (xdp, tcx) = (forwarded(plane, Hook::Xdp), forwarded(plane, Hook::Tcx));
+        managed(bed);
+        assert_eq!(forwarded(plane, Hook::Xdp), xdp);
+        assert!(forwarded(plane, Hook::Tcx) > tcx);
+        let why = plane.status().interfaces.swap_remove(0).why;
+        assert!(why.contains("rxvlan off"), "{why}");
+        link(&["del", "out.7"]);
+        assert_eq!(
+            plane.hold().expect("looked"),
+            ["XDP acts on what enters at out again"]
+        );
+        managed(bed);
         assert!(forwarded(plane, Hook::Xdp) > xdp);
     });
 }

@@ -104,6 +104,18 @@ impl Station {
     }
 }
 
+/// Why XDP leaves a packet to tcx that it would have forwarded.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The hardware address of the next hop is not known; tcx asks for it.
+    Neighbour = 1,
+    /// The interface on the way takes no redirected frames.
+    Egress = 2,
+    /// No way, or a frame that XDP does not send on: tcx says more.
+    Other = 3,
+}
+
 /// What the program at XDP tells a probe: metadata in front of the frame. The program at tcx writes the
 /// same words into the control block.
 #[repr(C)]
@@ -113,7 +125,8 @@ pub struct Reply {
     pub probe: [u32; 2],
     /// Service, or [`NO_SERVICE`].
     pub service: u32,
-    /// Number of the class.
+    /// Number of the class. Where XDP wrote no service, but left a packet to tcx that it would have
+    /// forwarded: why, as [`Left`].
     pub class: u32,
     /// Number of the verdict, and eight bits below it that of the reason.
     pub judgement: u32,

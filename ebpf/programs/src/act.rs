@@ -36,7 +36,7 @@ pub fn carry_out(ctx: &TcContext, config: &Config, side: Side, mut outcome: Outc
                 outcome.verdict = Verdict::Pass;
                 outcome.reason = match no_way {
                     NoWay::TooBig => Reason::TooBig,
-                    NoWay::Local | NoWay::None => Reason::NoRoute,
+                    NoWay::Local | NoWay::Neighbour | NoWay::None => Reason::NoRoute,
                 };
                 TC_ACT_OK
             }

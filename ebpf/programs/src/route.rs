@@ -5,7 +5,8 @@ use core::mem::{MaybeUninit, size_of};
 
 pub use aya_ebpf::bindings::bpf_fib_lookup as Lookup;
 use aya_ebpf::bindings::{
-    BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
+    BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED,
+    BPF_FIB_LKUP_RET_SUCCESS,
 };
 use aya_ebpf::helpers::generated::bpf_fib_lookup;
 use weir_classify::{Family, Headers, Packet};
@@ -19,7 +20,9 @@ pub enum NoWay {
     Local,
     /// It exceeds the MTU of the way.
     TooBig,
-    /// There is no route, or no neighbour where one was asked for, or forwarding is switched off.
+    /// The next hop is no known neighbour; only where one was asked for.
+    Neighbour,
+    /// There is no route, or forwarding is switched off.
     None,
 }
 
@@ -66,6 +69,7 @@ pub fn find<P: Packet>(
         Ok(BPF_FIB_LKUP_RET_SUCCESS) => Ok(lookup),
         Ok(BPF_FIB_LKUP_RET_NOT_FWDED) => Err(NoWay::Local),
         Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => Err(NoWay::TooBig),
+        Ok(BPF_FIB_LKUP_RET_NO_NEIGH) => Err(NoWay::Neighbour),
         _ => Err(NoWay::None),
     }
 }

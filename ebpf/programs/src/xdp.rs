@@ -5,12 +5,12 @@ use core::mem::size_of;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
-use weir_abi::{Config, Hook, MAX_STATIONS, Reply, Verdict, counter_index};
+use weir_abi::{Config, Hook, Left, MAX_STATIONS, Reply, Verdict, counter_index};
 use weir_classify::{Family, Headers, Outcome, Packet, Side};
 
 use crate::maps;
 use crate::packet::Frame;
-use crate::route;
+use crate::route::{self, NoWay};
 
 /// Left to tcx.
 pub const PASS: u32 = XDP_PASS;
@@ -39,8 +39,14 @@ pub fn carry_out(
     }
     let action = match outcome.verdict {
         Verdict::Forward => match forward(ctx, frame, &outcome.headers) {
-            Some(action) => action,
-            None => return PASS,
+            Ok(action) => action,
+            Err(left) => {
+                if let Some(reply) = probe {
+                    // SAFETY: checked to lie between the beginning of the metadata and that of the frame.
+                    unsafe { (*reply).class = left as u32 };
+                }
+                return PASS;
+            }
         },
         _ => XDP_DROP,
     };
@@ -63,15 +69,14 @@ pub fn carry_out(
     action
 }
 
-/// Sends the frame to the next hop; nothing when tcx has to: no way, a neighbour that is not known yet,
-/// or an interface that does not take what XDP redirects. The frame is changed last.
+/// Sends the frame to the next hop, or says why tcx has to. The frame is changed last.
 #[inline(always)]
-fn forward(ctx: &XdpContext, frame: &Frame<'_>, headers: &Headers) -> Option<u32> {
+fn forward(ctx: &XdpContext, frame: &Frame<'_>, headers: &Headers) -> Result<u32, Left> {
     let plain = Plain::new(ctx);
     // Not every interface sends frames of several buffers. (The verifier asks for the limit.)
     let length = frame.len();
     if length > LONGEST || plain.start + length as usize > plain.end || headers.l3 != ETHERNET {
-        return None;
+        return Err(Left::Other);
     }
     let headers = &Headers {
         l3: ETHERNET,
@@ -79,14 +84,20 @@ fn forward(ctx: &XdpContext, frame: &Frame<'_>, headers: &Headers) -> Option<u32
     };
     let interface = ctx.ingress_ifindex() as u32;
     let length = headers.length;
-    let way = route::find(ctx.ctx.cast(), &plain, headers, length, interface, 0).ok()?;
+    let way = match route::find(ctx.ctx.cast(), &plain, headers, length, interface, 0) {
+        Ok(way) => way,
+        Err(NoWay::Neighbour) => return Err(Left::Neighbour),
+        Err(_) => return Err(Left::Other),
+    };
     // TTL and checksum of IPv4, or the hop limit of IPv6, lie within it.
     let (start, end) = (ctx.data(), ctx.data_end());
     let header = start + ETHERNET as usize;
     if header + 12 > end {
-        return None;
+        return Err(Left::Other);
     }
-    let action = maps::redirect(way.ifindex)?;
+    let Some(action) = maps::redirect(way.ifindex) else {
+        return Err(Left::Egress);
+    };
     // SAFETY: all within the bytes that were just checked to be there.
     unsafe {
         *(start as *mut [u8; 6]) = way.dmac;
@@ -99,7 +110,7 @@ fn forward(ctx: &XdpContext, frame: &Frame<'_>, headers: &Headers) -> Option<u32
             Family::V6 => *((header + 7) as *mut u8) = headers.ttl.wrapping_sub(1),
         }
     }
-    Some(action)
+    Ok(action)
 }
 
 /// Whether the frame was addressed to the interface that it entered at.

@@ -39,7 +39,9 @@ impl Parameters {
             let name = decode(&pair[..equals]);
             let value = decode(pair.get(equals + 1..).unwrap_or_default());
             match (name, value) {
-                (Some(name), Some(value)) => parameters.pairs.push((name, value)),
+                (Some(name), Some(value)) if is_plain(&name) => {
+                    parameters.pairs.push((name, value));
+                }
                 _ => parameters.unreadable = true,
             }
         }
@@ -80,6 +82,12 @@ impl Parameters {
             Parameter::Unclear => true,
         }
     }
+}
+
+/// Whether every server reads the name alike. .NET compares the names of a query by culture, where soft
+/// hyphens, zero-width and control characters do not count: `w%C2%ADa` is its `wa`.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 /// `None` when the escapes are broken or the text is not UTF-8.

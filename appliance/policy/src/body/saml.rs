@@ -90,17 +90,18 @@ fn read_message(document: &[u8]) -> Option<Message> {
     }
 }
 
-/// Standard or URL-safe, with or without padding, broken into lines; a space is a `+` that was decoded
-/// once too often.
+/// Standard or URL-safe, with or without padding, broken into lines. A value with a space is unreadable:
+/// some servers take it for a `+` that was decoded once too often, .NET passes over it, and one value can
+/// be a good message to each.
 fn decode_base64(value: &str) -> Option<Vec<u8>> {
-    if value.len() as u64 > MAX_MESSAGE * 2 {
+    if value.len() as u64 > MAX_MESSAGE * 2 || value.contains(' ') {
         return None;
     }
     let clean: Vec<u8> = value
         .bytes()
         .filter(|byte| !matches!(byte, b'\r' | b'\n' | b'\t'))
         .map(|byte| match byte {
-            b'-' | b' ' => b'+',
+            b'-' => b'+',
             b'_' => b'/',
             other => other,
         })
@@ -138,10 +139,6 @@ mod tests {
         let packed = deflated(REQUEST.as_bytes());
         let standard = BASE64_STANDARD.encode(&packed);
         assert_eq!(read(&standard, Binding::Redirect), expected);
-        assert_eq!(
-            read(&standard.replace('+', " "), Binding::Redirect),
-            expected
-        );
         assert_eq!(
             read(&BASE64_URL_SAFE_NO_PAD.encode(&packed), Binding::Redirect),
             expected

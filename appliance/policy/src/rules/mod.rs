@@ -206,6 +206,7 @@ impl Stops {
         let sign_in = SignIn {
             service: &self.service,
             user: asked.user.certain(),
+            source: asked.facts.source.effective,
             rate,
         };
         match counting {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use weir_abi::Class;
 use weir_link::notify::Notify;
@@ -264,6 +264,7 @@ struct Linked {
     events: mpsc::UnboundedReceiver<Event>,
     counts: mpsc::UnboundedReceiver<Counts>,
     answers: mpsc::UnboundedReceiver<Result<u64, String>>,
+    drains: watch::Receiver<bool>,
     reader: JoinHandle<()>,
 }
 
@@ -286,6 +287,7 @@ impl Control {
         let (to_events, events) = mpsc::unbounded_channel();
         let (to_counts, counts) = mpsc::unbounded_channel();
         let (to_answers, answers) = mpsc::unbounded_channel();
+        let (to_drains, drains) = watch::channel(false);
         let reader = tokio::spawn(async move {
             while let Ok(Some((message, _))) = receiver.receive::<FromProxy>().await {
                 // A test that is over listens to nothing any more.
@@ -294,6 +296,7 @@ impl Control {
                     FromProxy::Heartbeat(now) => to_counts.send(now).is_ok(),
                     FromProxy::Ready { generation } => to_answers.send(Ok(generation)).is_ok(),
                     FromProxy::Refused { why, .. } => to_answers.send(Err(why)).is_ok(),
+                    FromProxy::Draining => to_drains.send(true).is_ok(),
                     FromProxy::Hello { .. } => panic!("a second Hello"),
                 };
             }
@@ -303,6 +306,7 @@ impl Control {
             events,
             counts,
             answers,
+            drains,
             reader,
         });
     }
@@ -363,6 +367,13 @@ impl Control {
             .send(&ToProxy::Drain { grace }, &[])
             .await
             .unwrap();
+    }
+
+    /// Waits until the proxy says that it drains.
+    pub async fn drains(&mut self) {
+        let link = self.link.as_mut().expect("alive");
+        let said = patiently(link.drains.wait_for(|drains| *drains)).await;
+        said.expect("it says so before it ends");
     }
 
     /// The next event; there must be one.

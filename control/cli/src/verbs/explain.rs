@@ -117,23 +117,26 @@ fn tell_kernel(
         _ => format!("{}, on no list", kernel.class.name()),
     };
     let verdict = out.paint(verdict_colour(kernel.verdict.name()), kernel.verdict.name());
-    let rows = [
-        [
+    let mut rows = vec![
+        vec![
             "  packet".to_owned(),
             format!("{}{to} ({service})", request.source),
         ],
-        ["  class".to_owned(), class],
-        [
+        vec!["  class".to_owned(), class],
+        vec![
             "  verdict".to_owned(),
             format!("{verdict}{}", because(&kernel.reason)),
         ],
     ];
-    write_rows(out, &rows.map(Vec::from))
+    if let Some(why) = &kernel.hook_why {
+        rows.push(vec!["  hook".to_owned(), clean(why)]);
+    }
+    write_rows(out, &rows)
 }
 
-/// That the class decided goes without saying; every other reason is named.
+/// That the class decided goes without saying, and that nothing did; every other reason is named.
 fn because(reason: &str) -> String {
-    if reason == "class" {
+    if matches!(reason, "class" | "other") {
         String::new()
     } else {
         format!(", because of {}", clean(reason))

@@ -60,7 +60,7 @@ impl Status {
 
 /// All lines, the most important first.
 fn screen(out: &Out, state: &State, height: usize) -> Vec<String> {
-    let planes = planes(out, state);
+    let planes = planes(out, state, height == usize::MAX);
     let mut warnings = warnings(out, &state.warnings);
     // What is done with each class stays in sight.
     let services = 1 + state.services.len().min(3);
@@ -119,11 +119,11 @@ fn warnings(out: &Out, warnings: &[String]) -> Vec<String> {
     lines
 }
 
-fn planes(out: &Out, state: &State) -> Vec<String> {
+fn planes(out: &Out, state: &State, all: bool) -> Vec<String> {
     let mut lines = in_force(out, state);
     lines.extend(row(out, "proxy", &proxy(out, &state.proxy)));
     lines.extend(row(out, "listeners", &listeners(&state.listeners)));
-    lines.extend(kernel(out, &state.kernel));
+    lines.extend(kernel(out, &state.kernel, all));
     lines
 }
 
@@ -205,6 +205,20 @@ fn proxy(out: &Out, proxy: &ProxyStatus) -> String {
             ]
             .map(|(number, of)| format!("{} {of}", count(number))),
         );
+        let missing = [
+            (counts.events_lost, "events lost", Colour::Bad),
+            (
+                counts.events_skipped,
+                "events of refusals left out",
+                Colour::Careful,
+            ),
+        ];
+        words.extend(
+            missing
+                .into_iter()
+                .filter(|(number, ..)| *number > 0)
+                .map(|(number, of, colour)| out.paint(colour, &format!("{} {of}", count(number)))),
+        );
     }
     if proxy.connections_broken > 0 {
         let broken = format!("{} connections broken", count(proxy.connections_broken));
@@ -228,7 +242,7 @@ fn listeners(listeners: &ListenersStatus) -> String {
     }
 }
 
-fn kernel(out: &Out, kernel: &KernelStatus) -> Vec<String> {
+fn kernel(out: &Out, kernel: &KernelStatus, all: bool) -> Vec<String> {
     if kernel.hooks.is_empty() {
         return row(out, "kernel", "attached to no interface");
     }
@@ -242,7 +256,8 @@ fn kernel(out: &Out, kernel: &KernelStatus) -> Vec<String> {
             clean(&hook.hook),
             clean(&hook.why)
         );
-        lines.extend(row(out, name, &clip(&text, WIDTH - NAMES)));
+        let limit = if all { usize::MAX } else { WIDTH - NAMES };
+        lines.extend(row(out, name, &clip(&text, limit)));
     }
     lines
 }

@@ -15,6 +15,8 @@ use crate::clock;
 
 /// Bytes that one call reads, about.
 const PART: u64 = 4 << 20;
+/// Bytes of text with which a part is full: each client that reads slowly holds one.
+const FULL: usize = 1 << 20;
 /// Bytes that are read backwards at a time.
 const BLOCK: u64 = 256 << 10;
 /// Bytes within which a line is not searched any more, but read.
@@ -40,6 +42,10 @@ impl Part {
         self.text.push_str(line);
         self.text.push('\n');
         self.lines += 1;
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.text.len() >= FULL
     }
 }
 
@@ -99,7 +105,7 @@ impl History {
         };
         let mut budget = PART;
         let mut line = Vec::new();
-        while budget > 0 && part.lines < limit {
+        while budget > 0 && part.lines < limit && !part.is_full() {
             if self.forwards.is_none() {
                 self.forwards = self.open(after)?;
             }

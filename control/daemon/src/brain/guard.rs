@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use weir_api::Actor;
 
 use super::grace::Grace;
@@ -17,6 +17,8 @@ use super::{Brain, blocking};
 use crate::last_good::LastGood;
 use crate::watch::{self, Watch, stamps};
 
+/// Time until a copy that could not be made is tried again.
+const COPY_AGAIN: Duration = Duration::from_secs(5);
 /// Time between two looks at whether the kernel plane still has what it was given.
 const HOLD_EVERY: Duration = Duration::from_secs(1);
 
@@ -110,17 +112,23 @@ impl Brain {
                 Err(error) => (LastGood::new(state), Err(error)),
             };
             copy = back;
-            if let Err(error) = &result {
+            let refused = result.err().map(|error| error.to_string());
+            if let Some(error) = &refused
+                && self.noted().copy_refused != refused
+            {
                 tracing::error!(%error, "the generation in force could not be copied");
             }
-            self.noted_mut(|noted| match result {
-                Ok(()) => {
+            let again = refused.is_some();
+            self.noted_mut(|noted| {
+                if !again {
                     noted.copied = Some(number);
-                    noted.copy_refused = None;
                 }
-                Err(error) => noted.copy_refused = Some(error.to_string()),
+                noted.copy_refused = refused;
             });
-            self.changed.notified().await;
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = sleep(COPY_AGAIN), if again => {}
+            }
         }
     }
 

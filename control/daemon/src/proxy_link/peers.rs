@@ -29,6 +29,8 @@ pub struct Peer {
     pub alive_since: Instant,
     /// Its counters.
     pub counts: Counts,
+    /// It was told to finish what it has open, and takes no new connection.
+    drains: bool,
 }
 
 impl Peer {
@@ -42,6 +44,7 @@ impl Peer {
             heard: now,
             alive_since: now,
             counts: Counts::default(),
+            drains: false,
         }
     }
 
@@ -69,19 +72,17 @@ pub struct Peers {
     pub turned_away_why: Option<String>,
     /// Connections of clients that were open when a proxy ended, as long as the run directory is there.
     pub connections_broken: u64,
-    /// When the last proxy went.
+    /// When the last proxy that counted went.
     pub gone_since: Option<Instant>,
 }
 
 impl Peers {
-    /// The proxy that counts: of those that work with a generation the newest, else the newest.
+    /// The proxy that counts: of those that work with a generation the newest, else the newest. One
+    /// that drains does not count, however lively it is: nobody would serve who connects.
     pub fn current(&self) -> Option<&Peer> {
-        let ready = self
-            .by_session
-            .values()
-            .rev()
-            .find(|peer| peer.acknowledged.is_some());
-        ready.or_else(|| self.by_session.values().next_back())
+        let mut newest = self.by_session.values().rev().filter(|peer| !peer.drains);
+        let ready = newest.clone().find(|peer| peer.acknowledged.is_some());
+        ready.or_else(|| newest.next())
     }
 
     /// Whether the current proxy works, at the time `now`.
@@ -166,8 +167,8 @@ impl Peers {
     /// Gives the process when it had connections open, and is not connected any more.
     pub(super) fn leave(&mut self, session: u64) -> Option<Identity> {
         let peer = self.by_session.remove(&session)?;
-        if self.by_session.is_empty() {
-            self.gone_since = Some(Instant::now());
+        if !peer.drains {
+            self.note_when_the_last_went();
         }
         let identity = peer.identity;
         let mut others = self.by_session.values();
@@ -178,9 +179,34 @@ impl Peers {
         })
     }
 
-    /// A newer proxy than this one works with a generation.
+    /// A newer proxy than this one works with a generation, and takes new connections.
     pub(super) fn replaced(&self, session: u64) -> bool {
         let mut newer = self.by_session.range(session + 1..);
-        newer.any(|(_, peer)| peer.acknowledged.is_some())
+        newer.any(|(_, peer)| peer.acknowledged.is_some() && !peer.drains)
+    }
+
+    /// This one takes no more connections: who would be served waits for another proxy.
+    pub(super) fn drain(&mut self, session: u64) {
+        if let Some(peer) = self.peer(session)
+            && !peer.drains
+        {
+            peer.drains = true;
+            self.note_when_the_last_went();
+        }
+    }
+
+    /// This one is to drain, if it is still replaced; gives whether it is.
+    pub(super) fn retire(&mut self, session: u64) -> bool {
+        let replaced = self.replaced(session);
+        if let Some(peer) = self.peer(session) {
+            peer.drains = replaced;
+        }
+        replaced
+    }
+
+    fn note_when_the_last_went(&mut self) {
+        if self.current().is_none() {
+            self.gone_since = Some(Instant::now());
+        }
     }
 }

@@ -148,6 +148,7 @@ impl KernelPlane for FakeKernel {
             verdict: service.map_or(Verdict::Pass, |service| service.verdicts[class as usize]),
             reason: Reason::Class,
             hook: Hook::Tcx,
+            hook_why: None,
             interface: "outside0".to_owned(),
         })
     }
@@ -167,7 +168,8 @@ impl KernelPlane for FakeKernel {
             index: program,
             direction,
             hook: "tcx",
-            why: "a kernel plane in memory".to_owned(),
+            why: "a kernel plane in memory has no driver that could pass packets on before tcx"
+                .to_owned(),
             program,
             pin: format!("pin/{name}").into(),
             xdp: None,

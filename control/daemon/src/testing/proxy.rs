@@ -113,6 +113,7 @@ pub struct FakeProxy {
     refuse: Arc<Mutex<Option<String>>>,
     hangs: watch::Sender<bool>,
     mute: Arc<AtomicBool>,
+    counts: Arc<Mutex<Counts>>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -147,6 +148,12 @@ impl FakeProxy {
         };
         say.send(hello).expect("the receiver is held here");
         let mute = Arc::new(AtomicBool::new(false));
+        let counts = Arc::new(Mutex::new(Counts {
+            accepted: 7,
+            open: OPEN,
+            ..Counts::default()
+        }));
+        let counted = Arc::clone(&counts);
         let hangs = watch::Sender::new(false);
         let mut goes_on = hangs.subscribe();
         let mut reads_on = hangs.subscribe();
@@ -163,7 +170,10 @@ impl FakeProxy {
                         Some(message) => message,
                         None => return,
                     },
-                    _ = heart.tick() => FromProxy::Heartbeat(Counts { accepted: 7, open: OPEN, ..Counts::default() }),
+                    _ = heart.tick() => {
+                        let counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
+                        FromProxy::Heartbeat(counted.clone())
+                    }
                 };
                 if sender.send(&message, &[]).await.is_err() {
                     return;
@@ -210,6 +220,7 @@ impl FakeProxy {
             refuse,
             hangs,
             mute,
+            counts,
             tasks: [speaking, hearing],
         }
     }
@@ -232,6 +243,18 @@ impl FakeProxy {
     /// The next generation will be refused.
     pub fn refuse_next(&self, why: &str) {
         *self.refuse.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+    }
+
+    /// What its heartbeats say from now on.
+    pub fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Takes no more connections, as SIGTERM would have it, and goes on giving signs of life.
+    pub fn drain(&self) {
+        self.say
+            .send(FromProxy::Draining)
+            .expect("the connection is open");
     }
 
     /// Tells of a decision.

@@ -341,6 +341,12 @@ impl<'a> Ward<'a> {
             "the list's change is in force".to_owned(),
             format!("{prefix} is managed no more: {}", explained["kernel"]),
         );
+        let hook = self.hook.name();
+        lived.state(
+            explained["kernel"]["hook"] == hook,
+            format!("explain names {hook}"),
+            format!("explain names another hook: {}", explained["kernel"]),
+        );
         self.put_back(prefix).await
     }
 

@@ -1,0 +1,33 @@
+//! The bytes of a file that the configuration names, in bounded time and memory, whatever it is.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+/// Longest file that is read, in bytes: more than a list of as many prefixes as there may be.
+const LONGEST: u64 = 512 << 20;
+
+/// What a file holds. What is longer than any file that is meant is an error, and so is what is no file: a
+/// pipe would let everyone wait who wants to change anything, and a device never ends.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // Who opens a pipe waits for its other end, unless he says that he does not.
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    let about = file.metadata()?;
+    if about.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !about.is_file() {
+        return Err(io::Error::other("it is no file, but a pipe or a device"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST {
+        let most = format!("it is longer than {} MiB", LONGEST >> 20);
+        return Err(io::Error::other(most));
+    }
+    Ok(bytes)
+}
