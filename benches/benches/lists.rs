@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use weir_abi::Class;
-use weir_tables::{List, Lists, Origin, Scope};
+use weir_tables::{History, KernelTables, List, Lists, Origin, Scope};
 
 /// As many sources as keep the processor's caches from flattering the result.
 const SOURCES: usize = 65_536;
@@ -39,7 +39,12 @@ fn compile(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(prefixes), |bencher| {
             bencher.iter_batched(
                 || [list(prefixes)],
-                |lists| black_box(Lists::compile(&lists).kernel_tables()),
+                |lists| {
+                    black_box(KernelTables::compile(
+                        &Lists::compile(&lists),
+                        &History::default(),
+                    ))
+                },
                 BatchSize::LargeInput,
             );
         });

@@ -1,24 +1,35 @@
 //! Builds the kernel programs.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 
 use crate::paths;
 use crate::setup;
 use crate::step::{run, step};
 
-/// Builds `ebpf/programs` for `bpfel-unknown-none`.
+/// Builds the programs in `ebpf/programs` that make up Weir.
 pub fn build() -> Result<()> {
     step("build the kernel programs", || {
-        let object = paths::kernel_object();
-        let scratch = paths::target().join("ebpf");
-        run(cargo("build")?.args(["--release", "--quiet"]))?;
-        std::fs::copy(
-            scratch.join("bpfel-unknown-none/release/weir-ebpf"),
-            &object,
-        )
-        .with_context(|| format!("the build left no object to copy to {}", object.display()))?;
-        Ok(())
+        program("weir-ebpf", &paths::kernel_object())
     })
+}
+
+/// Builds what the benches run in the kernel beside them.
+pub fn build_bench() -> Result<()> {
+    step("build the benches' kernel programs", || {
+        program("weir-ebpf-bench", &paths::bench_object())
+    })
+}
+
+/// Builds one of the programs in `ebpf/programs` for `bpfel-unknown-none`.
+fn program(name: &str, object: &Path) -> Result<()> {
+    let scratch = paths::target().join("ebpf");
+    run(cargo("build")?.args(["--release", "--quiet", "--bin", name]))?;
+    let built = scratch.join("bpfel-unknown-none/release").join(name);
+    std::fs::copy(built, object)
+        .with_context(|| format!("the build left no object to copy to {}", object.display()))?;
+    Ok(())
 }
 
 /// Lints `ebpf/programs`; clippy is not part of every toolchain that can build them, a check is.

@@ -5,6 +5,7 @@
 //! binaries ([`build`]), and then hand over: the demo and the lab to the `weir-lab` binary, the
 //! tests to `cargo test`. Nothing here knows what Weir does.
 
+mod bench;
 mod build;
 mod fuzz;
 mod host;
@@ -68,6 +69,15 @@ enum Task {
     /// Fuzz a parser that reads bytes from the network or a file.
     #[command(after_help = "Example: cargo xtask fuzz request --seconds 600")]
     Fuzz(fuzz::Arguments),
+    /// Measure Weir beside its peers, on this machine, in one run.
+    #[command(after_help = "Example: cargo xtask bench classify --json classify.json")]
+    Bench {
+        #[command(flatten)]
+        set_up: SetUp,
+        /// Handed to the bench: `classify` or `forward`, and `--json FILE`, `--quick`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
+    },
     /// Check formatting and lints, of the kernel programs too.
     Lint(SetUp),
     /// Build the kernel programs into `target/ebpf/weir-ebpf.o`.
@@ -116,6 +126,11 @@ fn run(task: Task) -> Result<ExitCode> {
             test::run(&arguments)
         }
         Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Bench { set_up, arguments } => {
+            host::require_for_lab()?;
+            setup::ensure(&setup::KERNEL_PROGRAMS, set_up.no_install)?;
+            bench::run(&arguments, set_up.no_install)
+        }
         Task::Lint(set_up) => {
             setup::ensure(&setup::KERNEL_PROGRAMS, set_up.no_install)?;
             lint::run()

@@ -29,6 +29,11 @@ pub fn kernel_object() -> PathBuf {
     target().join("ebpf/weir-ebpf.o")
 }
 
+/// What the benches run in the kernel, built by [`crate::kernel::build_bench`].
+pub fn bench_object() -> PathBuf {
+    target().join("ebpf/weir-ebpf-bench.o")
+}
+
 /// The compiler for the kernel programs, where setup unpacked one.
 pub fn toolchain() -> PathBuf {
     target().join("toolchain")

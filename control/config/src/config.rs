@@ -111,6 +111,10 @@ pub struct Kernel {
     pub table: u32,
     /// Where the programs are to act.
     pub hook: HookSetting,
+    /// Connections to the proxy that one source may begin in a second; 0 sets no bound.
+    pub new_connections: u32,
+    /// The same for connections that are forwarded in the kernel.
+    pub new_connections_forwarded: u32,
 }
 
 /// `hook`: where the kernel programs are to act. At tcx they always do.

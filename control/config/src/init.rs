@@ -97,6 +97,10 @@ outside = [{outside}]
 inside = [{inside}]
 # Where the kernel acts: `auto` takes XDP where the driver allows it and tcx elsewhere, `xdp` insists.
 # hook = "auto"
+# Connections that one source (an IPv4 address, an IPv6 /64) may begin in a second; four times as many at
+# once. A carrier has thousands of people behind one address. 0 sets no bound.
+# new_connections = 500              # to weir-proxy
+# new_connections_forwarded = 5000   # through to the sign-in servers
 
 # The sign-in service that Weir stands in front of.
 [[service]]

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use ipnet::IpNet;
 use toml::de::DeTable;
-use weir_tables::{List, Lists, MAX_PREFIXES, MAX_V4_EXACT, Origin, Severity};
+use weir_tables::{List, MAX_PREFIXES, Origin, Severity};
 
 use crate::certificate::{self, Named, io_words};
 use crate::check;
@@ -221,30 +220,8 @@ pub(crate) fn read_text(path: &Path, place: &Place, what: &str) -> Result<String
 /// Whether the lists fit into the memory that is set aside for them.
 fn too_large(lists: &[List]) -> Option<String> {
     let total: usize = lists.iter().map(|list| list.prefixes.len()).sum();
-    if total > MAX_PREFIXES {
-        return Some(format!(
-            "the lists hold {total} prefixes, at most {MAX_PREFIXES} are possible"
-        ));
-    }
-    // Prefixes longer than /24 cost an entry for each address, unless they cover most of their /24.
-    let most: usize = lists
-        .iter()
-        .flat_map(|list| &list.prefixes)
-        .filter_map(|prefix| match prefix {
-            IpNet::V4(net) if net.prefix_len() > 24 => Some(1usize << (32 - net.prefix_len())),
-            _ => None,
-        })
-        .sum();
-    if most <= MAX_V4_EXACT {
-        return None;
-    }
-    let needed = Lists::compile(lists).kernel_size().v4_exact;
-    (needed > MAX_V4_EXACT).then(|| {
-        format!(
-            "the prefixes longer than /24 need {needed} entries in the kernel, at most \
-             {MAX_V4_EXACT} are possible"
-        )
-    })
+    (total > MAX_PREFIXES)
+        .then(|| format!("the lists hold {total} prefixes, at most {MAX_PREFIXES} are possible"))
 }
 
 /// The configuration, when nothing is missing from the draft.

@@ -37,7 +37,15 @@ pub(crate) static APPLIANCE: Section = Section {
 pub(crate) static KERNEL: Section = Section {
     title: "`[kernel]`",
     keys: &[
-        "object", "pin", "outside", "inside", "mark", "table", "hook",
+        "object",
+        "pin",
+        "outside",
+        "inside",
+        "mark",
+        "table",
+        "hook",
+        "new_connections",
+        "new_connections_forwarded",
     ],
 };
 

@@ -13,7 +13,7 @@ use nix::sys::time::TimeValLike as _;
 use serde_json::{Value, json};
 use weir_abi::Class;
 use weir_control::testing::Appliance;
-use weir_tables::{List, Lists, Origin, Scope, edit};
+use weir_tables::{History, KernelTables, List, Lists, Origin, Scope, edit};
 
 #[tokio::main]
 async fn main() {
@@ -78,7 +78,7 @@ fn parts(text: &str) {
     let lists = Lists::compile(&[list]);
     part("compile", started);
     let started = Clock::start();
-    let tables = lists.kernel_tables();
+    let tables = KernelTables::compile(&lists, &History::default());
     part("make the kernel's tables", started);
     drop(tables);
     let started = Clock::start();

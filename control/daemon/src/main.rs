@@ -17,7 +17,7 @@ use weir_control::first::{self, First};
 use weir_control::plane::Plane;
 use weir_control::proxy_link::ProxyLink;
 use weir_control::{Error, api, sockets};
-use weir_dataplane::{HookChoice, Options};
+use weir_dataplane::{HookChoice, Options, SynBudget, SynBudgets};
 use weir_link::notify::Notify;
 
 #[global_allocator]
@@ -190,6 +190,10 @@ fn kernel_options(config: &Config, object: Option<&Path>) -> Options {
             HookSetting::Auto => HookChoice::Auto,
             HookSetting::Tcx => HookChoice::Tcx,
             HookSetting::Xdp => HookChoice::Xdp,
+        },
+        budgets: SynBudgets {
+            proxied: SynBudget::of(kernel.new_connections),
+            forwarded: SynBudget::of(kernel.new_connections_forwarded),
         },
     }
 }

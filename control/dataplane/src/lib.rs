@@ -35,7 +35,7 @@ pub use error::Error;
 pub use probe::{Answer, Judged};
 pub use types::{
     Counter, Direction, HookChoice, InterfaceStatus, MapStatus, Options, Probe, ProbeOutcome,
-    Published, ServiceSpec, Status, XdpStatus,
+    Published, ServiceSpec, Status, SynBudget, SynBudgets, XdpStatus,
 };
 use weir_abi::{ABI_VERSION, Config, Hook, MAX_STATIONS, Station, counter_at};
 use weir_tables::KernelTables;
@@ -81,13 +81,17 @@ impl Dataplane {
         let writer = Writer::new(&maps)?;
         // Before any packet carries the mark: without them it would be forwarded to the server.
         let (families, absent) = add_routes(options)?;
-        if (config.mark, config.table) != (options.mark, options.table) {
-            let changed = Config {
-                mark: options.mark,
-                table: options.table,
-                ..config
-            };
+        let changed = Config {
+            mark: options.mark,
+            table: options.table,
+            proxied: options.budgets.proxied.to_abi(),
+            forwarded: options.budgets.forwarded.to_abi(),
+            ..config
+        };
+        if changed != config {
             write_config(&maps, &changed)?;
+        }
+        if (config.mark, config.table) != (options.mark, options.table) {
             remove_routes(config.mark, config.table, config.table == options.table)?;
         }
         programs::pin(&mut ebpf, &pins)?;
@@ -180,7 +184,7 @@ impl Dataplane {
         };
         let mut left = None;
         for hook in hooks {
-            let answer = self.ask(interface, *hook, &frame)?;
+            let answer = self.ask(interface, *hook, Some(self.magic), &frame)?;
             if answer.judged.is_some() || *hook == Hook::Tcx {
                 return Ok(probe::outcome(&answer, *hook, left, interface));
             }
@@ -197,7 +201,13 @@ impl Dataplane {
         hook: Hook,
         frame: &[u8],
     ) -> Result<Answer, Error> {
-        self.ask(self.first(direction)?, hook, frame)
+        self.ask(self.first(direction)?, hook, Some(self.magic), frame)
+    }
+
+    /// As [`Dataplane::test_run`], but the program takes the frame for one from the wire: it is counted, and
+    /// taken from its source's budget. The answer has no judgement; the counters tell.
+    pub fn replay(&self, direction: Direction, hook: Hook, frame: &[u8]) -> Result<Answer, Error> {
+        self.ask(self.first(direction)?, hook, None, frame)
     }
 
     /// Puts back what somebody took away since it was made: the rule and the route that bring marked
@@ -304,12 +314,18 @@ impl Dataplane {
             .ok_or(Error::Probe("no interface of this side has a program"))
     }
 
-    fn ask(&self, interface: &InterfaceStatus, hook: Hook, frame: &[u8]) -> Result<Answer, Error> {
+    fn ask(
+        &self,
+        interface: &InterfaceStatus,
+        hook: Hook,
+        magic: Option<[u32; 2]>,
+        frame: &[u8],
+    ) -> Result<Answer, Error> {
         let program = self.ebpf.program(programs::name(hook, interface.direction));
         match program.expect("the object has all programs") {
-            Program::SchedClassifier(program) => probe::run(program, interface, self.magic, frame),
+            Program::SchedClassifier(program) => probe::run(program, interface, magic, frame),
             Program::Xdp(program) if interface.xdp.is_some() => {
-                probe::run_xdp(program, interface, self.magic, frame)
+                probe::run_xdp(program, interface, magic, frame)
             }
             _ => Err(Error::Probe("no program is at XDP on this interface")),
         }
@@ -332,6 +348,8 @@ fn make(options: &Options, pins: &Pins) -> Result<(Ebpf, Maps, Config), Error> {
         table: options.table,
         probe: magic,
         stations: [Station::default(); MAX_STATIONS],
+        proxied: options.budgets.proxied.to_abi(),
+        forwarded: options.budgets.forwarded.to_abi(),
     };
     write_config(&maps, &config)?;
     std::fs::rename(&unfinished, pins.maps()).map_err(failed)?;

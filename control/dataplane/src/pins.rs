@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use weir_abi::{
-    ABI_VERSION, Address, COUNTERS, Config, Count, GENERATIONS, Hook, MAX_ADDRESSES, V4_BLOCKS,
-    V6Lengths, maps,
+    ABI_VERSION, Address, COUNTERS, Config, Count, GENERATIONS, Hook, MAX_ADDRESSES, Root,
+    V4_BLOCKS, V4_ROOT_BLOCKS, V6_ROOT_BLOCKS, maps,
 };
 
 use crate::error::Error;
@@ -24,13 +24,14 @@ use crate::types::{Direction, MapStatus};
 const USUAL: &str = "/sys/fs/bpf";
 
 /// The names of all maps.
-pub(crate) const MAPS: [&str; 7] = [
+pub(crate) const MAPS: [&str; 8] = [
     maps::CONFIG,
     maps::ADDRESSES,
     maps::V4_BLOCKS,
-    maps::V4_EXACT,
-    maps::V6_LENGTHS,
-    maps::V6_PREFIXES,
+    maps::V4_ROOTS,
+    maps::V4_NODES,
+    maps::V6_ROOTS,
+    maps::V6_NODES,
     maps::COUNTERS,
 ];
 
@@ -159,14 +160,17 @@ pub(crate) struct Maps {
     pub(crate) config: Map<u32, Config>,
     pub(crate) addresses: Map<[u8; 16], Address>,
     pub(crate) v4_blocks: Map<u32, Block>,
-    pub(crate) v4_exact: Map<u32, u32>,
-    pub(crate) v6_lengths: Map<u32, V6Lengths>,
-    pub(crate) v6_prefixes: Map<u32, u32>,
+    pub(crate) v4_roots: Map<u32, Roots>,
+    pub(crate) v4_nodes: Map<u32, u32>,
+    pub(crate) v6_roots: Map<u32, Roots>,
+    pub(crate) v6_nodes: Map<u32, u32>,
     pub(crate) counters: Map<u32, Count>,
 }
 
-/// 256 classes.
+/// Bytes of 256 /24.
 pub(crate) type Block = [u8; 256];
+/// 256 roots.
+pub(crate) type Roots = [Root; 256];
 
 impl Maps {
     /// Opens the maps that another process made, if it had this version of the layouts.
@@ -189,16 +193,11 @@ impl Maps {
         Ok(Self {
             config: open(directory, maps::CONFIG, ARRAY, 1, MMAPABLE)?,
             addresses: open(directory, maps::ADDRESSES, HASH, MAX_ADDRESSES, 0)?,
-            v4_blocks: open(
-                directory,
-                maps::V4_BLOCKS,
-                ARRAY,
-                GENERATIONS * V4_BLOCKS,
-                MMAPABLE,
-            )?,
-            v4_exact: open(directory, maps::V4_EXACT, ARRAY_OF_MAPS, GENERATIONS, 0)?,
-            v6_lengths: open(directory, maps::V6_LENGTHS, ARRAY, GENERATIONS, MMAPABLE)?,
-            v6_prefixes: open(directory, maps::V6_PREFIXES, ARRAY_OF_MAPS, GENERATIONS, 0)?,
+            v4_blocks: halves(directory, maps::V4_BLOCKS, V4_BLOCKS)?,
+            v4_roots: halves(directory, maps::V4_ROOTS, V4_ROOT_BLOCKS)?,
+            v4_nodes: open(directory, maps::V4_NODES, ARRAY_OF_MAPS, GENERATIONS, 0)?,
+            v6_roots: halves(directory, maps::V6_ROOTS, V6_ROOT_BLOCKS)?,
+            v6_nodes: open(directory, maps::V6_NODES, ARRAY_OF_MAPS, GENERATIONS, 0)?,
             counters: open(directory, maps::COUNTERS, PERCPU_ARRAY, COUNTERS, 0)?,
         })
     }
@@ -206,42 +205,50 @@ impl Maps {
     /// What the kernel says of each map.
     pub(crate) fn status(&self) -> Vec<MapStatus> {
         [
-            (maps::CONFIG, self.config.info(), self.config.memory()),
-            (
-                maps::ADDRESSES,
-                self.addresses.info(),
-                self.addresses.memory(),
+            told(maps::CONFIG, &self.config, self.config.memory()),
+            told(maps::ADDRESSES, &self.addresses, self.addresses.memory()),
+            told(maps::V4_BLOCKS, &self.v4_blocks, self.v4_blocks.memory()),
+            told(maps::V4_ROOTS, &self.v4_roots, self.v4_roots.memory()),
+            told(
+                maps::V4_NODES,
+                &self.v4_nodes,
+                self.v4_nodes.memory_inside(),
             ),
-            (
-                maps::V4_BLOCKS,
-                self.v4_blocks.info(),
-                self.v4_blocks.memory(),
+            told(maps::V6_ROOTS, &self.v6_roots, self.v6_roots.memory()),
+            told(
+                maps::V6_NODES,
+                &self.v6_nodes,
+                self.v6_nodes.memory_inside(),
             ),
-            (maps::V4_EXACT, self.v4_exact.info(), self.v4_exact.memory()),
-            (
-                maps::V6_LENGTHS,
-                self.v6_lengths.info(),
-                self.v6_lengths.memory(),
-            ),
-            (
-                maps::V6_PREFIXES,
-                self.v6_prefixes.info(),
-                self.v6_prefixes.memory(),
-            ),
-            (maps::COUNTERS, self.counters.info(), self.counters.memory()),
+            told(maps::COUNTERS, &self.counters, self.counters.memory()),
         ]
         .into_iter()
-        .filter_map(|(name, info, memory)| {
-            let info = info.ok()?;
-            Some(MapStatus {
-                name,
-                id: info.id,
-                capacity: info.max_entries,
-                memory,
-            })
-        })
+        .flatten()
         .collect()
     }
+}
+
+fn told<K: sys::Plain, V: sys::Plain>(
+    name: &'static str,
+    map: &Map<K, V>,
+    memory: u64,
+) -> Option<MapStatus> {
+    let info = map.info().ok()?;
+    Some(MapStatus {
+        name,
+        id: info.id,
+        capacity: info.max_entries,
+        memory,
+    })
+}
+
+/// An array that holds both generations, one behind the other.
+fn halves<V: sys::Plain>(
+    directory: &Path,
+    name: &str,
+    one_half: u32,
+) -> Result<Map<u32, V>, Error> {
+    open(directory, name, ARRAY, GENERATIONS * one_half, MMAPABLE)
 }
 
 fn open<K: sys::Plain, V: sys::Plain>(

@@ -25,44 +25,48 @@ const MAGIC: usize = 8;
 /// No program writes this as a service.
 const UNANSWERED: u32 = u32::MAX;
 
-/// Runs the program at tcx of an interface on a packet.
+/// Runs the program at tcx of an interface on a packet; without the random words of a probe, as if it came
+/// from the wire.
 pub(crate) fn run(
     program: &SchedClassifier,
     interface: &InterfaceStatus,
-    magic: [u32; 2],
+    magic: Option<[u32; 2]>,
     packet: &[u8],
 ) -> Result<Answer, Error> {
     let mut context = [0_u8; SKB];
     put(&mut context, IFINDEX, interface.index);
-    context[CB..CB + REPLY].copy_from_slice(&question(magic));
+    if let Some(magic) = magic {
+        context[CB..CB + REPLY].copy_from_slice(&question(magic));
+    }
     let mut context_out = [0_u8; SKB];
     let (action, packet) = test_run(program, packet, &context, &mut context_out)?;
     Ok(Answer {
         action,
         mark: get(&context_out, MARK),
-        judged: judged(&context_out[CB + MAGIC..]),
+        judged: magic.and_then(|_| judged(&context_out[CB + MAGIC..])),
         left: None,
         packet,
     })
 }
 
-/// Runs the program at XDP of an interface on a packet.
+/// See [`run`], at XDP.
 pub(crate) fn run_xdp(
     program: &Xdp,
     interface: &InterfaceStatus,
-    magic: [u32; 2],
+    magic: Option<[u32; 2]>,
     packet: &[u8],
 ) -> Result<Answer, Error> {
     // Metadata is the part of the data that lies before the packet.
-    let mut data = question(magic).to_vec();
+    let mut data = magic.map(question).map_or_else(Vec::new, Vec::from);
+    let metadata = data.len();
     data.extend(packet);
     let number = |n: usize| u32::try_from(n).expect("packets are small");
     let mut context = [0_u8; MD];
-    put(&mut context, DATA, number(REPLY));
+    put(&mut context, DATA, number(metadata));
     put(&mut context, DATA_END, number(data.len()));
     put(&mut context, INGRESS, interface.index);
     let (action, mut data) = test_run(program, &data, &context, &mut [0_u8; MD])?;
-    let packet = data.split_off(REPLY.min(data.len()));
+    let packet = data.split_off(metadata.min(data.len()));
     let words = data.get(MAGIC..).unwrap_or_default();
     Ok(Answer {
         action,

@@ -7,14 +7,14 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::marker::PhantomData;
-use std::mem::{size_of, zeroed};
+use std::mem::{size_of, size_of_val, zeroed};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use weir_abi::{Address, Config, Count, V6Key, V6Lengths};
+use weir_abi::{Address, Config, Count, GENERATIONS, Root, V4Node, V6Node};
 
 /// Types of maps, as the kernel numbers them (`enum bpf_map_type`).
 pub(crate) const HASH: u32 = 1;
@@ -23,6 +23,8 @@ pub(crate) const PERCPU_ARRAY: u32 = 6;
 pub(crate) const ARRAY_OF_MAPS: u32 = 12;
 /// The array can be mapped into memory (`BPF_F_MMAPABLE`, Linux 5.5).
 pub(crate) const MMAPABLE: u32 = 1 << 10;
+/// Maps of other sizes may take this one's place in an array of maps (`BPF_F_INNER_MAP`, Linux 5.10).
+const INNER_MAP: u32 = 1 << 12;
 
 const MAP_CREATE: libc::c_long = 0;
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
@@ -32,8 +34,8 @@ const MAP_GET_NEXT_KEY: libc::c_long = 4;
 pub(crate) const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
 pub(crate) const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const MAP_GET_FD_BY_ID: libc::c_long = 14;
 const MAP_LOOKUP_BATCH: libc::c_long = 24;
-const MAP_UPDATE_BATCH: libc::c_long = 26;
 
 /// Entries that one batch reads.
 const READ_BATCH: usize = 1024;
@@ -61,9 +63,13 @@ unsafe impl Plain for Config {}
 // SAFETY: see above.
 unsafe impl Plain for Count {}
 // SAFETY: see above.
-unsafe impl Plain for V6Key {}
+unsafe impl Plain for Root {}
 // SAFETY: see above.
-unsafe impl Plain for V6Lengths {}
+unsafe impl Plain for [Root; 256] {}
+// SAFETY: see above.
+unsafe impl Plain for V4Node {}
+// SAFETY: see above.
+unsafe impl Plain for V6Node {}
 
 /// What the kernel says of a map (`struct bpf_map_info`, its first members).
 #[repr(C)]
@@ -104,14 +110,14 @@ impl<K: Plain, V: Plain> Map<K, V> {
         Ok((map, info))
     }
 
-    /// Makes a hash that nobody else knows yet.
-    pub(crate) fn hash(max_entries: u32) -> io::Result<Self> {
+    /// Makes an array for an array of maps, that nobody else knows yet.
+    pub(crate) fn nodes(max_entries: u32) -> io::Result<Self> {
         let mut attr = Create {
-            kind: HASH,
+            kind: ARRAY,
             key_size: size_u32::<K>(),
             value_size: size_u32::<V>(),
             max_entries,
-            flags: 0,
+            flags: MMAPABLE | INNER_MAP,
         };
         let fd = owned(bpf(MAP_CREATE, &mut attr)?);
         Ok(Self {
@@ -187,31 +193,6 @@ impl<K: Plain, V: Plain> Map<K, V> {
         }
     }
 
-    /// Sets many keys with few calls.
-    pub(crate) fn set_many(&self, keys: &[K], values: &[V]) -> io::Result<()> {
-        assert_eq!(keys.len(), values.len(), "a value for each key");
-        let mut done = 0;
-        while done < keys.len() {
-            let mut attr = Batch {
-                keys: keys[done..].as_ptr() as u64,
-                values: values[done..].as_ptr() as u64,
-                count: u32::try_from(keys.len() - done).unwrap_or(u32::MAX),
-                fd: self.raw(),
-                ..Batch::default()
-            };
-            let result = bpf(MAP_UPDATE_BATCH, &mut attr);
-            match result {
-                Ok(_) => done += attr.count as usize,
-                // A signal interrupted it; the count says how far it came.
-                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {
-                    done += attr.count as usize;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     /// Calls `visit` with the index and the slots of all CPUs, for each entry of a per-CPU array.
     pub(crate) fn each_per_cpu(
         &self,
@@ -280,6 +261,23 @@ impl Map<u32, u32> {
     ) -> io::Result<()> {
         self.set(&slot, &inner.raw())
     }
+
+    /// Bytes that the kernel accounts for the array and the maps in it.
+    pub(crate) fn memory_inside(&self) -> u64 {
+        let inside = (0..GENERATIONS).filter_map(|slot| {
+            // What is read is the number of the map.
+            let mut attr = Numbered {
+                number: self.get(&slot).ok()??,
+                ..Numbered::default()
+            };
+            let inner = Map::<u32, u8> {
+                fd: owned(bpf(MAP_GET_FD_BY_ID, &mut attr).ok()?),
+                types: PhantomData,
+            };
+            Some(inner.memory())
+        });
+        self.memory() + inside.sum::<u64>()
+    }
 }
 
 /// The memory of an array, shared with the kernel.
@@ -313,12 +311,14 @@ impl Mapped {
         Ok(Self { start, length })
     }
 
-    /// Writes bytes that no program reads at this moment.
-    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
-        assert!(offset + bytes.len() <= self.length, "inside the mapping");
-        // SAFETY: inside the mapping, and not overlapping with memory of Rust.
+    /// Writes values that no program reads at this moment.
+    pub(crate) fn write<T: Plain>(&self, offset: usize, values: &[T]) {
+        let length = size_of_val(values);
+        assert!(offset + length <= self.length, "inside the mapping");
+        // SAFETY: inside the mapping, not overlapping with memory of Rust, and without padding.
         unsafe {
-            ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr().add(offset), bytes.len());
+            let bytes = values.as_ptr().cast::<u8>();
+            ptr::copy_nonoverlapping(bytes, self.start.as_ptr().add(offset), length);
         }
     }
 
@@ -422,6 +422,15 @@ struct Create {
     key_size: u32,
     value_size: u32,
     max_entries: u32,
+    flags: u32,
+}
+
+/// An object by the kernel's number.
+#[repr(C)]
+#[derive(Default)]
+struct Numbered {
+    number: u32,
+    next: u32,
     flags: u32,
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use weir_abi::{Class, Hook, Reason, Verdict};
+use weir_abi::{Budget, Class, Hook, Reason, Verdict};
 
 /// Where the kernel plane comes from and where it goes.
 #[derive(Clone, Debug)]
@@ -23,6 +23,51 @@ pub struct Options {
     pub table: u32,
     /// Where the programs are to act.
     pub hook: HookChoice,
+    /// How many connections one source may begin.
+    pub budgets: SynBudgets,
+}
+
+/// How many connections one source may begin: an IPv4 address, or a /64 of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SynBudgets {
+    /// To the proxy.
+    pub proxied: SynBudget,
+    /// Through to the servers.
+    pub forwarded: SynBudget,
+}
+
+/// How many connections one source may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SynBudget {
+    /// In a second, in the long run; 0 sets no bound.
+    pub per_second: u32,
+    /// At once.
+    pub at_once: u32,
+}
+
+/// Thousands of people may stand behind one address of a carrier, and everybody behind one of their own
+/// organisation's.
+impl Default for SynBudgets {
+    fn default() -> Self {
+        Self {
+            proxied: SynBudget::of(500),
+            forwarded: SynBudget::of(5000),
+        }
+    }
+}
+
+impl SynBudget {
+    /// So many in a second, and those of four seconds at once.
+    pub const fn of(per_second: u32) -> Self {
+        Self {
+            per_second,
+            at_once: per_second.saturating_mul(4),
+        }
+    }
+
+    pub(crate) const fn to_abi(self) -> Budget {
+        Budget::new(self.per_second, self.at_once)
+    }
 }
 
 /// Where the programs are to act. At tcx they always do: XDP leaves there what it cannot finish.
@@ -57,10 +102,10 @@ pub struct ServiceSpec {
 pub struct Published {
     /// Half of the maps that is in use now, 0 or 1.
     pub slot: u32,
-    /// Entries in the exact IPv4 table.
-    pub v4_exact: usize,
-    /// IPv6 prefixes.
-    pub v6: usize,
+    /// Nodes of the IPv4 ranges.
+    pub v4_nodes: usize,
+    /// Nodes of the IPv6 ranges.
+    pub v6_nodes: usize,
 }
 
 /// One kernel counter.
@@ -199,6 +244,6 @@ pub struct MapStatus {
     pub id: u32,
     /// Entries that fit.
     pub capacity: u32,
-    /// Bytes that the kernel holds for it, as far as it tells.
+    /// Bytes that the kernel holds for it, the maps inside it included, as far as it tells.
     pub memory: u64,
 }

@@ -1,23 +1,19 @@
 //! Starting, adopting, upgrading, publishing and detaching, and what goes wrong in it.
 
 mod bed;
-#[path = "../../../ebpf/classify/tests/fixtures/mod.rs"]
-mod fixtures;
 mod plane;
 
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use aya::programs::tc::{SchedClassifier, TcAttachType};
 use bed::{answer, ask, ip_output};
-use fixtures::{Memory, source};
-use plane::{LONG, SHORT, find, open, story, story_of_processes, sts, tables};
+use plane::{LONG, SHORT, find, open, story, story_of_processes, sts};
 use weir_abi::{Class, Config, Reason, Verdict};
-use weir_dataplane::{Counter, Dataplane, Error, Options, Probe};
+use weir_dataplane::{Counter, Dataplane, Error, Options};
+use weir_fixtures::source;
 
 #[test]
 fn a_process_that_ends_leaves_it_running() {
@@ -40,7 +36,7 @@ fn a_process_that_ends_leaves_it_running() {
         let plane = Dataplane::open(&bed.options).expect("pins of this version");
         let status = plane.status();
         assert!(status.adopted);
-        assert_eq!(status.maps.len(), 7);
+        assert_eq!(status.maps.len(), 8);
         assert_eq!(status.warnings, Vec::<String>::new());
         let names: Vec<&str> = status.interfaces.iter().map(|i| i.name.as_str()).collect();
         assert_eq!(names, ["out", "in"]);
@@ -184,7 +180,7 @@ fn pins_of_another_version_are_refused() {
         assert!(
             error
                 .to_string()
-                .contains("layout 99, this version has layout 3"),
+                .contains("layout 99, this version has layout 4"),
             "{error}"
         );
         assert!(
@@ -192,7 +188,7 @@ fn pins_of_another_version_are_refused() {
             "{error}"
         );
         // One of the maps gone: the pins are no whole either.
-        std::fs::remove_file(bed.options.pin_dir.join("maps/V6_LENGTHS")).expect("removed");
+        std::fs::remove_file(bed.options.pin_dir.join("maps/V6_NODES")).expect("removed");
         assert!(Dataplane::open(&bed.options).is_err());
         weir_dataplane::detach_pinned(&bed.options.pin_dir, bed::MARK, bed::TABLE)
             .expect("removed");
@@ -382,61 +378,6 @@ fn surroundings_are_warned_of() {
         assert_eq!(
             find(&counters, Class::Managed, Verdict::Pass, Reason::NoRoute).packets,
             1
-        );
-    });
-}
-
-#[test]
-fn a_million_prefixes_are_published_at_once() {
-    story("a_million_prefixes_are_published_at_once", |_, plane| {
-        let mut tables = tables(&Memory::default());
-        // 700,000 exact addresses, and 300,000 prefixes of IPv6; managed, every one.
-        let managed = Class::Managed as u8;
-        let (first4, first6) = (0x0a00_0000_u32, 0x2a00_u128 << 112);
-        for i in 0..700_000_u32 {
-            let address = first4 + i * 16;
-            tables.v4_blocks[(address >> 8) as usize] = weir_abi::EXACT;
-            tables.v4_exact.push((address, managed));
-        }
-        for i in 0..300_000_u128 {
-            tables
-                .v6
-                .push((48, (first6 + (i << 80)).to_be_bytes(), managed));
-        }
-        let start = Instant::now();
-        let published = plane.publish(&tables).expect("it fits");
-        println!("published {published:?} in {:?}", start.elapsed());
-        let class = |source: IpAddr| {
-            let destination = sts(source.is_ipv6(), 443).ip();
-            plane
-                .probe(&Probe {
-                    source,
-                    destination,
-                    port: 443,
-                })
-                .expect("a program")
-                .class
-        };
-        for i in [0, 1, 499_999, 699_999] {
-            assert_eq!(
-                class(Ipv4Addr::from_bits(first4 + i * 16).into()),
-                Class::Managed
-            );
-            assert_eq!(
-                class(Ipv4Addr::from_bits(first4 + i * 16 + 1).into()),
-                Class::Unmanaged
-            );
-        }
-        for i in [0, 1, 299_999] {
-            let network = first6 + (i << 80);
-            assert_eq!(
-                class(Ipv6Addr::from_bits(network + 77).into()),
-                Class::Managed
-            );
-        }
-        assert_eq!(
-            class(Ipv6Addr::from_bits(first6 + (300_000 << 80)).into()),
-            Class::Unmanaged
         );
     });
 }

@@ -1,19 +1,16 @@
 //! Real connections through the loaded programs: who answers is what was decided.
 
 mod bed;
-#[path = "../../../ebpf/classify/tests/fixtures/mod.rs"]
-mod fixtures;
 mod plane;
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use bed::{Bed, answer, ask, eventually, ip_output, mislead, set_mtu, udp};
-use fixtures::{Memory, STS, STS_V4, STS_VERDICTS, source};
-use plane::{LONG, SHORT, find, services, story, story_at_both_hooks, sts, tables};
+use plane::{LONG, SHORT, find, services, story, story_at_both_hooks, sts};
 use weir_abi::{Class, Hook, Reason, Verdict};
-use weir_classify::{Side, classify};
-use weir_dataplane::{Answer, Counter, Direction, HookChoice, Probe};
+use weir_dataplane::{Counter, HookChoice, Probe};
+use weir_fixtures::{Memory, STS, STS_V4, STS_VERDICTS, source};
 
 #[test]
 fn each_class_meets_who_it_should() {
@@ -201,15 +198,11 @@ fn publishing_changes_the_class() {
         let from = source(Class::Unmanaged, false);
         let get = || ask(&bed.client, from, sts(false, 443), 1, LONG).expect("an answer");
         assert_eq!(get(), format!("proxy {from} 1"));
-        let mut memory = Memory::default();
-        let IpAddr::V4(address) = from else {
-            unreachable!("an IPv4 source")
-        };
-        memory.exact.insert(address.to_bits(), Class::Managed as u8);
+        let memory = Memory::with(&[(&format!("{from}/32"), Class::Managed)]);
         let slots: Vec<u32> = (0..3)
             .map(|_| {
                 plane
-                    .publish(&tables(&memory))
+                    .publish(&memory.sources)
                     .expect("a small generation")
                     .slot
             })
@@ -217,7 +210,7 @@ fn publishing_changes_the_class() {
         assert_eq!(slots, [0, 1, 0], "after the one of the beginning");
         assert_eq!(get(), format!("server {from} 1"));
         plane
-            .publish(&tables(&Memory::default()))
+            .publish(&Memory::default().sources)
             .expect("a small generation");
         assert_eq!(get(), format!("proxy {from} 1"));
         // A service that is gone is nobody's again; the firewall forwards nothing.
@@ -256,75 +249,6 @@ fn probes_tell_and_count_nothing() {
         };
         assert!(plane.probe(&mixed).is_err());
     });
-}
-
-#[test]
-fn kernel_and_host_agree_on_every_packet() {
-    story("kernel_and_host_agree_on_every_packet", |_, plane| {
-        let memory = Memory::default();
-        let mut wrong = Vec::new();
-        for case in fixtures::cases::all() {
-            let host = classify(case.frame.as_slice(), case.side, &memory);
-            let host = host.map(|o| (o.service, o.class, o.verdict, o.reason));
-            assert_eq!(host, case.expected, "{}", case.name);
-            // From the wire such a frame can come; a test run the kernel refuses.
-            let header = if case.frame[12..14] == [0x86, 0xdd] {
-                40
-            } else {
-                20
-            };
-            if case.frame.len() < 14 + header {
-                continue;
-            }
-            let direction = match case.side {
-                Side::Outside => Direction::Outside,
-                Side::Inside => Direction::Inside,
-            };
-            let answer = plane
-                .test_run(direction, Hook::Tcx, &case.frame)
-                .expect("a run");
-            let judged = answer
-                .judged
-                .map(|j| (j.service, j.class, j.verdict, j.reason));
-            if judged != case.expected {
-                wrong.push(format!(
-                    "{}: {judged:?}, not {:?}",
-                    case.name, case.expected
-                ));
-            }
-            wrong.extend(not_carried_out(&case.name, &case.frame, &answer));
-        }
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        assert_eq!(plane.counters().expect("readable"), []);
-    });
-}
-
-/// What the program did with a packet, if that is not what its verdict means.
-fn not_carried_out(name: &str, frame: &[u8], answer: &Answer) -> Option<String> {
-    const OK: u32 = 0;
-    const SHOT: u32 = 2;
-    const REDIRECT: u32 = 7;
-    const NEXT: u32 = u32::MAX;
-    let (actions, mark): (&[u32], u32) = match answer.judged.map(|judged| judged.verdict) {
-        None | Some(Verdict::Pass) => (&[NEXT, OK], 0),
-        Some(Verdict::Forward) => (&[REDIRECT], 0),
-        Some(Verdict::Proxy) => (&[OK], bed::MARK),
-        // What a reset looks like stands in `reject.rs`.
-        Some(Verdict::Reject) if answer.action == REDIRECT => return None,
-        Some(Verdict::Drop | Verdict::Reject) => (&[SHOT], 0),
-    };
-    if !actions.contains(&answer.action) || answer.mark != mark {
-        return Some(format!(
-            "{name}: action {} with mark {:#x}",
-            answer.action.cast_signed(),
-            answer.mark
-        ));
-    }
-    let mut expected = frame.to_vec();
-    if answer.action == REDIRECT {
-        fixtures::frame::take_hop(&mut expected);
-    }
-    (expected != answer.packet).then(|| format!("{name}: the packet was changed"))
 }
 
 /// Whether a counter of Weir agrees with one of nftables, which does not see the Ethernet header.

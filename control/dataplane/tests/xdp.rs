@@ -1,8 +1,6 @@
 //! What XDP does, what it leaves to tcx, and who says which.
 
 mod bed;
-#[path = "../../../ebpf/classify/tests/fixtures/mod.rs"]
-mod fixtures;
 mod plane;
 
 use std::io::{self, Write as _};
@@ -13,15 +11,10 @@ use std::thread;
 
 use aya::programs::loaded_programs;
 use bed::{Bed, answer, ask, ethtool, ip_output};
-use fixtures::{ADFS_V4, ADFS_V6, STS, STS_VERDICTS, source};
 use plane::{LONG, SHORT, find_at, open, story_at, sts};
 use weir_abi::{Class, Hook, Reason, Verdict};
-use weir_classify::Side;
-use weir_dataplane::{Counter, Dataplane, Direction, Error, HookChoice, Options, Probe};
-
-const XDP_DROP: u32 = 1;
-const XDP_PASS: u32 = 2;
-const XDP_REDIRECT: u32 = 4;
+use weir_dataplane::{Counter, Dataplane, Error, HookChoice, Options, Probe};
+use weir_fixtures::{ADFS_V4, ADFS_V6, STS, STS_VERDICTS, source};
 
 fn story(name: &str, tell: impl FnOnce(&Bed, &mut Dataplane) + Send) {
     story_at(HookChoice::Xdp, name, |bed| tell(bed, &mut open(bed)));
@@ -97,64 +90,6 @@ fn xdp_forwards_both_ways_and_leaves_the_rest_to_tcx() {
                 others,
                 [],
                 "what goes to the proxy or is refused is left to tcx"
-            );
-        },
-    );
-}
-
-#[test]
-fn each_packet_ends_at_the_hook_that_it_should() {
-    story(
-        "each_packet_ends_at_the_hook_that_it_should",
-        |bed, plane| {
-            serve(bed);
-            meet(bed);
-            let before = plane.counters().expect("readable");
-            let mut wrong = Vec::new();
-            for case in fixtures::cases::all() {
-                let direction = match case.side {
-                    Side::Outside => Direction::Outside,
-                    Side::Inside => Direction::Inside,
-                };
-                // The kernel runs no program on less.
-                if case.frame.len() < 14 {
-                    continue;
-                }
-                let answer = plane
-                    .test_run(direction, Hook::Xdp, &case.frame)
-                    .expect("a run");
-                let judged = answer
-                    .judged
-                    .map(|j| (j.service, j.class, j.verdict, j.reason));
-                let action = match (judged, case.expected) {
-                    (Some(judged), Some(expected)) if judged == expected => match judged.2 {
-                        Verdict::Forward => XDP_REDIRECT,
-                        Verdict::Drop => XDP_DROP,
-                        verdict => panic!("{}: XDP answers {verdict:?}", case.name),
-                    },
-                    (None, _) => XDP_PASS,
-                    _ => panic!("{}: {judged:?}, not {:?}", case.name, case.expected),
-                };
-                let ends = ends_at_xdp(case.side, case.expected);
-                // Answers go to sources that have no neighbour here, too.
-                let may_end = judged.is_some()
-                    || ends.is_none()
-                    || (ends == Some(Verdict::Forward) && case.side == Side::Inside);
-                if answer.action != action || (judged.is_some() && ends.is_none()) || !may_end {
-                    wrong.push(format!(
-                        "{}: action {} for {judged:?}",
-                        case.name, answer.action
-                    ));
-                }
-                if let Some(change) = changed(&case.frame, &answer.packet, action == XDP_REDIRECT) {
-                    wrong.push(format!("{}: {change}", case.name));
-                }
-            }
-            assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-            assert_eq!(
-                plane.counters().expect("readable"),
-                before,
-                "probes count nothing"
             );
         },
     );
@@ -483,30 +418,6 @@ fn what_somebody_takes_from_xdp_is_put_back() {
             status.warnings
         );
     });
-}
-
-/// Where XDP may end a packet: by forwarding it, or by dropping it.
-fn ends_at_xdp(side: Side, expected: fixtures::cases::Expected) -> Option<Verdict> {
-    let (_, _, verdict, reason) = expected?;
-    let ends = match verdict {
-        Verdict::Forward => matches!(reason, Reason::Class | Reason::Answer),
-        Verdict::Drop => side == Side::Outside && matches!(reason, Reason::Class | Reason::Udp443),
-        _ => false,
-    };
-    ends.then_some(verdict)
-}
-
-/// What is not as it should be in a packet that went on, or was forwarded.
-fn changed(before: &[u8], after: &[u8], forwarded: bool) -> Option<&'static str> {
-    let mut expected = before.to_vec();
-    if forwarded {
-        if after[..6] == before[..6] || after[6..12] == before[6..12] {
-            return Some("the stations are those of before");
-        }
-        expected[..12].copy_from_slice(&after[..12]);
-        fixtures::frame::take_hop(&mut expected);
-    }
-    (expected != after).then_some("the packet was changed")
 }
 
 /// Makes neighbours known to each other: XDP leaves what goes to unknown ones to tcx, which looks for them.

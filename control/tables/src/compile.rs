@@ -32,19 +32,19 @@ impl Lists {
         let mut v4 = Vec::new();
         let mut v6 = Vec::new();
         for (number, list) in (0u32..).zip(lists) {
-            let standing = Standing::of(list);
+            let weight = Weight::of(list);
             for prefix in &list.prefixes {
                 match crate::prefix::fold(*prefix) {
                     IpNet::V4(net) => v4.push(Candidate {
                         first: net.network().to_bits(),
                         length: net.prefix_len(),
-                        standing,
+                        weight,
                         list: number,
                     }),
                     IpNet::V6(net) => v6.push(Candidate {
                         first: net.network().to_bits(),
                         length: net.prefix_len(),
-                        standing,
+                        weight,
                         list: number,
                     }),
                 }
@@ -149,6 +149,10 @@ impl Decider<u128> {
 /// An address as a number.
 pub(crate) trait Address: Copy + Ord {
     const BITS: u8;
+    /// The first of all addresses.
+    const FIRST: Self;
+    /// The last of all addresses.
+    const LAST: Self;
 
     /// First address of the prefix of this length that holds `self`.
     fn first(self, length: u8) -> Self;
@@ -156,10 +160,14 @@ pub(crate) trait Address: Copy + Ord {
     fn last(self, length: u8) -> Self;
     /// The address after this one, if there is one.
     fn next(self) -> Option<Self>;
+    /// The address before this one, which is not the first.
+    fn before(self) -> Self;
 }
 
 impl Address for u32 {
     const BITS: u8 = 32;
+    const FIRST: Self = Self::MIN;
+    const LAST: Self = Self::MAX;
 
     fn first(self, length: u8) -> Self {
         self & !Self::MAX.checked_shr(length.into()).unwrap_or(0)
@@ -171,11 +179,17 @@ impl Address for u32 {
 
     fn next(self) -> Option<Self> {
         self.checked_add(1)
+    }
+
+    fn before(self) -> Self {
+        self - 1
     }
 }
 
 impl Address for u128 {
     const BITS: u8 = 128;
+    const FIRST: Self = Self::MIN;
+    const LAST: Self = Self::MAX;
 
     fn first(self, length: u8) -> Self {
         self & !Self::MAX.checked_shr(length.into()).unwrap_or(0)
@@ -188,11 +202,15 @@ impl Address for u128 {
     fn next(self) -> Option<Self> {
         self.checked_add(1)
     }
+
+    fn before(self) -> Self {
+        self - 1
+    }
 }
 
 /// What a list's word counts against another list's word on the same prefix: the lesser wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Standing {
+struct Weight {
     /// `false` for local blocked lists, which nothing overrules.
     overrulable: bool,
     class: u8,
@@ -200,7 +218,7 @@ struct Standing {
     scope: Scope,
 }
 
-impl Standing {
+impl Weight {
     fn of(list: &List) -> Self {
         let class = match list.class {
             Class::Blocked => 0,
@@ -224,7 +242,7 @@ impl Standing {
 struct Candidate<A> {
     first: A,
     length: u8,
-    standing: Standing,
+    weight: Weight,
     list: u32,
 }
 
@@ -250,7 +268,7 @@ fn sweep<A: Address>(mut candidates: Vec<Candidate<A>>) -> Ranges<A> {
             ranges.close(inner.last, open.last());
         }
         // Inside a local block nothing but another local block decides.
-        let overrulable = candidate.standing.overrulable;
+        let overrulable = candidate.weight.overrulable;
         if overrulable && open.last().is_some_and(|outer| !outer.overrulable) {
             continue;
         }

@@ -1,200 +1,247 @@
-//! The compiled lists in the layout of the kernel's maps.
+//! The compiled lists in the layout of the kernel's maps, as `weir_abi` describes it.
 //!
-//! IPv4 is DIR-24: one byte for each of the 2^24 networks of length 24. Where all 256 addresses of
-//! such a network have one class, the byte is its number. Elsewhere it is [`EXT`] and the class that
-//! most of them have, and the others stand in an exact table of addresses. IPv6 is a set of prefixes
-//! for longest-prefix match, in which precedence is decided already: prefixes that an outer one
-//! overrules, or that only repeat its class, are left out.
+//! Precedence is decided already: what comes in is a class for every address, and what each held
+//! lately. Here both become one byte for each range, ranges that came out equal become one, and what is
+//! left is cut along the kernel's blocks and roots.
 
-use weir_abi::Class;
+use std::net::IpAddr;
 
-use crate::compile::{Address as _, Lists, NOBODY, Ranges};
+use weir_abi::{
+    Class, ClassSet, EXACT, Root, Standing, V4_ROOT_BLOCKS, V4Node, V6_ROOT_BLOCKS, V6Node,
+    v6_slot, v6_slot_first, v6_slot_last,
+};
+use weir_classify::{Sources, standing_v4, standing_v6};
 
-/// Flag in a byte of [`KernelTables::v4_blocks`]: the network holds several classes, look the address
-/// up in [`KernelTables::v4_exact`] first; when it is not there, the class in the low bits holds.
-pub const EXT: u8 = 0x80;
+use crate::compile::Lists;
+use crate::history::History;
+use crate::spans::{overlay, ranges};
+use crate::tree::Trees;
 
-/// Largest number of entries in [`KernelTables::v4_exact`] that the kernel's map has room for.
-pub const MAX_V4_EXACT: usize = 1 << 21;
-
-/// Effective classes: precedence is decided, the kernel only looks up.
+/// What is published: precedence is decided, the kernel only looks up.
+///
+/// 20 MiB, and 32 bytes for each IPv4 node and 128 for each IPv6 node. Lists of
+/// [`MAX_PREFIXES`](crate::MAX_PREFIXES) never need more nodes than the kernel's maps take
+/// ([`weir_abi::MAX_NODES`]); only with a history in which as many others stood elsewhere they may, and
+/// are refused when they are published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelTables {
-    /// 2^24 bytes, indexed by the upper 24 bits of an IPv4 address: a class, and perhaps [`EXT`].
-    pub v4_blocks: Vec<u8>,
-    /// IPv4 addresses (host byte order) whose class is not that of their block; ascending.
-    pub v4_exact: Vec<(u32, u8)>,
-    /// Prefix length, network in network byte order, class. Ascending by network, outer first. Zero as
-    /// class ([`Class::Unmanaged`]) is a hole in an outer prefix.
-    pub v6: Vec<(u8, [u8; 16], u8)>,
+    v4_blocks: Vec<u8>,
+    v4_roots: Vec<Root>,
+    v4_nodes: Vec<V4Node>,
+    v6_roots: Vec<Root>,
+    v6_nodes: Vec<V6Node>,
 }
 
-/// How many entries [`Lists::kernel_tables`] gives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KernelSize {
-    /// Length of [`KernelTables::v4_exact`].
-    pub v4_exact: usize,
-    /// Length of [`KernelTables::v6`].
-    pub v6: usize,
-}
-
-impl Lists {
-    /// The tables for the kernel: 16 MiB, and 8 bytes for each exact address, 18 for each IPv6 prefix.
-    ///
-    /// A caller that takes lists from outside asks [`Lists::kernel_size`] first: a prefix between /25
-    /// and /31 can need up to 128 exact entries.
-    pub fn kernel_tables(&self) -> KernelTables {
-        let mut v4_blocks = vec![Class::Unmanaged as u8; 1 << 24];
-        let mut v4_exact = Vec::new();
-        self.each_block(|blocks| match blocks {
-            Blocks::Uniform { first, last, class } => {
-                v4_blocks[first as usize..=last as usize].fill(class);
-            }
-            Blocks::Mixed { block, classes } => {
-                let most = most_common(classes);
-                v4_blocks[block as usize] = EXT | most;
-                let exact = (0u32..).zip(classes).filter(|(_, class)| **class != most);
-                v4_exact.extend(exact.map(|(low, class)| (block << 8 | low, *class)));
-            }
-        });
-        let mut v6 = Vec::new();
-        self.each_v6(|entry| v6.push(entry));
-        KernelTables {
+impl KernelTables {
+    /// The tables for these lists, in which sources are in transition that held another class than theirs.
+    /// O(ranges of the lists and of the history).
+    pub fn compile(lists: &Lists, history: &History) -> Self {
+        let (v4_blocks, v4_roots, v4_nodes) = v4(ranges(overlay(
+            lists.v4.classes(&lists.heads),
+            history.v4.spans(),
+            standing,
+        )));
+        let (v6_roots, v6_nodes) = v6(ranges(overlay(
+            lists.v6.classes(&lists.heads),
+            history.v6.spans(),
+            standing,
+        )));
+        Self {
             v4_blocks,
-            v4_exact,
-            v6,
+            v4_roots,
+            v4_nodes,
+            v6_roots,
+            v6_nodes,
         }
     }
 
-    /// How many entries the tables for the kernel would have, without building them.
-    pub fn kernel_size(&self) -> KernelSize {
-        let mut size = KernelSize::default();
-        self.each_block(|blocks| {
-            if let Blocks::Mixed { classes, .. } = blocks {
-                let most = most_common(classes);
-                size.v4_exact += classes.iter().filter(|class| **class != most).count();
-            }
-        });
-        self.each_v6(|_| size.v6 += 1);
-        size
-    }
-
-    /// Walks the 2^24 blocks of IPv4 in order. Blocks that are wholly unmanaged may be left out.
-    fn each_block(&self, mut visit: impl FnMut(Blocks<'_>)) {
-        let mut pieces = Pieces {
-            block: 0,
-            classes: [Class::Unmanaged as u8; 256],
-        };
-        for (start, end, list) in self.v4.spans() {
-            let class = list.map_or(Class::Unmanaged, |list| self.heads[list as usize].class) as u8;
-            let (first, last) = (start >> 8, end >> 8);
-            let begins_inside = start & 0xff != 0;
-            let ends_inside = end & 0xff != 0xff;
-            if begins_inside || (ends_inside && first == last) {
-                let piece_end = if first == last { end } else { start | 0xff };
-                pieces.add(start, piece_end, class, &mut visit);
-            }
-            let first_whole = first + u32::from(begins_inside);
-            let after_whole = last + u32::from(!ends_inside);
-            if first_whole < after_whole {
-                visit(Blocks::Uniform {
-                    first: first_whole,
-                    last: after_whole - 1,
-                    class,
-                });
-            }
-            if ends_inside && first != last {
-                pieces.add(last << 8, end, class, &mut visit);
-            }
+    /// What the kernel will find for this source, by the code that runs there. An IPv4-mapped IPv6 address
+    /// is looked up as IPv4, as in [`Lists::find`].
+    pub fn standing(&self, source: IpAddr) -> Standing {
+        match source.to_canonical() {
+            IpAddr::V4(address) => standing_v4(self, address.to_bits()),
+            IpAddr::V6(address) => standing_v6(self, &address.octets()),
         }
-        pieces.finish(&mut visit);
     }
 
-    fn each_v6(&self, mut visit: impl FnMut((u8, [u8; 16], u8))) {
-        // Classes that hold around the current prefix: last address, class.
-        let mut open: Vec<(u128, Class)> = Vec::with_capacity(129);
-        for decider in &self.v6.deciders {
-            while open.pop_if(|(last, _)| *last < decider.first).is_some() {}
-            let around = open.last().map_or(Class::Unmanaged, |(_, class)| *class);
-            let class = self.heads[decider.list as usize].class;
-            if class != around {
-                open.push((decider.first.last(decider.length), class));
-                visit((decider.length, decider.first.to_be_bytes(), class as u8));
-            }
+    /// A byte for each /24.
+    pub fn v4_blocks(&self) -> &[u8] {
+        &self.v4_blocks
+    }
+
+    /// A root for each /16.
+    pub fn v4_roots(&self) -> &[Root] {
+        &self.v4_roots
+    }
+
+    /// The nodes below them; the first is not used.
+    pub fn v4_nodes(&self) -> &[V4Node] {
+        &self.v4_nodes
+    }
+
+    /// A root for each slot, see [`v6_slot`], and some that fill the last block.
+    pub fn v6_roots(&self) -> &[Root] {
+        &self.v6_roots
+    }
+
+    /// The nodes below them; the first is not used.
+    pub fn v6_nodes(&self) -> &[V6Node] {
+        &self.v6_nodes
+    }
+}
+
+impl Sources for KernelTables {
+    fn v4_block(&self, address: u32) -> u8 {
+        self.v4_blocks[(address >> 8) as usize]
+    }
+
+    fn v4_root(&self, address: u32) -> Root {
+        self.v4_roots[(address >> 16) as usize]
+    }
+
+    fn v4_node(&self, index: u32) -> Option<&V4Node> {
+        self.v4_nodes.get(index as usize)
+    }
+
+    fn v6_root(&self, slot: u32) -> Root {
+        self.v6_roots[slot as usize]
+    }
+
+    fn v6_node(&self, index: u32) -> Option<&V6Node> {
+        self.v6_nodes.get(index as usize)
+    }
+}
+
+/// The byte of a source that has this class and held these.
+fn standing(class: u8, held: u8) -> u8 {
+    Standing::new(Class::from_u8(class), ClassSet::from_bits(held)).to_u8()
+}
+
+fn v4(ranges: impl Iterator<Item = (u32, u32, u8)>) -> (Vec<u8>, Vec<Root>, Vec<V4Node>) {
+    let mut parts = V4Parts {
+        blocks: vec![0; 1 << 24],
+        roots: vec![Root::default(); V4_ROOT_BLOCKS as usize * 256],
+        trees: Trees::new(),
+        slot: 0,
+        inside: Vec::new(),
+    };
+    for (first, last, standing) in ranges {
+        let (head, tail) = (first >> 8, last >> 8);
+        let begins_inside = first & 0xff != 0;
+        let ends_inside = last & 0xff != 0xff;
+        if begins_inside || (ends_inside && head == tail) {
+            parts.add(first, last.min(first | 0xff), standing);
+        }
+        let whole = head + u32::from(begins_inside)..tail + u32::from(!ends_inside);
+        // Zero they are from the beginning.
+        if !whole.is_empty() && standing != 0 {
+            parts.blocks[whole.start as usize..whole.end as usize].fill(standing);
+        }
+        if ends_inside && head != tail {
+            parts.add(tail << 8, last, standing);
+        }
+    }
+    parts.finish();
+    (parts.blocks, parts.roots, parts.trees.into_nodes())
+}
+
+/// The ranges that begin or end inside a /24, and what they become. Those around them inside the same
+/// /16 are never asked for, so a range reaches as far as the one before the next.
+struct V4Parts {
+    blocks: Vec<u8>,
+    roots: Vec<Root>,
+    trees: Trees<V4Node>,
+    slot: u32,
+    inside: Vec<(u16, u8)>,
+}
+
+impl V4Parts {
+    /// A range inside one /24.
+    fn add(&mut self, first: u32, last: u32, standing: u8) {
+        if first >> 16 != self.slot {
+            self.finish();
+            self.slot = first >> 16;
+        }
+        self.blocks[(first >> 8) as usize] = EXACT;
+        append(&mut self.inside, (last & 0xffff) as u16, standing);
+    }
+
+    fn finish(&mut self) {
+        if let Some((last, _)) = self.inside.last_mut() {
+            *last = u16::MAX;
+            self.roots[self.slot as usize] = Root::ranges(self.trees.plant(&self.inside));
+            self.inside.clear();
         }
     }
 }
 
-/// Blocks of 256 addresses, by number.
-enum Blocks<'a> {
-    /// All addresses of the blocks `first` to `last` have this class.
-    Uniform { first: u32, last: u32, class: u8 },
-    /// The classes of the addresses of one block.
-    Mixed { block: u32, classes: &'a [u8; 256] },
-}
-
-/// A block that is put together from ranges shorter than itself.
-struct Pieces {
-    block: u32,
-    classes: [u8; 256],
-}
-
-impl Pieces {
-    fn add(&mut self, start: u32, end: u32, class: u8, visit: &mut impl FnMut(Blocks<'_>)) {
-        if start >> 8 != self.block {
-            self.finish(visit);
-            self.block = start >> 8;
-            self.classes.fill(Class::Unmanaged as u8);
+fn v6(ranges: impl Iterator<Item = (u128, u128, u8)>) -> (Vec<Root>, Vec<V6Node>) {
+    let mut parts = V6Parts {
+        roots: vec![Root::default(); V6_ROOT_BLOCKS as usize * 256],
+        trees: Trees::new(),
+        slot: 0,
+        inside: Vec::new(),
+    };
+    for (first, last, standing) in ranges {
+        let (head, tail) = (slot(first), slot(last));
+        let begins_inside = first != v6_slot_first(head);
+        let ends_inside = last != v6_slot_last(tail);
+        if begins_inside || (ends_inside && head == tail) {
+            parts.add(head, last.min(v6_slot_last(head)), standing);
         }
-        self.classes[(start & 0xff) as usize..=(end & 0xff) as usize].fill(class);
-    }
-
-    fn finish(&self, visit: &mut impl FnMut(Blocks<'_>)) {
-        let class = self.classes[0];
-        if self.classes.iter().any(|other| *other != class) {
-            visit(Blocks::Mixed {
-                block: self.block,
-                classes: &self.classes,
-            });
-        } else if class != Class::Unmanaged as u8 {
-            visit(Blocks::Uniform {
-                first: self.block,
-                last: self.block,
-                class,
-            });
+        let whole = head + u32::from(begins_inside)..tail + u32::from(!ends_inside);
+        if !whole.is_empty() && standing != 0 {
+            let root = Root::uniform(Standing::from_u8(standing));
+            parts.roots[whole.start as usize..whole.end as usize].fill(root);
+        }
+        if ends_inside && head != tail {
+            parts.add(tail, last, standing);
         }
     }
+    parts.finish();
+    (parts.roots, parts.trees.into_nodes())
 }
 
-fn most_common(classes: &[u8; 256]) -> u8 {
-    let mut counts = [0u16; Class::COUNT];
-    for class in classes {
-        counts[Class::from_u8(*class) as usize] += 1;
-    }
-    let (most, _) = counts
-        .iter()
-        .enumerate()
-        .max_by_key(|(_, count)| **count)
-        .unwrap_or((0, &0));
-    Class::ALL[most] as u8
+/// The ranges that begin or end inside a slot, and what they become.
+struct V6Parts {
+    roots: Vec<Root>,
+    trees: Trees<V6Node>,
+    slot: u32,
+    inside: Vec<([u64; 2], u8)>,
 }
 
-impl Ranges<u32> {
-    /// Every range with its last address and its owner's list.
-    fn spans(&self) -> impl Iterator<Item = (u32, u32, Option<u32>)> + '_ {
-        let ends = self
-            .starts
-            .iter()
-            .skip(1)
-            .map(|next| next - 1)
-            .chain([u32::MAX]);
-        self.starts
-            .iter()
-            .zip(ends)
-            .zip(&self.owners)
-            .map(|((start, end), owner)| {
-                let list = (*owner != NOBODY).then(|| self.deciders[*owner as usize].list);
-                (*start, end, list)
-            })
+impl V6Parts {
+    /// A range inside one slot.
+    fn add(&mut self, slot: u32, last: u128, standing: u8) {
+        if slot != self.slot {
+            self.finish();
+            self.slot = slot;
+        }
+        append(&mut self.inside, halves(last), standing);
     }
+
+    fn finish(&mut self) {
+        if !self.inside.is_empty() {
+            self.roots[self.slot as usize] = Root::ranges(self.trees.plant(&self.inside));
+            self.inside.clear();
+        }
+    }
+}
+
+/// A range behind the others; with the same standing it makes the last one longer.
+fn append<K>(ranges: &mut Vec<(K, u8)>, last: K, standing: u8) {
+    match ranges.last_mut() {
+        Some(before) if before.1 == standing => before.0 = last,
+        _ => ranges.push((last, standing)),
+    }
+}
+
+fn slot(address: u128) -> u32 {
+    v6_slot(halves(address)[0])
+}
+
+/// The upper and lower 64 bits.
+fn halves(address: u128) -> [u64; 2] {
+    let low = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).expect("masked");
+    [low(address >> 64), low(address)]
 }

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use proptest::prelude::*;
-use weir_abi::Class;
-use weir_tables::{EXT, Found, KernelTables, List, Lists, Origin, Scope};
+use weir_abi::{Class, Standing};
+use weir_tables::{Found, History, KernelTables, List, Lists, Origin, Scope};
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
@@ -50,13 +50,10 @@ proptest! {
     #[test]
     fn kernel_and_user_space_agree(lists in lists(), random in addresses()) {
         let compiled = Lists::compile(&lists);
-        let kernel = compiled.kernel_tables();
-        let size = compiled.kernel_size();
-        prop_assert_eq!(size.v4_exact, kernel.v4_exact.len());
-        prop_assert_eq!(size.v6, kernel.v6.len());
-        prop_assert!(kernel.v4_exact.is_sorted());
+        let kernel = KernelTables::compile(&compiled, &History::default());
         for source in boundaries(&lists).into_iter().chain(random) {
-            prop_assert_eq!(look_up(&kernel, source), compiled.find(source).class, "{}", source);
+            let expected = Standing::stable(compiled.find(source).class);
+            prop_assert_eq!(kernel.standing(source), expected, "{}", source);
         }
     }
 }
@@ -135,7 +132,7 @@ fn the_ends_of_the_address_space_are_found() {
         ),
     ];
     let compiled = Lists::compile(&lists);
-    let kernel = compiled.kernel_tables();
+    let kernel = KernelTables::compile(&compiled, &History::default());
     for (source, class) in [
         ("0.0.0.0", Class::Managed),
         ("0.0.0.1", Class::Unmanaged),
@@ -148,7 +145,7 @@ fn the_ends_of_the_address_space_are_found() {
     ] {
         let source: IpAddr = source.parse().expect("an address");
         assert_eq!(compiled.find(source).class, class, "{source}");
-        assert_eq!(look_up(&kernel, source), class, "{source}");
+        assert_eq!(kernel.standing(source).class(), class, "{source}");
     }
 }
 
@@ -169,8 +166,7 @@ fn everything_may_be_on_a_list() {
         ),
     ];
     let compiled = Lists::compile(&lists);
-    let kernel = compiled.kernel_tables();
-    assert_eq!(kernel.v6.len(), 2);
+    let kernel = KernelTables::compile(&compiled, &History::default());
     for (source, class) in [
         ("0.0.0.0", Class::Bypass),
         ("192.0.2.127", Class::Bypass),
@@ -182,7 +178,7 @@ fn everything_may_be_on_a_list() {
     ] {
         let source: IpAddr = source.parse().expect("an address");
         assert_eq!(compiled.find(source).class, class, "{source}");
-        assert_eq!(look_up(&kernel, source), class, "{source}");
+        assert_eq!(kernel.standing(source).class(), class, "{source}");
     }
 }
 
@@ -204,63 +200,6 @@ fn mapped_sources_and_prefixes_are_ipv4() {
             "{source}"
         );
     }
-}
-
-#[test]
-fn exact_entries_are_only_the_exceptions_of_a_block() {
-    let lists = [
-        list("hq", Class::Managed, Origin::Local, &["203.0.113.0/24"]),
-        list(
-            "guests",
-            Class::Blocked,
-            Origin::Local,
-            &["203.0.113.200/30"],
-        ),
-        list("one", Class::Bypass, Origin::Local, &["198.51.100.1/32"]),
-    ];
-    let kernel = Lists::compile(&lists).kernel_tables();
-    let guests = (200..204).map(|last| (u32::from_be_bytes([203, 0, 113, last]), 3));
-    let one = (u32::from_be_bytes([198, 51, 100, 1]), 2);
-    assert_eq!(
-        kernel.v4_exact,
-        std::iter::once(one).chain(guests).collect::<Vec<_>>()
-    );
-    assert_eq!(kernel.v4_blocks[0xcb_0071], EXT | Class::Managed as u8);
-    assert_eq!(kernel.v4_blocks[0xc6_3364], EXT | Class::Unmanaged as u8);
-}
-
-#[test]
-fn ipv6_entries_that_repeat_what_is_around_them_are_left_out() {
-    let lists = [
-        list(
-            "hq",
-            Class::Managed,
-            Origin::Local,
-            &["2001:db8::/32", "2001:db8:1::/48"],
-        ),
-        list(
-            "no",
-            Class::Blocked,
-            Origin::Local,
-            &["2001:db8:2::/48", "2001:db8:2:1::/64"],
-        ),
-        list(
-            "feed",
-            Class::Managed,
-            Origin::Remote,
-            &["2001:db8:2:2::/64"],
-        ),
-    ];
-    let kernel = Lists::compile(&lists).kernel_tables();
-    let entries: Vec<(u8, u8)> = kernel
-        .v6
-        .iter()
-        .map(|(length, _, class)| (*length, *class))
-        .collect();
-    assert_eq!(
-        entries,
-        [(32, Class::Managed as u8), (48, Class::Blocked as u8)]
-    );
 }
 
 /// The rule of the default policy, read address by address.
@@ -309,32 +248,6 @@ fn by_the_rule(lists: &[List], source: IpAddr) -> Found<'_> {
             list: None,
             prefix: None,
         },
-    }
-}
-
-/// As the kernel looks up.
-fn look_up(kernel: &KernelTables, source: IpAddr) -> Class {
-    match source {
-        IpAddr::V4(v4) => {
-            let byte = kernel.v4_blocks[(v4.to_bits() >> 8) as usize];
-            if byte & EXT != 0
-                && let Ok(at) = kernel
-                    .v4_exact
-                    .binary_search_by_key(&v4.to_bits(), |(address, _)| *address)
-            {
-                return Class::from_u8(kernel.v4_exact[at].1);
-            }
-            Class::from_u8(byte & !EXT)
-        }
-        IpAddr::V6(v6) => kernel
-            .v6
-            .iter()
-            .filter(|(length, network, _)| {
-                let mask = u128::MAX.checked_shl(128 - u32::from(*length)).unwrap_or(0);
-                v6.to_bits() & mask == u128::from_be_bytes(*network)
-            })
-            .max_by_key(|(length, _, _)| *length)
-            .map_or(Class::Unmanaged, |(_, _, class)| Class::from_u8(*class)),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Every value is plain old data without padding: user space writes it as bytes, the programs read
 //! it in place. Numbers are in the machine's byte order, addresses in network order, except where
-//! said.
+//! said. How sources are laid out is told in the module `sources`.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -27,14 +27,6 @@ pub const MAX_PORTS: usize = 8;
 pub const NO_SERVICE: u16 = u16::MAX;
 /// Generations that have room beside each other in the maps.
 pub const GENERATIONS: u32 = 2;
-/// Blocks of 256 classes, one for each /16, in one IPv4 generation.
-pub const V4_BLOCKS: u32 = 1 << 16;
-/// Bit in a byte of an IPv4 block: some address in this /24 has a class of its own in the exact table.
-pub const EXACT: u8 = 0x80;
-/// Bits of a byte of an IPv4 block that hold the number of the class.
-pub const CLASS_BITS: u8 = 0x07;
-/// Different IPv6 prefix lengths, /0 to /128.
-pub const V6_LENGTHS: usize = 129;
 /// Interfaces at most on which XDP acts; on others it leaves every packet to tcx.
 pub const MAX_STATIONS: usize = 16;
 /// Counters of one hook in the map of counters.
@@ -49,14 +41,19 @@ pub mod maps {
     pub const CONFIG: &str = "CONFIG";
     /// [`Address`](super::Address) by address (IPv4 as IPv4-mapped IPv6); hash.
     pub const ADDRESSES: &str = "ADDRESSES";
-    /// Blocks of 256 bytes, index = generation * 65536 + the address' upper 16 bits; array.
+    /// Blocks of 256 bytes, index = generation * [`V4_BLOCKS`](crate::V4_BLOCKS) + the address' upper 16
+    /// bits; array.
     pub const V4_BLOCKS: &str = "V4_BLOCKS";
-    /// By generation, a hash of class by address (machine's byte order, 192.0.2.1 is 0xc0000201).
-    pub const V4_EXACT: &str = "V4_EXACT";
-    /// [`V6Lengths`](super::V6Lengths) by generation; array.
-    pub const V6_LENGTHS: &str = "V6_LENGTHS";
-    /// By generation, a hash of class by [`V6Key`](super::V6Key).
-    pub const V6_PREFIXES: &str = "V6_PREFIXES";
+    /// Blocks of 256 [`Root`](crate::Root), index = generation * [`V4_ROOT_BLOCKS`](crate::V4_ROOT_BLOCKS)
+    /// + the address' upper 8 bits; array.
+    pub const V4_ROOTS: &str = "V4_ROOTS";
+    /// By generation, an array of [`V4Node`](crate::V4Node).
+    pub const V4_NODES: &str = "V4_NODES";
+    /// Blocks of 256 [`Root`](crate::Root), index = generation * [`V6_ROOT_BLOCKS`](crate::V6_ROOT_BLOCKS)
+    /// + the upper bits of the address' [`v6_slot`](crate::v6_slot); array.
+    pub const V6_ROOTS: &str = "V6_ROOTS";
+    /// By generation, an array of [`V6Node`](crate::V6Node).
+    pub const V6_NODES: &str = "V6_NODES";
     /// [`Count`](super::Count) by [`counter_index`](super::counter_index); per-CPU array.
     pub const COUNTERS: &str = "COUNTERS";
 }
@@ -78,6 +75,34 @@ pub struct Config {
     pub probe: [u32; 2],
     /// Interfaces on which XDP acts; interface 0 ends the list.
     pub stations: [Station; MAX_STATIONS],
+    /// How often one source may begin connections to the proxy.
+    pub proxied: Budget,
+    /// How often one source may begin connections that are forwarded.
+    pub forwarded: Budget,
+}
+
+/// How often one source may begin connections: once in `interval`, and some at once.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Nanoseconds from one beginning to the next, in the long run; 0 sets no bound.
+    pub interval: u64,
+    /// Nanoseconds that a source may be ahead of that.
+    pub burst: u64,
+}
+
+impl Budget {
+    /// So many beginnings in a second, and so many at once; 0 in a second sets no bound.
+    pub const fn new(per_second: u32, at_once: u32) -> Self {
+        let interval = match per_second {
+            0 => 0,
+            per_second => 1_000_000_000 / per_second as u64,
+        };
+        Self {
+            interval,
+            burst: interval * at_once as u64,
+        }
+    }
 }
 
 /// An interface and its hardware address: what is sent to another address is only overheard.
@@ -195,52 +220,6 @@ impl Port {
     }
 }
 
-/// Key of an IPv6 table.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct V6Key {
-    /// Length of the prefix in bits.
-    pub length: u32,
-    /// First to last 32 bits of the prefix, each in the machine's byte order; host bits are zero.
-    pub words: [u32; 4],
-}
-
-/// Which prefix lengths occur in one IPv6 generation.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct V6Lengths {
-    /// How many of `masks` are valid.
-    pub count: u32,
-    /// One for each length that occurs, longest first: the length, and the words of its mask. An address
-    /// masked with it is a key.
-    pub masks: [V6Key; V6_LENGTHS],
-}
-
-impl V6Lengths {
-    /// No lengths.
-    pub const NONE: Self = Self {
-        count: 0,
-        masks: [V6Key {
-            length: 0,
-            words: [0; 4],
-        }; V6_LENGTHS],
-    };
-
-    /// Exactly the lengths for which the slot of `present` is true.
-    pub const fn new(present: &[bool; V6_LENGTHS]) -> Self {
-        let mut lengths = Self::NONE;
-        let mut length = V6_LENGTHS;
-        while length > 0 {
-            length -= 1;
-            if present[length] {
-                lengths.masks[lengths.count as usize] = v6_key(length as u8, [u32::MAX; 4]);
-                lengths.count += 1;
-            }
-        }
-        lengths
-    }
-}
-
 /// One counter.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -252,9 +231,8 @@ pub struct Count {
 }
 
 const _: () = {
-    assert!(size_of::<Config>() == 216 && offset_of!(Config, abi) == 0);
+    assert!(size_of::<Config>() == 248 && offset_of!(Config, abi) == 0);
     assert!(size_of::<Address>() == 64 && size_of::<Port>() == 8);
-    assert!(size_of::<V6Key>() == 20 && size_of::<V6Lengths>() == 2584);
     assert!(size_of::<Station>() == 12 && size_of::<Reply>() == 20);
     assert!(size_of::<Count>() == 16);
 };
@@ -312,32 +290,6 @@ pub const fn counter_at(index: u32) -> Option<(Hook, u16, Class, Verdict, Reason
 pub const fn mapped(address: u32) -> [u8; 16] {
     let [a, b, c, d] = address.to_be_bytes();
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
-}
-
-/// The prefix as key of the IPv6 table: host bits cut off.
-#[inline(always)]
-pub const fn v6_key(length: u8, words: [u32; 4]) -> V6Key {
-    V6Key {
-        length: length as u32,
-        words: [
-            words[0] & mask(length as u32, 0),
-            words[1] & mask(length as u32, 32),
-            words[2] & mask(length as u32, 64),
-            words[3] & mask(length as u32, 96),
-        ],
-    }
-}
-
-/// Mask of the 32 bits that start at bit `from`, for a prefix of `length` bits.
-#[inline(always)]
-const fn mask(length: u32, from: u32) -> u32 {
-    if length <= from {
-        0
-    } else if length >= from + 32 {
-        u32::MAX
-    } else {
-        u32::MAX << (32 - (length - from))
-    }
 }
 
 #[cfg(test)]
@@ -398,13 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_cut_host_bits() {
-        let words = [0x2001_0db8, 0xffff_ffff, 0x1234_5678, 0x9abc_def0];
-        assert_eq!(v6_key(0, words).words, [0; 4]);
-        assert_eq!(v6_key(32, words).words, [0x2001_0db8, 0, 0, 0]);
-        assert_eq!(v6_key(49, words).words, [0x2001_0db8, 0xffff_8000, 0, 0]);
-        assert_eq!(v6_key(127, words).words[3], 0x9abc_def0);
-        assert_eq!(v6_key(128, words).words, words);
+    fn service_addresses_of_ipv4_are_mapped() {
         assert_eq!(mapped(0xc000_0201)[10..], [0xff, 0xff, 192, 0, 2, 1]);
     }
 }

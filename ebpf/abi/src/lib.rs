@@ -8,12 +8,16 @@
 
 mod layout;
 mod reason;
+mod sources;
+mod standing;
 
 pub use layout::*;
 pub use reason::Reason;
+pub use sources::*;
+pub use standing::{ClassSet, Standing};
 
 /// Version of all layouts in this crate. Stored in a pinned map and compared before maps are reused.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// What the kernel knows of a source address (DESIGN: "class").
 #[repr(u8)]

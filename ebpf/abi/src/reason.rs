@@ -31,11 +31,13 @@ pub enum Reason {
     Other = 10,
     /// Would have been answered with a reset, but this CPU has sent its share of them.
     Rate = 11,
+    /// Would have begun a connection, but its source has begun its share of them.
+    SynBudget = 12,
 }
 
 impl Reason {
     /// Number of reasons.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
     /// Every reason, in the order of its number.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Class,
@@ -50,6 +52,7 @@ impl Reason {
         Self::Tagged,
         Self::Other,
         Self::Rate,
+        Self::SynBudget,
     ];
 
     /// The reason with this number; what is no reason is [`Reason::Other`].
@@ -76,6 +79,7 @@ impl Reason {
             Self::Tagged => "tagged",
             Self::Other => "other",
             Self::Rate => "rate",
+            Self::SynBudget => "syn-budget",
         }
     }
 }

@@ -1,59 +1,53 @@
-//! The class of an address.
+//! The standing of an address: its class, and the classes that it held lately.
 
-use weir_abi::{CLASS_BITS, Class, EXACT, V6_LENGTHS, V6Key};
+use weir_abi::{EXACT, Standing, Step, V4_LEVELS, V6_LEVELS, v6_slot};
 
-use crate::Tables;
+use crate::Sources;
 
-/// The class of an IPv4 address (machine's byte order): one look, or two in a /24 of several classes.
+/// The standing of an IPv4 address (machine's byte order): one look, or a few in a /24 of several
+/// ranges.
 #[inline(always)]
-pub fn class_v4(tables: &impl Tables, address: u32) -> Class {
-    let byte = tables.v4_block(address);
-    if byte & EXACT != 0
-        && let Some(class) = tables.v4_exact(address)
-    {
-        return Class::from_u8(class);
+pub fn standing_v4(sources: &impl Sources, address: u32) -> Standing {
+    let byte = sources.v4_block(address);
+    if byte & EXACT == 0 {
+        return Standing::from_u8(byte);
     }
-    Class::from_u8(byte & CLASS_BITS)
-}
-
-/// The class of an IPv6 address: the longest of the prefixes that hold it.
-#[inline(always)]
-pub fn class_v6(tables: &impl Tables, address: &[u8; 16]) -> Class {
-    let address = words(address);
-    let Some(lengths) = tables.v6_lengths() else {
-        return Class::Unmanaged;
+    let root = sources.v4_root(address);
+    let Some(mut index) = root.node() else {
+        return root.standing();
     };
-    for i in 0..V6_LENGTHS {
-        if i >= lengths.count as usize {
+    for _ in 0..V4_LEVELS {
+        let Some(node) = sources.v4_node(index) else {
             break;
-        }
-        let V6Key {
-            length,
-            words: mask,
-        } = lengths.masks[i];
-        let key = V6Key {
-            length,
-            words: [
-                address[0] & mask[0],
-                address[1] & mask[1],
-                address[2] & mask[2],
-                address[3] & mask[3],
-            ],
         };
-        if let Some(class) = tables.v6_prefix(&key) {
-            return Class::from_u8(class);
+        match node.step((address & 0xffff) as u16) {
+            Step::Found(standing) => return standing,
+            Step::Child(child) => index = child,
         }
     }
-    Class::Unmanaged
+    Standing::default()
 }
 
+/// The standing of an IPv6 address: that of the range that holds it.
 #[inline(always)]
-fn words(address: &[u8; 16]) -> [u32; 4] {
+pub fn standing_v6(sources: &impl Sources, address: &[u8; 16]) -> Standing {
     let a = address;
-    [
-        u32::from_be_bytes([a[0], a[1], a[2], a[3]]),
-        u32::from_be_bytes([a[4], a[5], a[6], a[7]]),
-        u32::from_be_bytes([a[8], a[9], a[10], a[11]]),
-        u32::from_be_bytes([a[12], a[13], a[14], a[15]]),
-    ]
+    let address = [
+        u64::from_be_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
+        u64::from_be_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
+    ];
+    let root = sources.v6_root(v6_slot(address[0]));
+    let Some(mut index) = root.node() else {
+        return root.standing();
+    };
+    for _ in 0..V6_LEVELS {
+        let Some(node) = sources.v6_node(index) else {
+            break;
+        };
+        match node.step(address) {
+            Step::Found(standing) => return standing,
+            Step::Child(child) => index = child,
+        }
+    }
+    Standing::default()
 }

@@ -2,10 +2,10 @@
 
 use weir_abi::{Address, Class, MAX_PORTS, NO_SERVICE, Port, Reason, Verdict};
 
-use crate::class::{class_v4, class_v6};
+use crate::class::{standing_v4, standing_v6};
 use crate::ip::{self, ICMP, ICMPV6, Malformed, TCP, Transport, UDP};
 use crate::parse::{self, IPV4, IPV6};
-use crate::{Family, Headers, Outcome, Packet, Side, Tables};
+use crate::{Ends, Family, Headers, Outcome, Packet, Side, Sockets, Tables};
 
 /// The port that HTTP/3 would use.
 const QUIC: u16 = 443;
@@ -19,6 +19,7 @@ pub fn classify<P: Packet + ?Sized>(
     packet: &P,
     side: Side,
     tables: &impl Tables,
+    sockets: &impl Sockets,
 ) -> Option<Outcome> {
     let link = parse::link(packet)?;
     let base = match link.protocol {
@@ -34,10 +35,11 @@ pub fn classify<P: Packet + ?Sized>(
         Side::Inside => from_service(packet, &mut headers, transport, tables)?,
     };
     // The one place where a class is looked up: the verifier walks the table once for each way here.
-    let class = match headers.family {
-        Family::V4 => class_v4(tables, u32::from_be_bytes(packet.read(found.client)?)),
-        Family::V6 => class_v6(tables, &packet.read(found.client)?),
+    let standing = match headers.family {
+        Family::V4 => standing_v4(tables, u32::from_be_bytes(packet.read(found.client)?)),
+        Family::V6 => standing_v6(tables, &packet.read(found.client)?),
     };
+    let class = standing.class();
     let mut reason = found.reason;
     let mut verdict = match (side, reason) {
         (Side::Outside, Reason::Malformed | Reason::Udp443) => Verdict::Drop,
@@ -52,6 +54,20 @@ pub fn classify<P: Packet + ?Sized>(
             Verdict::Pass | Verdict::Proxy => return None,
         },
     };
+    // An error about a proxied connection is for this machine's stack, whatever the client's class is now.
+    if let Some(ports) = found.inner
+        && !matches!(verdict, Verdict::Proxy)
+    {
+        let ends = Ends {
+            family: headers.family,
+            client: address_at(packet, headers.family, found.client)?,
+            service: address_at(packet, headers.family, headers.destination())?,
+            ports: [ports[1], ports[0]],
+        };
+        if sockets.has_connection(&ends) {
+            verdict = Verdict::Proxy;
+        }
+    }
     if matches!(verdict, Verdict::Forward) {
         // What a router answers is left to the router; what belongs to a VLAN interface, to its program.
         if headers.ttl <= 1 {
@@ -77,6 +93,8 @@ struct Found {
     client: u32,
     /// Why, unless forwarding fails.
     reason: Reason,
+    /// Ports of service and client in the packet that an ICMP error from outside is about.
+    inner: Option<[u16; 2]>,
 }
 
 /// A packet from the Internet.
@@ -94,6 +112,7 @@ fn to_service<P: Packet + ?Sized>(
             port,
             client,
             reason,
+            inner: None,
         })
     };
     let first = address.ports[0];
@@ -110,6 +129,9 @@ fn to_service<P: Packet + ?Sized>(
                     || (fragment.offset == 0 && payload(headers, transport) < TCP_HEADER)
                 {
                     return found(first, Reason::Malformed);
+                }
+                if fragment.offset == 0 {
+                    [headers.flags] = packet.read(transport.l4 + 13)?;
                 }
                 return found(first, Reason::Fragment);
             }
@@ -154,6 +176,7 @@ fn to_service<P: Packet + ?Sized>(
                 port,
                 client: inner.destination,
                 reason: Reason::IcmpInner,
+                inner: inner.ports,
             })
         }
         // A later fragment of a chain whose end only the first one carries: it goes where that goes.
@@ -179,6 +202,7 @@ fn from_service<P: Packet + ?Sized>(
             port,
             client,
             reason,
+            inner: None,
         })
     };
     let address = tables.address(&address_at(packet, headers.family, headers.source())?);
@@ -322,12 +346,14 @@ fn ports<P: Packet + ?Sized>(
     }
 }
 
-/// Whether the TCP header is whole and lies in the packet; notes how much each segment repeats.
+/// Whether the TCP header is whole and lies in the packet; notes its flags, and how much each segment
+/// repeats.
 #[inline(always)]
 fn tcp<P: Packet + ?Sized>(packet: &P, headers: &mut Headers, transport: Transport) -> bool {
-    let Some([offset]) = packet.read::<1>(transport.l4 + 12) else {
+    let Some([offset, flags]) = packet.read::<2>(transport.l4 + 12) else {
         return false;
     };
+    headers.flags = flags;
     let header = u32::from(offset >> 4) * 4;
     headers.repeated = transport.l4 - headers.l3 + header;
     header >= TCP_HEADER && header <= payload(headers, transport)
@@ -375,6 +401,7 @@ fn unreadable(l3: u32) -> Outcome {
             length: 0,
             repeated: 0,
             ports: [0; 2],
+            flags: 0,
         },
     }
 }

@@ -70,6 +70,7 @@ pub(crate) fn v4<P: Packet + ?Sized>(
         length,
         repeated: 0,
         ports: [0; 2],
+        flags: 0,
     };
     let fragment = if offset != 0 || more {
         Some(Fragment { offset })
@@ -114,6 +115,7 @@ pub(crate) fn v6<P: Packet + ?Sized>(
         length,
         repeated: 0,
         ports: [0; 2],
+        flags: 0,
     };
     Ok((
         headers,

@@ -11,14 +11,15 @@
     reason = "calls cost, and hide bounds from the verifier"
 )]
 
+pub mod budget;
 mod class;
 mod flow;
 mod ip;
 mod parse;
 
-pub use class::{class_v4, class_v6};
+pub use class::{standing_v4, standing_v6};
 pub use flow::classify;
-use weir_abi::{Address, Class, Reason, V6Key, V6Lengths, Verdict};
+use weir_abi::{Address, Class, Reason, Root, V4Node, V6Node, Verdict};
 
 /// The bytes of a packet, from its Ethernet header on.
 pub trait Packet {
@@ -40,21 +41,57 @@ pub trait Packet {
 }
 
 /// One generation of services and sources.
-pub trait Tables {
+pub trait Tables: Sources {
     /// What is served at an address (IPv4 as IPv4-mapped IPv6).
     fn address(&self, address: &[u8; 16]) -> Option<&Address>;
+}
 
-    /// The byte for the /24 of an IPv4 address: a class, and perhaps [`weir_abi::EXACT`].
+/// One generation of sources, laid out as [`weir_abi`] tells.
+pub trait Sources {
+    /// The byte for the /24 of an IPv4 address: a standing, or [`weir_abi::EXACT`].
     fn v4_block(&self, address: u32) -> u8;
 
-    /// The class of one IPv4 address in a /24 marked [`weir_abi::EXACT`].
-    fn v4_exact(&self, address: u32) -> Option<u8>;
+    /// The root for the /16 of an IPv4 address.
+    fn v4_root(&self, address: u32) -> Root;
 
-    /// Which IPv6 prefix lengths occur.
-    fn v6_lengths(&self) -> Option<&V6Lengths>;
+    /// A node of the IPv4 ranges.
+    fn v4_node(&self, index: u32) -> Option<&V4Node>;
 
-    /// The class of one IPv6 prefix.
-    fn v6_prefix(&self, key: &V6Key) -> Option<u8>;
+    /// The IPv6 root in this slot.
+    fn v6_root(&self, slot: u32) -> Root;
+
+    /// A node of the IPv6 ranges.
+    fn v6_node(&self, index: u32) -> Option<&V6Node>;
+}
+
+/// The connections that end at this machine.
+pub trait Sockets {
+    /// Whether a connection has these ends: also one that begins or is over, but none that only listens.
+    fn has_connection(&self, ends: &Ends) -> bool;
+}
+
+/// The two ends of a connection; addresses of IPv4 as IPv4-mapped IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Family of the addresses.
+    pub family: Family,
+    /// Address of the client.
+    pub client: [u8; 16],
+    /// Address of the service.
+    pub service: [u8; 16],
+    /// Ports of client and service.
+    pub ports: [u16; 2],
+}
+
+/// For who leaves to others what depends on connections, and for machines without any.
+#[derive(Clone, Copy, Debug)]
+pub struct NoSockets;
+
+impl Sockets for NoSockets {
+    #[inline(always)]
+    fn has_connection(&self, _: &Ends) -> bool {
+        false
+    }
 }
 
 /// On which side of Weir a packet arrived.
@@ -110,6 +147,8 @@ pub struct Headers {
     pub repeated: u32,
     /// TCP source and destination port; zero for what has none.
     pub ports: [u16; 2],
+    /// Flags of TCP (RFC 9293 §3.1); zero for what has none.
+    pub flags: u8,
 }
 
 impl Outcome {

@@ -1,21 +1,21 @@
 //! Packets made at random, judged by a model that knows how they were made and never parses.
 
-mod fixtures;
+use std::net::IpAddr;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use fixtures::frame::{ethernet, extension, icmp, ip, tcp, udp};
-use fixtures::{ADFS, ADFS_V4, ADFS_V6, ADFS_VERDICTS, Memory, STS, STS_V4, STS_V6, STS_VERDICTS};
 use proptest::prelude::*;
-use weir_abi::{Class, Reason, V6_LENGTHS, V6Key, V6Lengths, Verdict, v6_key};
-use weir_classify::{Side, Tables as _, class_v4, class_v6, classify};
+use weir_abi::{Class, Reason, Verdict};
+use weir_classify::{NoSockets, Side, classify};
+use weir_fixtures::frame::{ethernet, extension, icmp, ip, tcp, udp};
+use weir_fixtures::{
+    ADFS, ADFS_V4, ADFS_V6, ADFS_VERDICTS, Memory, STS, STS_V4, STS_V6, STS_VERDICTS,
+};
 
 proptest! {
     #![proptest_config(config(2048))]
 
     #[test]
     fn classify_agrees_with_the_model(made in made()) {
-        let outcome = classify(made.frame().as_slice(), made.side, &Memory::default())
+        let outcome = classify(made.frame().as_slice(), made.side, &Memory::default(), &NoSockets)
             .map(|o| (o.service, o.class, o.verdict, o.reason));
         prop_assert_eq!(outcome, made.expected());
     }
@@ -23,7 +23,7 @@ proptest! {
     #[test]
     fn bytes_at_random_are_never_forwarded(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         for side in [Side::Outside, Side::Inside] {
-            let outcome = classify(bytes.as_slice(), side, &Memory::default());
+            let outcome = classify(bytes.as_slice(), side, &Memory::default(), &NoSockets);
             prop_assert!(outcome.is_none_or(|o| o.verdict == Verdict::Pass));
         }
     }
@@ -36,101 +36,21 @@ proptest! {
     ) {
         // Whatever is changed in a packet that is not forwarded: it is forwarded only if it carries a
         // managed address now.
-        let cases = fixtures::cases::all();
+        let cases = weir_fixtures::stories::all();
         let case = index.get(&cases);
         let mut frame = case.frame.clone();
         let at = at.index(frame.len());
         frame[at] = value;
-        let outcome = classify(frame.as_slice(), case.side, &Memory::default());
+        let outcome = classify(frame.as_slice(), case.side, &Memory::default(), &NoSockets);
         if outcome.is_some_and(|o| o.verdict == Verdict::Forward) {
             prop_assert_eq!(outcome.expect("some").class, Class::Managed);
             let managed: [&[u8]; 4] = [
-                &fixtures::v4(Class::Managed).octets(),
-                &fixtures::v6(Class::Managed).octets(),
+                &weir_fixtures::v4(Class::Managed).octets(),
+                &weir_fixtures::v6(Class::Managed).octets(),
                 &[198, 51, 100],
                 &[0x20, 0x01, 0x0d, 0xb8, 0, 0x0e],
             ];
             prop_assert!(managed.iter().any(|m| frame.windows(m.len()).any(|w| w == *m)));
-        }
-    }
-
-    #[test]
-    fn ipv6_classes_are_those_of_the_longest_prefix(
-        prefixes in prop::collection::vec((any::<u64>(), 0_u8..=128, 0_u8..5), 0..40),
-        probes in prop::collection::vec((any::<prop::sample::Index>(), 0_u32..128), 1..40),
-    ) {
-        let mut memory = Memory::default();
-        memory.prefixes.clear();
-        memory.lengths = V6Lengths::NONE;
-        let spread = |bits: u64| u128::from(bits) << 64 | u128::from(bits.rotate_left(17));
-        for (bits, length, class) in &prefixes {
-            let class = Class::from_u8(*class);
-            memory.add_v6(Ipv6Addr::from_bits(spread(*bits)), *length, class);
-        }
-        for (index, flipped) in probes {
-            // Near a prefix: one bit differs.
-            let near = if prefixes.is_empty() { 7 } else { index.get(&prefixes).0 };
-            let address = Ipv6Addr::from_bits(spread(near) ^ 1 << flipped);
-            let longest = (0..=128_u8).rev().find_map(|length| {
-                memory.prefixes.get(&v6_key(length, fixtures::words(address))).copied()
-            });
-            let expected = Class::from_u8(longest.unwrap_or(0));
-            prop_assert_eq!(class_v6(&memory, &address.octets()), expected);
-        }
-    }
-
-    #[test]
-    fn lengths_are_listed_longest_first(present in prop::collection::vec(any::<bool>(), V6_LENGTHS)) {
-        let present: [bool; V6_LENGTHS] = present.try_into().expect("as many as there are");
-        let lengths = V6Lengths::new(&present);
-        let listed: Vec<V6Key> = lengths.masks[..lengths.count as usize].to_vec();
-        let expected: Vec<V6Key> = (0..=128_u8)
-            .rev()
-            .filter(|length| present[usize::from(*length)])
-            .map(|length| v6_key(length, [u32::MAX; 4]))
-            .collect();
-        prop_assert_eq!(listed, expected);
-        prop_assert!(Memory::default().v6_lengths().is_some());
-    }
-}
-
-proptest! {
-    // Each case compiles 512 addresses by hand.
-    #![proptest_config(config(128))]
-
-    #[test]
-    fn ipv4_classes_are_those_of_the_longest_prefix(
-        prefixes in prop::collection::vec((0_u32..512, 20_u8..=32, 0_u8..5), 0..40),
-        probes in prop::collection::vec(0_u32..512, 1..40),
-    ) {
-        // All in two neighbouring /24, where prefixes meet.
-        let base = Ipv4Addr::new(10, 0, 0, 0).to_bits();
-        let prefixes: Vec<(u32, u8, u8)> = prefixes
-            .into_iter()
-            .map(|(host, length, class)| (base | host, length, class))
-            .collect();
-        let longest = |address: u32| {
-            let holds = |(network, length, _): &&(u32, u8, u8)| {
-                (network ^ address) >> (32 - u32::from(*length)) == 0
-            };
-            // Of equal prefixes the first one counts.
-            let held = prefixes.iter().filter(holds).rev();
-            Class::from_u8(held.max_by_key(|(_, length, _)| *length).map_or(0, |p| p.2))
-        };
-        let mut memory = Memory::default();
-        for block in base >> 8..(base >> 8) + 2 {
-            let first = longest(block << 8);
-            let mixed = (0..256).any(|host| longest(block << 8 | host) != first);
-            memory.blocks.insert(block, first as u8 | if mixed { weir_abi::EXACT } else { 0 });
-            for address in (0..256).map(|host| block << 8 | host) {
-                if longest(address) != first {
-                    memory.exact.insert(address, longest(address) as u8);
-                }
-            }
-        }
-        for probe in probes {
-            let address = base | probe;
-            prop_assert_eq!(class_v4(&memory, address), longest(address));
         }
     }
 }
@@ -200,7 +120,7 @@ fn made() -> impl Strategy<Value = Made> {
 
 impl Made {
     fn client(&self) -> IpAddr {
-        fixtures::source(self.class, self.six)
+        weir_fixtures::source(self.class, self.six)
     }
 
     fn service_address(&self) -> IpAddr {
@@ -237,7 +157,7 @@ impl Made {
         };
         let mut packet = match (from, to) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
-                fixtures::frame::v4(from, to, protocol, 0, &vec![1; 4 * self.extra], &payload)
+                weir_fixtures::frame::v4(from, to, protocol, 0, &vec![1; 4 * self.extra], &payload)
             }
             (IpAddr::V6(from), IpAddr::V6(to)) => {
                 let mut chain = Vec::new();
@@ -246,7 +166,7 @@ impl Made {
                     chain.extend(extension(next, u8::try_from(i % 3).expect("small")));
                 }
                 let next = if self.extra == 0 { protocol } else { 60 };
-                fixtures::frame::v6(from, to, next, &[chain, payload].concat())
+                weir_fixtures::frame::v6(from, to, next, &[chain, payload].concat())
             }
             _ => unreachable!("one family"),
         };
@@ -260,7 +180,7 @@ impl Made {
         ethernet(u16::from_be_bytes([inner[0], inner[1]]), &inner[2..])
     }
 
-    fn expected(&self) -> fixtures::cases::Expected {
+    fn expected(&self) -> weir_fixtures::stories::Expected {
         if self.tags > 2 {
             return None;
         }

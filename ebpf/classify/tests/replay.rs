@@ -1,16 +1,14 @@
 //! Every packet of every capture at hand, as if all its addresses were service addresses.
 
-mod fixtures;
-
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use fixtures::STS_VERDICTS;
-use weir_abi::{Address, Port, Reason, V6Key, V6Lengths, Verdict};
-use weir_classify::{Packet, Side, Tables, classify};
+use weir_abi::{Address, Class, Port, Reason, Root, Standing, V4Node, V6Node, Verdict};
+use weir_classify::{NoSockets, Packet, Side, Sources, Tables, classify};
+use weir_fixtures::{STS_VERDICTS, capture};
 
 /// Reads that one packet may cost at most: nine extension headers, outside and inside an ICMP error,
 /// and the fixed headers.
@@ -28,8 +26,8 @@ fn captures_are_judged_within_bounds() {
         return;
     }
     let mut seen: BTreeMap<(Verdict, Reason), u32> = BTreeMap::new();
-    for file in captures(&root) {
-        let frames = read(&fs::read(&file).expect("a readable capture"));
+    for file in capture::files(&root) {
+        let frames = capture::frames(&fs::read(&file).expect("a readable capture"));
         assert!(!frames.is_empty(), "{} holds packets", file.display());
         for frame in &frames {
             for side in [Side::Outside, Side::Inside] {
@@ -37,7 +35,7 @@ fn captures_are_judged_within_bounds() {
                     bytes: frame,
                     reads: Cell::new(0),
                 };
-                let outcome = classify(&counting, side, &Everything);
+                let outcome = classify(&counting, side, &Everything, &NoSockets);
                 assert!(
                     counting.reads.get() <= READS,
                     "{} reads",
@@ -90,31 +88,31 @@ const SERVED: Address = Address {
     ],
 };
 
-const ANY_LENGTH: V6Lengths = {
-    let mut present = [false; weir_abi::V6_LENGTHS];
-    present[0] = true;
-    V6Lengths::new(&present)
-};
-
 impl Tables for Everything {
     fn address(&self, _: &[u8; 16]) -> Option<&Address> {
         Some(&SERVED)
     }
+}
 
+impl Sources for Everything {
     fn v4_block(&self, _: u32) -> u8 {
-        1
+        Class::Managed as u8
     }
 
-    fn v4_exact(&self, _: u32) -> Option<u8> {
+    fn v4_root(&self, _: u32) -> Root {
+        self.v6_root(0)
+    }
+
+    fn v4_node(&self, _: u32) -> Option<&V4Node> {
         None
     }
 
-    fn v6_lengths(&self) -> Option<&V6Lengths> {
-        Some(&ANY_LENGTH)
+    fn v6_root(&self, _: u32) -> Root {
+        Root::uniform(Standing::stable(Class::Managed))
     }
 
-    fn v6_prefix(&self, _: &V6Key) -> Option<u8> {
-        Some(1)
+    fn v6_node(&self, _: u32) -> Option<&V6Node> {
+        None
     }
 }
 
@@ -133,58 +131,4 @@ impl Packet for Counting<'_> {
         self.reads.set(self.reads.get() + 1);
         self.bytes.read(offset)
     }
-}
-
-fn captures(directory: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).expect("a readable directory") {
-        let path = entry.expect("a readable entry").path();
-        if path.is_dir() {
-            files.extend(captures(&path));
-        } else if path
-            .extension()
-            .is_some_and(|end| end == "pcap" || end == "pcapng")
-        {
-            files.push(path);
-        }
-    }
-    files
-}
-
-/// The frames of a capture: classic pcap, with times in micro- or nanoseconds and in either byte order,
-/// or the enhanced packet blocks of a pcapng file in this machine's order.
-fn read(file: &[u8]) -> Vec<Vec<u8>> {
-    let little = |at: usize| {
-        file.get(at..at + 4)
-            .map(|b| u32::from_le_bytes(b.try_into().expect("four bytes")))
-    };
-    let number = |at: usize, swapped: bool| {
-        little(at).map(|n| if swapped { n.swap_bytes() } else { n } as usize)
-    };
-    let mut frames = Vec::new();
-    match little(0).expect("a magic number") {
-        magic @ (0xa1b2_c3d4 | 0xa1b2_3c4d | 0xd4c3_b2a1 | 0x4d3c_b2a1) => {
-            let swapped = matches!(magic, 0xd4c3_b2a1 | 0x4d3c_b2a1);
-            let mut at = 24;
-            while let Some(length) = number(at + 8, swapped) {
-                let Some(frame) = file.get(at + 16..at + 16 + length) else {
-                    break;
-                };
-                frames.push(frame.to_vec());
-                at += 16 + length;
-            }
-        }
-        0x0a0d_0d0a => {
-            let mut at = 0;
-            while let (Some(kind), Some(length)) = (number(at, false), number(at + 4, false)) {
-                if kind == 6 {
-                    let captured = number(at + 20, false).expect("an enhanced packet block");
-                    frames.push(file[at + 28..at + 28 + captured].to_vec());
-                }
-                at += length.max(12);
-            }
-        }
-        magic => panic!("not a capture: {magic:#x}"),
-    }
-    frames
 }

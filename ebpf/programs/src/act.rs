@@ -11,6 +11,7 @@ use aya_ebpf::programs::TcContext;
 use weir_abi::{Config, Hook, Reason, Reply, Verdict, counter_index};
 use weir_classify::{Family, Headers, Outcome, Side};
 
+use crate::budget;
 use crate::maps;
 use crate::packet::Skb;
 use crate::reset;
@@ -27,6 +28,12 @@ const SKIP_NEIGHBOUR: u32 = 4;
 #[inline(always)]
 pub fn carry_out(ctx: &TcContext, config: &Config, side: Side, mut outcome: Outcome) -> i32 {
     let length = ctx.len();
+    if matches!(side, Side::Outside)
+        && !is_probe(ctx, config)
+        && !budget::suffices(&Skb::new(ctx), config, &outcome)
+    {
+        outcome.refuse();
+    }
     let action = match outcome.verdict {
         Verdict::Forward => match route(ctx, &outcome.headers) {
             Ok(mut lookup) => forward(ctx, &outcome.headers, &mut lookup),

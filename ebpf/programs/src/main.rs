@@ -3,21 +3,24 @@
 //! In: packets that enter the interfaces on either side. Out: packets redirected, marked for the proxy,
 //! dropped or left alone, resets, and counters. What is decided is decided in `weir_classify`; here it
 //! is carried out: by XDP what it can finish, by tcx all that XDP leaves. Nothing here may touch a payload
-//! that goes on, or keep state of its own, except when the next reset may be sent.
+//! that goes on, or keep state of its own, except
+//! when the next reset may be sent, and when a source may begin its next connection.
 
 #![no_std]
 #![no_main]
 
 mod act;
+mod budget;
 mod maps;
 mod packet;
 mod reset;
 mod route;
+mod sockets;
 mod xdp;
 
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use weir_classify::{Side, classify};
+use weir_classify::{NoSockets, Side, classify};
 
 /// Packets from the Internet.
 #[classifier]
@@ -54,7 +57,7 @@ fn run(ctx: &TcContext, side: Side) -> i32 {
     }
     let packet = packet::Skb::new(ctx);
     let tables = maps::Generation::new(config);
-    match classify(&packet, side, &tables) {
+    match classify(&packet, side, &tables, &sockets::Sockets::new(ctx)) {
         Some(outcome) => act::carry_out(ctx, config, side, outcome),
         None => act::NEXT,
     }
@@ -67,8 +70,9 @@ fn run_early(ctx: &XdpContext, side: Side) -> u32 {
     };
     let frame = packet::Frame::new(ctx);
     let tables = maps::Generation::new(config);
-    match classify(&frame, side, &tables) {
-        Some(outcome) => xdp::carry_out(ctx, config, side, &frame, &outcome),
+    // What depends on connections never ends here.
+    match classify(&frame, side, &tables, &NoSockets) {
+        Some(outcome) => xdp::carry_out(ctx, config, side, &frame, outcome),
         None => xdp::PASS,
     }
 }

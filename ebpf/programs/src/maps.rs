@@ -1,16 +1,19 @@
 //! The maps, and one generation of them as [`Tables`].
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE};
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, DevMapHash, HashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use weir_abi::{
-    Address, COUNTERS as COUNTER_COUNT, Config, Count, MAX_ADDRESSES, MAX_STATIONS,
-    V4_BLOCKS as BLOCKS, V6Key, V6Lengths,
+    Address, COUNTERS as COUNTER_COUNT, Config, Count, MAX_ADDRESSES, MAX_STATIONS, Root,
+    V4_BLOCKS as BLOCKS, V4_ROOT_BLOCKS, V4Node, V6_ROOT_BLOCKS, V6Node,
 };
-use weir_classify::Tables;
+use weir_classify::budget::{BUCKETS, ROWS};
+use weir_classify::{Sources, Tables};
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+/// Nodes: a map of each generation's own size.
+const INNER: usize = MMAPABLE | BPF_F_INNER_MAP as usize;
 
 #[btf_map(name = "CONFIG")]
 static CONFIG: Array<Config, 1, MMAPABLE> = Array::new();
@@ -21,14 +24,17 @@ static ADDRESSES: HashMap<[u8; 16], Address, { MAX_ADDRESSES as usize }> = HashM
 #[btf_map(name = "V4_BLOCKS")]
 static V4_BLOCKS: Array<[u8; 256], { 2 * BLOCKS as usize }, MMAPABLE> = Array::new();
 
-#[btf_map(name = "V4_EXACT")]
-static V4_EXACT: ArrayOfMaps<HashMap<u32, u8, 1>, 2> = ArrayOfMaps::new();
+#[btf_map(name = "V4_ROOTS")]
+static V4_ROOTS: Array<[Root; 256], { 2 * V4_ROOT_BLOCKS as usize }, MMAPABLE> = Array::new();
 
-#[btf_map(name = "V6_LENGTHS")]
-static V6_LENGTHS: Array<V6Lengths, 2, MMAPABLE> = Array::new();
+#[btf_map(name = "V4_NODES")]
+static V4_NODES: ArrayOfMaps<Array<V4Node, 1, INNER>, 2> = ArrayOfMaps::new();
 
-#[btf_map(name = "V6_PREFIXES")]
-static V6_PREFIXES: ArrayOfMaps<HashMap<V6Key, u8, 1>, 2> = ArrayOfMaps::new();
+#[btf_map(name = "V6_ROOTS")]
+static V6_ROOTS: Array<[Root; 256], { 2 * V6_ROOT_BLOCKS as usize }, MMAPABLE> = Array::new();
+
+#[btf_map(name = "V6_NODES")]
+static V6_NODES: ArrayOfMaps<Array<V6Node, 1, INNER>, 2> = ArrayOfMaps::new();
 
 #[btf_map(name = "COUNTERS")]
 static COUNTERS: PerCpuArray<Count, { COUNTER_COUNT as usize }> = PerCpuArray::new();
@@ -36,6 +42,11 @@ static COUNTERS: PerCpuArray<Count, { COUNTER_COUNT as usize }> = PerCpuArray::n
 /// When this CPU may send its next reset. Not pinned: it may begin anew with the program.
 #[btf_map(name = "RESETS")]
 static RESETS: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// When sources may begin their next connection, see [`weir_classify::budget`]. Not pinned: it may begin
+/// anew with the program.
+#[btf_map(name = "SYN_BUDGETS")]
+static SYN_BUDGETS: Array<u64, { (ROWS * BUCKETS) as usize }> = Array::new();
 
 /// Interfaces that take what XDP redirects, by their index. Not pinned: it is filled for each program,
 /// and while it is empty tcx forwards.
@@ -69,6 +80,17 @@ pub fn next_reset() -> Option<&'static mut u64> {
     RESETS.get_ptr_mut(0).map(|next| unsafe { &mut *next })
 }
 
+/// The word of a bucket: when those who share it may begin their next connection, in nanoseconds of the
+/// kernel's clock.
+#[inline(always)]
+pub fn bucket(index: u32) -> Option<&'static mut u64> {
+    // SAFETY: the kernel gave a pointer to an entry that lives as long as the map. Two CPUs may write the
+    // word at once; what is lost then is one beginning that was not counted.
+    SYN_BUDGETS
+        .get_ptr_mut(index)
+        .map(|next| unsafe { &mut *next })
+}
+
 /// Tells the kernel to send the frame out at an interface; nothing when it takes no redirected frames.
 #[inline(always)]
 pub fn redirect(interface: u32) -> Option<u32> {
@@ -94,29 +116,40 @@ impl Tables for Generation {
         // SAFETY: entries are replaced by user space as a whole, and freed after a grace period.
         unsafe { ADDRESSES.get(address) }
     }
+}
 
+impl Sources for Generation {
     #[inline(always)]
     fn v4_block(&self, address: u32) -> u8 {
-        match V4_BLOCKS.get((self.0 << 16) | (address >> 16)) {
+        match V4_BLOCKS.get(self.0 * BLOCKS + (address >> 16)) {
             Some(block) => block[((address >> 8) & 0xff) as usize],
             None => 0,
         }
     }
 
     #[inline(always)]
-    fn v4_exact(&self, address: u32) -> Option<u8> {
-        // SAFETY: the table of the active generation is not written.
-        unsafe { V4_EXACT.get(self.0)?.get(address) }.copied()
+    fn v4_root(&self, address: u32) -> Root {
+        match V4_ROOTS.get(self.0 * V4_ROOT_BLOCKS + (address >> 24)) {
+            Some(block) => block[((address >> 16) & 0xff) as usize],
+            None => Root::default(),
+        }
     }
 
     #[inline(always)]
-    fn v6_lengths(&self) -> Option<&V6Lengths> {
-        V6_LENGTHS.get(self.0)
+    fn v4_node(&self, index: u32) -> Option<&V4Node> {
+        V4_NODES.get(self.0)?.get(index)
     }
 
     #[inline(always)]
-    fn v6_prefix(&self, key: &V6Key) -> Option<u8> {
-        // SAFETY: the table of the active generation is not written.
-        unsafe { V6_PREFIXES.get(self.0)?.get(key) }.copied()
+    fn v6_root(&self, slot: u32) -> Root {
+        match V6_ROOTS.get(self.0 * V6_ROOT_BLOCKS + (slot >> 8)) {
+            Some(block) => block[(slot & 0xff) as usize],
+            None => Root::default(),
+        }
+    }
+
+    #[inline(always)]
+    fn v6_node(&self, index: u32) -> Option<&V6Node> {
+        V6_NODES.get(self.0)?.get(index)
     }
 }

@@ -6,8 +6,9 @@ use core::mem::size_of;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use weir_abi::{Config, Hook, Left, MAX_STATIONS, Reply, Verdict, counter_index};
-use weir_classify::{Family, Headers, Outcome, Packet, Side};
+use weir_classify::{Family, Outcome, Packet, Side};
 
+use crate::budget;
 use crate::maps;
 use crate::packet::Frame;
 use crate::route::{self, NoWay};
@@ -27,7 +28,7 @@ pub fn carry_out(
     config: &Config,
     side: Side,
     frame: &Frame<'_>,
-    outcome: &Outcome,
+    mut outcome: Outcome,
 ) -> u32 {
     if !outcome.ends_at_xdp(side) {
         return PASS;
@@ -38,7 +39,7 @@ pub fn carry_out(
         return PASS;
     }
     let action = match outcome.verdict {
-        Verdict::Forward => match forward(ctx, frame, &outcome.headers) {
+        Verdict::Forward => match forward(ctx, config, frame, probe.is_some(), &mut outcome) {
             Ok(action) => action,
             Err(left) => {
                 if let Some(reply) = probe {
@@ -69,19 +70,25 @@ pub fn carry_out(
     action
 }
 
-/// Sends the frame to the next hop, or says why tcx has to. The frame is changed last.
+/// Sends the frame to the next hop, or says why tcx has to. The frame is changed last. What its source may
+/// not begin is dropped, but not before it is sure that tcx does not see it too.
 #[inline(always)]
-fn forward(ctx: &XdpContext, frame: &Frame<'_>, headers: &Headers) -> Result<u32, Left> {
+fn forward(
+    ctx: &XdpContext,
+    config: &Config,
+    frame: &Frame<'_>,
+    probe: bool,
+    outcome: &mut Outcome,
+) -> Result<u32, Left> {
+    let headers = &outcome.headers;
     let plain = Plain::new(ctx);
     // Not every interface sends frames of several buffers. (The verifier asks for the limit.)
     let length = frame.len();
     if length > LONGEST || plain.start + length as usize > plain.end || headers.l3 != ETHERNET {
         return Err(Left::Other);
     }
-    let headers = &Headers {
-        l3: ETHERNET,
-        ..*headers
-    };
+    outcome.headers.l3 = ETHERNET;
+    let headers = &outcome.headers;
     let interface = ctx.ingress_ifindex() as u32;
     let length = headers.length;
     let way = match route::find(ctx.ctx.cast(), &plain, headers, length, interface, 0) {
@@ -98,6 +105,10 @@ fn forward(ctx: &XdpContext, frame: &Frame<'_>, headers: &Headers) -> Result<u32
     let Some(action) = maps::redirect(way.ifindex) else {
         return Err(Left::Egress);
     };
+    if !probe && !budget::suffices(&plain, config, outcome) {
+        outcome.refuse();
+        return Ok(XDP_DROP);
+    }
     // SAFETY: all within the bytes that were just checked to be there.
     unsafe {
         *(start as *mut [u8; 6]) = way.dmac;

@@ -71,6 +71,27 @@ const C_COMPILER: Need = package(
 /// What the kernel programs are built with.
 pub static KERNEL_PROGRAMS: [Need; 3] = [C_COMPILER, BPF_COMPILER, BPF_LINKER];
 
+/// What the benches compare Weir with; a bench without one of them leaves it out.
+pub static PEERS: [Need; 5] = [
+    package(
+        "iproute2",
+        Probe::Program("ip"),
+        "joins the benches' namespaces",
+    ),
+    package(
+        "ethtool",
+        Probe::Program("ethtool"),
+        "sets the offloads of the benches' interfaces",
+    ),
+    package("nftables", Probe::Program("nft"), "a peer: interval sets"),
+    package("ipset", Probe::Program("ipset"), "a peer: hash:net"),
+    package(
+        "iptables",
+        Probe::Program("iptables"),
+        "asks ipset for each packet",
+    ),
+];
+
 /// What the demo and the tests run with.
 pub static EVERYTHING: [Need; 15] = [
     C_COMPILER,

@@ -259,7 +259,26 @@ fn kernel(out: &Out, kernel: &KernelStatus, all: bool) -> Vec<String> {
         let limit = if all { usize::MAX } else { WIDTH - NAMES };
         lines.extend(row(out, name, &clip(&text, limit)));
     }
+    if let Some(text) = memory(kernel) {
+        lines.extend(row(out, "", &clip(&text, WIDTH - NAMES)));
+    }
     lines
+}
+
+/// What the kernel's maps take, those of a MiB and more by name, the largest first.
+fn memory(kernel: &KernelStatus) -> Option<String> {
+    let mut maps: Vec<(u64, String)> = kernel.detail["maps"]
+        .as_array()?
+        .iter()
+        .filter_map(|map| Some((map["memory"].as_u64()?, clean(map["name"].as_str()?))))
+        .collect();
+    maps.sort_unstable_by(|one, other| other.cmp(one));
+    let all: u64 = maps.iter().map(|(bytes, _)| bytes).sum();
+    let large = maps.iter().filter(|(bytes, _)| *bytes >= 1 << 20);
+    let names: Vec<String> = large
+        .map(|(bytes, name)| format!("{name} {}", bytes >> 20))
+        .collect();
+    (all > 0).then(|| format!("maps: {} MiB ({})", all.div_ceil(1 << 20), names.join(", ")))
 }
 
 /// A table of the verdicts; below each row its addresses and packets, where there is room.

@@ -183,6 +183,9 @@ const HOOKS: &[(&str, HookSetting)] = &[
     ("xdp", HookSetting::Xdp),
 ];
 
+/// More than a link can carry.
+const NEW_CONNECTIONS: RangeInclusive<i64> = 0..=100_000_000;
+
 fn read_kernel(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Kernel {
     let outside = interfaces(context, table, "outside", "towards the Internet", "eth0");
     let inside = interfaces(
@@ -212,6 +215,8 @@ fn read_kernel(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Kernel 
         );
     }
     let mark = table.integer("mark", 1..=i64::from(u32::MAX));
+    let new_connections = table.integer("new_connections", NEW_CONNECTIONS);
+    let new_connections_forwarded = table.integer("new_connections_forwarded", NEW_CONNECTIONS);
     let number = |read: Option<At<i64>>, default| {
         read.and_then(|read| u32::try_from(read.value).ok())
             .unwrap_or(default)
@@ -233,6 +238,8 @@ fn read_kernel(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Kernel 
             .word("hook", HOOKS)
             .map(|hook| hook.value)
             .unwrap_or_default(),
+        new_connections: number(new_connections, 500),
+        new_connections_forwarded: number(new_connections_forwarded, 5000),
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use weir_tables::{History, KernelTables};
+
 use crate::Error;
 use crate::generation::Generation;
 use crate::plane::Plane;
@@ -46,7 +48,8 @@ impl Front {
                 // Locked on this thread alone, and whole whenever it is not.
                 let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);
                 // Tables first: a service that is new must find its sources classified.
-                plane.publish(&generation.candidate.compiled.kernel_tables())?;
+                let lists = &generation.candidate.compiled;
+                plane.publish(&KernelTables::compile(lists, &History::default()))?;
                 plane.set_services(&generation.kernel_services(now.proxy_works))?;
                 now.generation = Some(generation);
                 Ok(())

@@ -11,7 +11,7 @@ use weir_abi::{Class, Hook, Reason, Verdict};
 use weir_dataplane::{
     Counter, Direction, Error, InterfaceStatus, Probe, ProbeOutcome, Published, ServiceSpec, Status,
 };
-use weir_tables::{EXT, KernelTables};
+use weir_tables::KernelTables;
 
 use crate::listeners;
 use crate::plane::KernelPlane;
@@ -191,31 +191,8 @@ impl KernelPlane for FakeKernel {
 }
 
 fn class(state: &State, source: IpAddr) -> Class {
-    let Some(tables) = &state.tables else {
-        return Class::Unmanaged;
-    };
-    match source {
-        IpAddr::V4(address) => {
-            let bits = address.to_bits();
-            let block = tables.v4_blocks[(bits >> 8) as usize];
-            let exact = tables.v4_exact.iter().find(|(exact, _)| *exact == bits);
-            match exact {
-                Some((_, class)) if block & EXT != 0 => Class::from_u8(*class),
-                _ => Class::from_u8(block & !EXT),
-            }
-        }
-        IpAddr::V6(address) => {
-            let covers = |(length, network, _): &&(u8, [u8; 16], u8)| {
-                let shift = 128 - u32::from(*length);
-                let mask = u128::MAX.checked_shl(shift).unwrap_or(0);
-                address.to_bits() & mask == u128::from_be_bytes(*network) & mask
-            };
-            let longest = tables
-                .v6
-                .iter()
-                .filter(covers)
-                .max_by_key(|(length, _, _)| *length);
-            longest.map_or(Class::Unmanaged, |(_, _, class)| Class::from_u8(*class))
-        }
-    }
+    state
+        .tables
+        .as_ref()
+        .map_or(Class::Unmanaged, |tables| tables.standing(source).class())
 }

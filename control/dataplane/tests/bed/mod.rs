@@ -22,7 +22,7 @@ use std::{fs, io, thread};
 
 use nix::sched::{CloneFlags, setns};
 use socket2::{Domain, Socket, Type};
-use weir_dataplane::{HookChoice, Options};
+use weir_dataplane::{HookChoice, Options, SynBudgets};
 
 pub const MARK: u32 = 0x5745;
 pub const TABLE: u32 = 5745;
@@ -87,6 +87,7 @@ impl Bed {
                 mark: MARK,
                 table: TABLE,
                 hook,
+                budgets: SynBudgets::default(),
             },
             directory,
         };
@@ -253,7 +254,19 @@ pub fn answer(namespace: &str, address: SocketAddr, word: &'static str, transpar
     });
 }
 
-fn listen(address: SocketAddr, transparent: bool) -> TcpListener {
+/// A listener that sends every connection so many bytes, and closes it.
+pub fn pour(namespace: &str, address: SocketAddr, bytes: usize, transparent: bool) {
+    let listener = within(namespace, || listen(address, transparent));
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            thread::spawn(move || stream.write_all(&vec![b'x'; bytes]));
+        }
+    });
+}
+
+/// A listening socket, perhaps for an address of others.
+pub fn listen(address: SocketAddr, transparent: bool) -> TcpListener {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
     if transparent {
         match address {
@@ -377,7 +390,8 @@ pub fn ip_output(namespace: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("plain text")
 }
 
-fn must(program: &str, arguments: &[&str]) {
+/// Runs a program that must succeed.
+pub fn must(program: &str, arguments: &[&str]) {
     assert!(run(program, arguments), "{program} {}", arguments.join(" "));
 }
 

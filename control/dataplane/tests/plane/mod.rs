@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use weir_abi::{Class, Hook, Reason, Verdict};
 use weir_dataplane::{Counter, Dataplane, HookChoice, ServiceSpec};
-use weir_tables::KernelTables;
 
-use crate::bed::{Bed, has_ethtool, object_or_skip, within};
-use crate::fixtures::{
-    ADFS, ADFS_V4, ADFS_V6, ADFS_VERDICTS, Memory, STS, STS_V4, STS_V6, STS_VERDICTS,
+use crate::bed::{Bed, has_ethtool, ip_output, object_or_skip, within};
+use weir_fixtures::{
+    ADFS, ADFS_V4, ADFS_V6, ADFS_VERDICTS, Memory, STS, STS_V4, STS_V6, STS_VERDICTS, source,
 };
 
 /// For what must come.
@@ -55,7 +54,7 @@ pub fn open(bed: &Bed) -> Dataplane {
     let mut plane = Dataplane::open(&bed.options).unwrap_or_else(|error| panic!("{error}"));
     plane.set_services(&services()).expect("two services");
     plane
-        .publish(&tables(&Memory::default()))
+        .publish(&Memory::default().sources)
         .expect("a small generation");
     plane
 }
@@ -80,29 +79,21 @@ pub fn services() -> [ServiceSpec; 2] {
     ]
 }
 
-/// The fixtures' tables in the shape that is published.
-pub fn tables(memory: &Memory) -> KernelTables {
-    let mut v4_blocks = vec![0; 1 << 24];
-    for (block, byte) in &memory.blocks {
-        v4_blocks[*block as usize] = *byte;
-    }
-    let v6 = memory.prefixes.iter().map(|(key, class)| {
-        let network = key
-            .words
-            .iter()
-            .flat_map(|word| word.to_be_bytes())
-            .collect::<Vec<u8>>();
-        let length = u8::try_from(key.length).expect("at most 128");
-        (length, network.try_into().expect("16 bytes"), *class)
-    });
-    KernelTables {
-        v4_blocks,
-        v4_exact: memory
-            .exact
-            .iter()
-            .map(|(address, class)| (*address, *class))
-            .collect(),
-        v6: v6.collect(),
+/// Makes the stations of managed clients and servers known to the router, without a packet: XDP leaves
+/// what goes to unknown neighbours to tcx.
+pub fn introduce(bed: &Bed) {
+    let managed = [false, true].map(|six| source(Class::Managed, six).to_string());
+    let servers = [IpAddr::from(STS_V4), STS_V6.into()].map(|address| address.to_string());
+    for (namespace, device, near, addresses) in [
+        (&bed.client, "c0", "out", managed),
+        (&bed.server, "s0", "in", servers),
+    ] {
+        let told = ip_output(namespace, &["-br", "link", "show", "dev", device]);
+        let station = told.split_whitespace().nth(2).expect("an Ethernet device");
+        for address in addresses {
+            let neighbour = ["neigh", "replace", &address, "lladdr", station, "dev", near];
+            ip_output(&bed.router, &neighbour);
+        }
     }
 }
 

@@ -2,12 +2,11 @@
 //! the bytes of a frame, from its Ethernet header on.
 
 use weir_abi::{Class, Reason, Verdict, mapped};
-use weir_classify::{Family, Headers, Outcome, Side, Tables as _, class_v4, class_v6, classify};
+use weir_classify::{
+    Family, Headers, NoSockets, Outcome, Side, Tables as _, classify, standing_v4, standing_v6,
+};
 
-#[path = "../../tests/fixtures/mod.rs"]
-mod fixtures;
-
-use fixtures::Memory;
+use weir_fixtures::Memory;
 
 /// Every packet gets an outcome or none. One that is forwarded is whole, belongs to a service that
 /// forwards, comes from or goes to a managed client, and may be routed on; cut short it is not
@@ -22,10 +21,10 @@ pub fn check(input: &[u8]) {
         Side::Outside
     };
     let memory = Memory::default();
-    let Some(outcome) = classify(frame, side, &memory) else {
+    let Some(outcome) = classify(frame, side, &memory, &NoSockets) else {
         return;
     };
-    assert_eq!(classify(frame, side, &memory), Some(outcome));
+    assert_eq!(classify(frame, side, &memory, &NoSockets), Some(outcome));
     match side {
         Side::Outside => {}
         // Nothing that comes from the servers is handed to the proxy.
@@ -41,7 +40,11 @@ pub fn check(input: &[u8]) {
 
 fn forwarded(frame: &[u8], side: Side, memory: &Memory, outcome: Outcome) {
     let headers = outcome.headers;
-    assert_eq!(outcome.service, fixtures::STS, "no other service forwards");
+    assert_eq!(
+        outcome.service,
+        weir_fixtures::STS,
+        "no other service forwards"
+    );
     assert_eq!(outcome.class, Class::Managed);
     assert!(headers.ttl > 1);
     assert!(matches!(headers.l3, 14), "a tagged packet is forwarded");
@@ -73,11 +76,14 @@ fn forwarded(frame: &[u8], side: Side, memory: &Memory, outcome: Outcome) {
     longer.extend([0; 46]);
     // Zero stands for a coalesced packet, which has no padding.
     if frame[16..18] != [0, 0] || headers.family == Family::V6 {
-        assert_eq!(classify(&longer[..], side, memory), Some(outcome));
+        assert_eq!(
+            classify(&longer[..], side, memory, &NoSockets),
+            Some(outcome)
+        );
     }
     // At every length near the headers, at some behind them.
     for cut in (0..end.min(200)).chain((200..end).step_by(101)) {
-        let shorter = classify(&frame[..cut], side, memory);
+        let shorter = classify(&frame[..cut], side, memory, &NoSockets);
         assert!(
             shorter.is_none_or(|outcome| outcome.verdict != Verdict::Forward),
             "cut to {cut} bytes the packet is still forwarded"
@@ -101,8 +107,8 @@ fn class(memory: &Memory, family: Family, address: [u8; 16]) -> Class {
     match family {
         Family::V4 => {
             let [.., a, b, c, d] = address;
-            class_v4(memory, u32::from_be_bytes([a, b, c, d]))
+            standing_v4(memory, u32::from_be_bytes([a, b, c, d])).class()
         }
-        Family::V6 => class_v6(memory, &address),
+        Family::V6 => standing_v6(memory, &address).class(),
     }
 }

@@ -246,7 +246,7 @@ impl<'a> Ward<'a> {
             .await
             .context("the proxy does not say what it has open")?;
         // Whoever counts may be killed too, and what it knows is on the disk a moment later.
-        self.remembered().await?;
+        self.remembered(&before["proxy"]["pid"]).await?;
         let struck = Instant::now();
         match row.blow {
             Blow::Kill(these) => self.kill(these).await,
@@ -435,15 +435,16 @@ impl<'a> Ward<'a> {
     }
 
     /// Waits until weir-control has written down what the proxy has open, for its successor.
-    async fn remembered(&self) -> Result<()> {
+    async fn remembered(&self, proxy: &Value) -> Result<()> {
         let file = run_directory(&self.lab.run).join("proxies.json");
         let written = async {
             loop {
                 let text = tokio::fs::read(&file).await.unwrap_or_default();
                 let memory: Value = serde_json::from_slice(&text).unwrap_or_default();
                 let open = memory["open"].as_array().into_iter().flatten();
-                let open: u64 = open.filter_map(|one| one[1]["open"].as_u64()).sum();
-                if open >= KEPT as u64 {
+                let mut of_this_one = open.filter(|one| one[0]["pid"] == *proxy);
+                let open = of_this_one.next().and_then(|one| one[1]["open"].as_u64());
+                if open.is_some_and(|open| open >= KEPT as u64) {
                     return;
                 }
                 sleep(ASK_AGAIN).await;

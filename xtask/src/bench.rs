@@ -1,0 +1,35 @@
+//! Builds the benches of the kernel plane and hands over to them.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+
+use crate::build::cargo;
+use crate::step::{run as run_command, step};
+use crate::{kernel, paths, setup};
+
+/// Runs `cargo xtask bench NAME`. A peer that is missing is left out, with the reason.
+pub fn run(arguments: &[String], no_install: bool) -> Result<ExitCode> {
+    if let Err(error) = setup::ensure(&setup::PEERS, no_install) {
+        eprintln!("{error:#}; what needs it is left out");
+    }
+    kernel::build()?;
+    kernel::build_bench()?;
+    step("build the benches", || {
+        run_command(
+            cargo()
+                .args(["build", "--release", "--locked", "--quiet"])
+                .args(["--package", "weir-benches", "--bin", "weir-bench"]),
+        )
+    })?;
+    // Replaces this process: Ctrl-C, the exit status and the terminal are the bench's own.
+    let error = Command::new(paths::target().join("release/weir-bench"))
+        .args(arguments)
+        .arg("--object")
+        .arg(paths::kernel_object())
+        .arg("--bench-object")
+        .arg(paths::bench_object())
+        .exec();
+    Err(error).context("cannot start weir-bench")
+}
