@@ -19,8 +19,9 @@ use crate::generation::Live;
 
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// First and longest pause between two attempts to connect.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// First and longest pause between two attempts to connect. The longest is added to every restart of
+/// weir-control, and all connections wait for that; an attempt costs next to nothing.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
 /// A weir-control that takes nothing for so long is taken for dead.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// At the end, so long is left for the events that still wait.

@@ -248,8 +248,13 @@ impl<'a> Ward<'a> {
         // Whoever counts may be killed too, and what it knows is on the disk a moment later.
         self.remembered(&before["proxy"]["pid"]).await?;
         let struck = Instant::now();
+        // What the proxy was about to answer when it fell is broken, and not new.
+        let mut fell = None;
         match row.blow {
-            Blow::Kill(these) => self.kill(these).await,
+            Blow::Kill(these) => {
+                self.kill(these).await;
+                fell = these.contains(&Which::Proxy).then(Instant::now);
+            }
             Blow::Pause(which) => {
                 self.unit(which).signal(Signal::SIGSTOP);
                 sleep(STOPPED).await;
@@ -258,6 +263,7 @@ impl<'a> Ward<'a> {
             Blow::Stop(which) => {
                 let starts = self.unit(which).state().starts;
                 self.unit(which).signal(Signal::SIGSTOP);
+                fell = (which == Which::Proxy).then(Instant::now);
                 self.restarted(which, starts).await?;
             }
             Blow::Dead(_) => {}
@@ -277,24 +283,28 @@ impl<'a> Ward<'a> {
                 saw.managed_broken.as_deref().unwrap_or_default()
             ),
         );
-        let failed: Vec<&String> = saw
+        let (amid, failed): (Vec<_>, Vec<_>) = saw
             .new
             .iter()
-            .filter_map(|new| new.wrong.as_ref())
-            .collect();
+            .filter_map(|new| Some((new.came, new.wrong.as_ref()?)))
+            .partition(|(came, _)| fell.is_some_and(|fell| *came <= fell));
+        let amid = match amid.len() {
+            0 => String::new(),
+            broke => format!(", {broke} broke off when the proxy fell"),
+        };
         let longest = saw.new.iter().map(|new| new.took).max().unwrap_or_default();
         lived.state(
             failed.is_empty() && longest <= GRACE,
             format!(
-                "new sign-ins: {} of {}, the longest took {} ms (grace {} ms)",
-                saw.new.len() - failed.len(),
+                "new sign-ins: {} of {}{amid}, the longest took {} ms (grace {} ms)",
+                saw.new.iter().filter(|new| new.wrong.is_none()).count(),
                 saw.new.len(),
                 longest.as_millis(),
                 GRACE.as_millis()
             ),
             failed.first().map_or_else(
                 || "a new sign-in took longer than the grace".to_owned(),
-                |first| format!("{} new sign-ins failed: {first}", failed.len()),
+                |(_, first)| format!("{} new sign-ins failed: {first}", failed.len()),
             ),
         );
         // The total outlives weir-control.
