@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
-use weir_abi::{Class, Verdict};
+use weir_abi::{Class, Topology, Verdict};
 use weir_dataplane::{Dataplane, HookChoice, Options, ServiceSpec, SynBudgets};
 use weir_tables::{History, KernelTables, List, Lists};
 
@@ -35,6 +35,7 @@ pub fn open(files: &Files, hook: HookChoice) -> Result<Dataplane> {
         table: TABLE,
         hook,
         budgets: SynBudgets::default(),
+        sample: 0,
     })?;
     let mut verdicts = [Verdict::Drop; Class::COUNT];
     verdicts[Class::Managed as usize] = Verdict::Forward;
@@ -44,6 +45,9 @@ pub fn open(files: &Files, hook: HookChoice) -> Result<Dataplane> {
         addresses: vec![SERVICE_V4.into(), SERVICE_V6.into()],
         ports: vec![PORT],
         verdicts,
+        topology: Topology::Route,
+        servers: Vec::new(),
+        observe: false,
     }])?;
     Ok(plane)
 }

@@ -69,6 +69,9 @@ pub struct KernelPart {
     pub destination: Option<std::net::SocketAddr>,
     /// Hook that acts: `xdp` or `tcx`.
     pub hook: String,
+    /// The verdict is not carried out: the service is only observed.
+    #[serde(default)]
+    pub observed: bool,
     /// Why it is `tcx`, where `xdp` would have forwarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook_why: Option<String>,

@@ -7,14 +7,16 @@
 pub mod explain;
 pub mod lists;
 pub mod record;
+pub mod seen;
 pub mod status;
 
 pub use explain::{Explain, ExplainRequest, KernelPart, ProxyPart, Tried};
 pub use lists::{AddEntry, ListDetail, ListSummary, ListTest};
 pub use record::{Actor, Change, Record, RecordBody};
+pub use seen::{CaptureRequest, Flow};
 pub use status::{
     ConfigStatus, ControlStatus, Hook, KernelStatus, ListenersStatus, Outcome, Packets, ProxyState,
-    ProxyStatus, ReloadStatus, ServiceStatus, Status,
+    ProxyStatus, ReloadStatus, ServerStatus, ServiceStatus, Status, TransitionStatus,
 };
 
 use serde::{Deserialize, Serialize};
@@ -69,6 +71,9 @@ pub struct Counter {
     pub reason: String,
     /// Which program did it; a packet is counted at one hook only.
     pub hook: weir_abi::Hook,
+    /// It was not done, but only would have been: the service was observed.
+    #[serde(default)]
+    pub observed: bool,
     /// Packets since the maps were made.
     pub packets: u64,
     /// Bytes since the maps were made.

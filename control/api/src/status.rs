@@ -184,9 +184,25 @@ pub struct KernelStatus {
     pub hooks: Vec<Hook>,
     /// Warnings of the data plane, one sentence each.
     pub warnings: Vec<String>,
+    /// Sources whose class has changed, and whose flows keep the verdicts that they began with.
+    #[serde(default)]
+    pub transition: TransitionStatus,
     /// All that the data plane says of itself.
     #[serde(default)]
     pub detail: serde_json::Value,
+}
+
+/// Sources that have another class than they had within the drain window.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransitionStatus {
+    /// The drain window, in milliseconds.
+    pub window_ms: u64,
+    /// Ranges of addresses in transition.
+    pub ranges: u64,
+    /// IPv4 addresses in them.
+    pub v4_addresses: u64,
+    /// When the last of them will be out of it (RFC 3339), if nothing changes again.
+    pub until: Option<String>,
 }
 
 /// A program at an interface.
@@ -216,10 +232,28 @@ pub struct ServiceStatus {
     /// What becomes of the proxy's classes while no proxy works: `reject`, `drop` or `forward-managed`.
     #[serde(default)]
     pub proxy_down: String,
+    /// How forwarded packets get to the servers: `route` or `dsr`.
+    #[serde(default)]
+    pub topology: String,
+    /// The servers that the kernel chooses among; none for `route`.
+    #[serde(default)]
+    pub servers: Vec<ServerStatus>,
     /// What the kernel does now with each class.
     pub verdicts: Vec<(Class, Verdict)>,
+    /// Its packets are judged and counted only, and go on untouched.
+    #[serde(default)]
+    pub observe: bool,
     /// Packets by verdict.
     pub packets: Vec<Packets>,
+}
+
+/// A server that the kernel chooses among.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its own address.
+    pub address: IpAddr,
+    /// Whether it answers; if not, it gets no new connections while another of its family answers.
+    pub answers: bool,
 }
 
 /// Packets of a service with one verdict.
@@ -227,6 +261,9 @@ pub struct ServiceStatus {
 pub struct Packets {
     /// The verdict.
     pub verdict: Verdict,
+    /// It was not carried out, but only would have been.
+    #[serde(default)]
+    pub observed: bool,
     /// Packets since the maps were made.
     pub packets: u64,
     /// Bytes since the maps were made.

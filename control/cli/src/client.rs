@@ -93,14 +93,35 @@ impl Client {
 
     /// Writes an answer as it comes.
     pub async fn copy(&self, path: &str, out: &mut impl io::Write) -> Result<(), Failed> {
-        let mut body = self
-            .send(Method::GET, path, Bytes::new())
-            .await?
-            .into_body();
+        let response = self.send(Method::GET, path, Bytes::new()).await?;
+        self.write(response, out).await
+    }
+
+    /// Asks for a file, and writes it as it comes; `begin` is called when it is about to.
+    pub async fn download(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        begin: impl FnOnce() -> io::Result<()>,
+        out: &mut impl io::Write,
+    ) -> Result<(), Failed> {
+        let body = serde_json::to_vec(body).map_err(io::Error::from)?;
+        let response = self.send(Method::POST, path, body.into()).await?;
+        begin()?;
+        self.write(response, out).await
+    }
+
+    async fn write(
+        &self,
+        response: Response<Incoming>,
+        out: &mut impl io::Write,
+    ) -> Result<(), Failed> {
+        let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.broke_off(&error))?;
             if let Ok(data) = frame.into_data() {
                 out.write_all(&data)?;
+                out.flush()?;
             }
         }
         Ok(())

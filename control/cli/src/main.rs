@@ -54,6 +54,8 @@ enum Verb {
     Lists(verbs::lists::Lists),
     Reload(verbs::reload::Reload),
     Events(verbs::events::Events),
+    Flows(verbs::flows::Flows),
+    Capture(verbs::capture::Capture),
     Completions(verbs::completions::Completions),
     Man(verbs::man::Man),
 }
@@ -88,6 +90,8 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
         Verb::Lists(verb) => verb.run(&client, &mut out).await,
         Verb::Reload(verb) => verb.run(&client, &mut out).await,
         Verb::Events(verb) => verb.run(&client, &mut out).await,
+        Verb::Flows(verb) => verb.run(&client, &mut out).await,
+        Verb::Capture(verb) => verb.run(&client, &mut out).await,
         Verb::Completions(verb) => verb.run(&mut out),
         Verb::Man(verb) => verb.run(&mut out),
     };

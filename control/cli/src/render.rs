@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
+use weir_abi::Verdict;
+
 /// Standard output, and how it wants its text.
 #[derive(Debug)]
 pub struct Out {
@@ -86,6 +88,15 @@ impl Colour {
             Self::Head => "1",
             Self::Faint => "2",
         }
+    }
+}
+
+/// The colour of a verdict.
+pub const fn verdict_colour(verdict: Verdict) -> Colour {
+    match verdict {
+        Verdict::Forward | Verdict::Pass => Colour::Good,
+        Verdict::Proxy => Colour::Careful,
+        Verdict::Drop | Verdict::Reject => Colour::Bad,
     }
 }
 

@@ -36,6 +36,24 @@ async fn status_fits_a_screen_and_says_whether_the_planes_work() {
 }
 
 #[tokio::test]
+async fn status_says_what_is_in_transition() {
+    let appliance = Appliance::start().await;
+    let _proxy = appliance.proxy().await;
+    let out = weir(&appliance, &["status"]).await;
+    assert!(!text(&out).contains("draining"), "{}", text(&out));
+
+    let add = ["lists", "add", "hq-egress", "198.51.100.0/30"];
+    assert_eq!(weir(&appliance, &add).await.status.code(), Some(0));
+
+    let out = weir(&appliance, &["status"]).await;
+    assert_eq!(out.status.code(), Some(0), "nothing is wrong");
+    let line = text(&out);
+    let line = line.lines().find(|line| line.contains("draining until "));
+    let line = line.expect("a line for it");
+    assert!(line.ends_with("Z: ranges 1, IPv4 addresses 4"), "{line}");
+}
+
+#[tokio::test]
 async fn status_says_which_events_are_not_in_the_log() {
     let appliance = Appliance::start().await;
     let proxy = appliance.proxy().await;

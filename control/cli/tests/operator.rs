@@ -227,6 +227,37 @@ name = "hq-egress"
     drop(proxy);
 }
 
+#[tokio::test]
+async fn status_tells_which_servers_do_not_answer() {
+    let listener = std::net::TcpListener::bind("127.0.0.2:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let service = format!(
+        "addresses = [\"192.0.2.10\"]\nports = [{port}]\ntopology = \"dsr\"\n\
+         servers = [\"127.0.0.2\", \"127.0.0.3\"]"
+    );
+    let appliance = Appliance::start_with(Settings {
+        edits: vec![(
+            "addresses = [\"192.0.2.10\", \"2001:db8:10::10\"]\nports = [443]",
+            service,
+        )],
+        ..Settings::default()
+    })
+    .await;
+    let out = text(&weir(&appliance, &["status", "--all"]).await);
+    assert!(out.contains("dsr: all of 2 servers answer"), "{out}");
+
+    appliance.kernel.until_up(&[[127, 0, 0, 2].into()]).await;
+
+    let out = weir(&appliance, &["status", "--all"]).await;
+    let out = text_of_words(&out);
+    assert!(
+        out.contains("dsr: 1 of 2 servers do not answer: 127.0.0.3"),
+        "{out}"
+    );
+    assert!(out.starts_with("! no proxy is alive"), "{out}");
+    assert!(out.contains("! servers do not answer"), "{out}");
+}
+
 /// Its standard output, wherever its lines are broken.
 fn text_of_words(out: &Output) -> String {
     let words: Vec<_> = text(out).split_whitespace().map(str::to_owned).collect();

@@ -15,7 +15,7 @@ use crate::config::{Managed, ProxyDown};
 use crate::diagnostic::Diagnostic;
 use crate::read::{Draft, DraftService, DraftUpstream, PRESETS};
 use crate::reader::{At, Context, Span};
-use crate::schema;
+use crate::{schema, servers};
 
 /// Checks everything that the reading of single values could not.
 pub(crate) fn check(context: &Context<'_>, draft: &Draft, now: SystemTime) {
@@ -29,6 +29,7 @@ pub(crate) fn check(context: &Context<'_>, draft: &Draft, now: SystemTime) {
         profile(context, service);
         files(context, service, now);
     }
+    servers::check(context, &draft.services);
     list_names(context, draft);
     list_files(context, draft);
     policies(context, draft);

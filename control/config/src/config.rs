@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use weir_abi::{Class, Verdict};
+use weir_abi::{Class, Topology, Verdict};
 use weir_link::UpstreamKind;
 use weir_policy::{
     ApplicationSpec, OutlookSetting, PolicySpec, Rate, RuleSetName, RuleSpec, WindowsLogonSetting,
@@ -115,6 +115,11 @@ pub struct Kernel {
     pub new_connections: u32,
     /// The same for connections that are forwarded in the kernel.
     pub new_connections_forwarded: u32,
+    /// How long flows keep the verdict that they began with after the class of their source has changed;
+    /// zero ends that at once.
+    pub drain_window: Duration,
+    /// One of so many beginnings of flows is told of, for `weir flows`; 0 is none.
+    pub flow_sample: u32,
 }
 
 /// `hook`: where the kernel programs are to act. At tcx they always do.
@@ -140,6 +145,10 @@ pub struct Service {
     pub addresses: Vec<IpAddr>,
     /// TCP ports, at least one.
     pub ports: Vec<u16>,
+    /// How forwarded packets get to the servers.
+    pub topology: Topology,
+    /// The servers of forwarded packets, by their own addresses; none for [`Topology::Route`].
+    pub servers: Vec<IpAddr>,
     /// How requests are recognised.
     pub profile: String,
     /// Built-in rule set.
@@ -148,6 +157,8 @@ pub struct Service {
     pub managed: Managed,
     /// What becomes of the proxy's classes while no proxy works.
     pub proxy_down: ProxyDown,
+    /// Its packets are judged and counted in the kernel, and go on untouched; also set by `[kernel]`.
+    pub observe: bool,
     /// The administrator accepts that the sign-in server takes forwarded flows for intranet traffic.
     pub accept_intranet: bool,
     /// Certificates and their keys.
@@ -256,6 +267,8 @@ pub struct ListSource {
     pub class: Class,
     /// Whom it exempts.
     pub scope: Scope,
+    /// Whether the flows of sources that it blocks end at once.
+    pub cut: bool,
     /// Its prefixes.
     pub contents: Contents,
 }
@@ -293,6 +306,11 @@ impl Config {
 }
 
 impl Service {
+    /// Whether the kernel ever forwards packets for this service.
+    pub fn forwards(&self) -> bool {
+        self.managed == Managed::Forward || self.proxy_down == ProxyDown::ForwardManaged
+    }
+
     /// What the kernel does with packets for this service, indexed by the source's class.
     pub fn verdicts(&self) -> [Verdict; Class::COUNT] {
         Class::ALL.map(|class| match class {

@@ -101,6 +101,11 @@ inside = [{inside}]
 # once. A carrier has thousands of people behind one address. 0 sets no bound.
 # new_connections = 500              # to weir-proxy
 # new_connections_forwarded = 5000   # through to the sign-in servers
+# `weir flows` shows one of so many beginnings of flows; 0 shows none.
+# flow_sample = 1
+# Judge and count only, and let every packet go on as if Weir were not there: to look before it acts. Here
+# for all services, or in one `[[service]]`.
+# observe = true
 
 # The sign-in service that Weir stands in front of.
 [[service]]
@@ -131,6 +136,10 @@ key = {key}
 # Where browsers on unmanaged sources are sent; without it they are blocked. `{{query}}` takes the path
 # and the query of the request. List the reverse proxy's egress as `bypass` below.
 {reverse_proxy}
+# How forwarded packets get to the servers. `route`: to who owns the address, behind Weir. `dsr`: to one of
+# several, which have the service's addresses on their loopback and answer clients themselves.
+# topology = "dsr"
+# servers = ["192.0.2.21", "192.0.2.22", "2001:db8:10::21", "2001:db8:10::22"]
 # Hosts that are passed on undecrypted (certificate sign-in), for managed and bypass sources only.
 # tunnel = ["certauth.{bare_host}"]
 

@@ -18,6 +18,7 @@ mod load;
 mod read;
 mod reader;
 mod schema;
+mod servers;
 mod source;
 mod syntax;
 mod users;

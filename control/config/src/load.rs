@@ -301,6 +301,12 @@ fn finish_service(draft: DraftService) -> Option<Service> {
             .map(|address| address.value)
             .collect(),
         ports: draft.ports.into_iter().map(|port| port.value).collect(),
+        topology: draft.topology.value,
+        servers: draft
+            .servers
+            .into_iter()
+            .map(|server| server.value)
+            .collect(),
         profile: draft.profile?.value,
         rules: draft.rules.value,
         managed: draft.managed?.value,
@@ -326,6 +332,7 @@ fn finish_service(draft: DraftService) -> Option<Service> {
             .unwrap_or_default(),
         windows_logon_rate: draft.windows_logon_rate,
         http1_only: draft.http1_only,
+        observe: draft.observe,
         switched_off: draft
             .switched_off
             .into_iter()
@@ -345,6 +352,7 @@ fn finish_list(context: &Context<'_>, draft: DraftList) -> Option<ListSource> {
         name: draft.name?.value,
         class: draft.class?.value,
         scope: draft.scope,
+        cut: draft.cut,
         contents: match draft.contents? {
             read::DraftContents::Inline { prefixes, span } => Contents::Inline {
                 prefixes,

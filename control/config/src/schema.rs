@@ -46,6 +46,9 @@ pub(crate) static KERNEL: Section = Section {
         "hook",
         "new_connections",
         "new_connections_forwarded",
+        "drain_window",
+        "flow_sample",
+        "observe",
     ],
 };
 
@@ -56,10 +59,13 @@ pub(crate) static SERVICE: Section = Section {
         "hosts",
         "addresses",
         "ports",
+        "topology",
+        "servers",
         "profile",
         "rules",
         "managed",
         "proxy_down",
+        "observe",
         "accept_intranet",
         "certificate",
         "key",
@@ -81,7 +87,7 @@ pub(crate) static UPSTREAM: Section = Section {
 
 pub(crate) static LIST: Section = Section {
     title: "`[[list]]`",
-    keys: &["name", "class", "scope", "prefixes", "file"],
+    keys: &["name", "class", "scope", "cut", "prefixes", "file"],
 };
 
 pub(crate) static RULE: Section = Section {

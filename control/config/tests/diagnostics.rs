@@ -294,6 +294,54 @@ fn mistakes_with_files() {
 }
 
 #[test]
+fn mistakes_in_topologies() {
+    let dsr = |servers: &str| {
+        with(
+            "managed = \"forward\"",
+            &format!("managed = \"forward\"\ntopology = \"dsr\"{servers}"),
+        )
+    };
+    let many: Vec<_> = (1..=32)
+        .map(|host| format!("\"192.0.2.1{host:02}\""))
+        .collect();
+    let many = many.join(", ");
+    check(&[
+        ("dsr-without-servers", dsr("")),
+        (
+            "dsr-without-a-server-of-a-family",
+            dsr("\nservers = [\"192.0.2.21\"]"),
+        ),
+        (
+            "dsr-with-a-services-address",
+            dsr("\nservers = [\"192.0.2.21\", \"192.0.2.20\", \"2001:db8:10::21\"]"),
+        ),
+        (
+            "dsr-with-a-server-twice",
+            dsr("\nservers = [\"192.0.2.21\", \"2001:db8:10::21\", \"192.0.2.21\"]"),
+        ),
+        (
+            "dsr-with-too-many-servers",
+            dsr(&format!("\nservers = [{many}, \"2001:db8:10::21\"]")),
+        ),
+        (
+            "servers-without-dsr",
+            with(
+                "managed = \"forward\"",
+                "managed = \"forward\"\nservers = [\"192.0.2.21\"]",
+            ),
+        ),
+        (
+            "dsr-where-nothing-is-forwarded",
+            with(
+                "managed = \"proxy\"",
+                "managed = \"proxy\"\ntopology = \"dsr\"\nservers = [\"192.0.2.21\"]",
+            ),
+        ),
+        ("misspelt-topology", dsr("").replace("\"dsr\"", "\"drs\"")),
+    ]);
+}
+
+#[test]
 fn mistakes_in_what_happens_without_a_proxy() {
     check(&[
         (

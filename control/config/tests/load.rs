@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{FULL, Site, certificate, day, with};
 use proptest::prelude::*;
-use weir_abi::{Class, Verdict};
+use weir_abi::{Class, Topology, Verdict};
 use weir_config::{
     Contents, HookSetting, Managed, Severity, load_at, load_lists, load_lists_with, load_text,
     state_directory,
@@ -144,6 +144,34 @@ fn a_sources_new_connections_are_bounded_in_the_file() {
     assert_eq!(bounds(&with("table = 5745", lines)), Some((0, 70_000)));
     let said = site.said(&with("table = 5745", "new_connections = -1"));
     assert!(said.contains("`new_connections`"), "{said}");
+}
+
+#[test]
+fn the_kernel_or_a_service_is_only_observed() {
+    let site = Site::new();
+    let observed = |text: &str| {
+        let config = site.load(text).ok()?.config;
+        let services = config.services.iter().map(|service| service.observe);
+        Some((services.collect::<Vec<_>>(), config.kernel.flow_sample))
+    };
+    assert_eq!(observed(FULL), Some((vec![false, false], 1)));
+    let all = with(
+        "table = 5745",
+        "table = 5745\nobserve = true\nflow_sample = 50",
+    );
+    assert_eq!(observed(&all), Some((vec![true, true], 50)));
+    let one = FULL.replacen("[[service]]", "[[service]]\nobserve = true", 1);
+    assert_eq!(observed(&one), Some((vec![true, false], 1)));
+    for (text, whom) in [(&all, "every service"), (&one, "this service")] {
+        let warned = site.load(text).expect("it can be observed").warnings;
+        let words = warned.to_string();
+        assert!(
+            words.contains(&format!("{whom} is only observed")),
+            "{words}"
+        );
+    }
+    let said = site.said(&with("table = 5745", "observe = \"yes\""));
+    assert!(said.contains("`observe`"), "{said}");
 }
 
 #[test]
@@ -466,6 +494,22 @@ fn each_fail_mode_says_what_becomes_of_the_proxys_classes() {
     let forwarded = site.load(FULL).expect("good").config;
     let verdicts = forwarded.services[0].verdicts_without_proxy();
     assert_eq!(verdicts[Class::Managed as usize], Verdict::Forward);
+}
+
+#[test]
+fn a_service_names_its_topology_and_servers() {
+    let site = Site::new();
+    let routed = site.load(FULL).expect("good").config;
+    assert_eq!(routed.services[0].topology, Topology::Route);
+    assert!(routed.services[0].servers.is_empty());
+    let text = "managed = \"forward\"\ntopology = \"dsr\"\nservers = [\"192.0.2.21\", \"2001:db8:10::21\"]";
+    let loaded = site
+        .load(&with("managed = \"forward\"", text))
+        .expect("good");
+    let service = &loaded.config.services[0];
+    assert_eq!(service.topology, Topology::Dsr);
+    let servers: Vec<_> = service.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["192.0.2.21", "2001:db8:10::21"]);
 }
 
 #[test]

@@ -6,17 +6,23 @@
 //! questions (status, explain, lists) never wait for a change.
 
 mod change;
+mod drain;
 mod front;
 mod grace;
 mod guard;
+mod health;
+mod seen;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 use weir_api::record::ChangeKind;
 use weir_api::{Actor, Change, Changed, Outcome, RecordBody, ReloadStatus};
+use weir_config::{Config, Kernel};
 use weir_link::notify::Notify;
 
 use crate::Error;
@@ -24,12 +30,15 @@ use crate::audit::Audit;
 use crate::clock;
 use crate::descriptor_store::{DescriptorStore, Inherited};
 use crate::first::First;
+use crate::flows::Flows;
 use crate::generation::{Candidate, Generation};
 use crate::listeners::Listeners;
 use crate::plane::Plane;
 use crate::proxy_link::{Handover, Peers, ProxyLink};
 use crate::store::Numbers;
-use front::Front;
+use front::{Draining, Front};
+pub(crate) use health::Silent;
+pub use seen::Capture;
 
 /// What the brain works with.
 #[derive(Debug)]
@@ -59,6 +68,9 @@ pub struct Brain {
     /// Told when `running` has changed.
     changed: tokio::sync::Notify,
     front: Front,
+    flows: Flows,
+    /// Whoever captures has the one place.
+    capturing: Arc<Semaphore>,
     changing: tokio::sync::Mutex<Changing>,
     noted: Mutex<Noted>,
 }
@@ -133,6 +145,8 @@ impl Brain {
             running: ArcSwap::from(generation),
             changed: tokio::sync::Notify::new(),
             front,
+            flows: Flows::default(),
+            capturing: Arc::new(Semaphore::new(1)),
             store,
             changing: tokio::sync::Mutex::new(changing),
             parts,
@@ -150,6 +164,11 @@ impl Brain {
         self.running.load_full()
     }
 
+    /// The newest beginnings of flows.
+    pub fn flows(&self) -> &Flows {
+        &self.flows
+    }
+
     /// The audit store.
     pub fn audit(&self) -> &Arc<Audit> {
         &self.parts.audit
@@ -158,6 +177,16 @@ impl Brain {
     /// The connected proxies, and how they change.
     pub fn peers(&self) -> tokio::sync::watch::Receiver<Peers> {
         self.parts.link.peers()
+    }
+
+    /// The drain windows that have not ended.
+    pub(crate) fn draining(&self) -> Draining {
+        *self.front.draining().borrow()
+    }
+
+    /// The servers that do not answer.
+    pub(crate) fn silent(&self) -> Silent {
+        self.front.silent()
     }
 
     /// The service manager.
@@ -334,7 +363,11 @@ fn needs_restart(old: &Candidate, new: &Candidate) -> Vec<String> {
             ));
         }
     };
-    compare(old.kernel != new.kernel, "[kernel]");
+    let at_start = |config: &Config| Kernel {
+        drain_window: Duration::ZERO,
+        ..config.kernel.clone()
+    };
+    compare(at_start(old) != at_start(new), "[kernel]");
     compare(
         old.appliance.run != new.appliance.run,
         "`run` in [appliance]",

@@ -110,6 +110,9 @@ pub enum Error {
         /// Source that was asked for.
         source_address: IpAddr,
     },
+    /// Somebody captures already.
+    #[error("another capture is running, and there can be one at a time")]
+    Capturing,
     /// A request on the control socket cannot be understood.
     #[error("{0}")]
     Request(String),
@@ -194,6 +197,9 @@ impl Error {
                 "edit `prefixes` in {} and run `weir reload`, or give the list a `file = \"...\"`",
                 file.display()
             ),
+            Self::Capturing => {
+                "wait for its end, or end it; `weir events --kind change` says who began it".into()
+            }
             Self::NoEntry {
                 covered_by: Some(wider),
                 ..

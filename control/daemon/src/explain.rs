@@ -61,6 +61,7 @@ impl Brain {
             destination: Some(SocketAddr::new(destination, port)),
             hook: outcome.hook.name().to_owned(),
             hook_why: outcome.hook_why.map(str::to_owned),
+            observed: outcome.observed,
         };
         let policy = &running.candidate.policies[index];
         let is_proxys = service.verdicts()[kernel.class as usize] == Verdict::Proxy;

@@ -4,19 +4,20 @@
 //! a [`Generation`], which knows what to tell the kernel and what to hand to the proxy.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 use weir_abi::{Class, Verdict};
-use weir_config::{Config, Contents, ListSource, Loaded, ProxyDown, Report};
-use weir_dataplane::ServiceSpec;
+use weir_config::{Config, Contents, ListSource, Loaded, ProxyDown, Report, Service};
+use weir_dataplane::{ServerSpec, ServiceSpec};
 use weir_link::Descriptor;
 use weir_policy::{Policy, Users};
 use weir_tables::{List, Lists};
 
 use crate::Error;
+use crate::brain::Silent;
 use crate::listeners::Listeners;
 use crate::proxy_link::Handover;
 use crate::watch::{Stamp, Stamps, stamps};
@@ -228,9 +229,9 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// The services as the kernel knows them. With `proxy_works` false each service's fail mode acts:
+    /// The services as the kernel knows them; `silent` servers get no new connections. With `proxy_works` false each service's fail mode acts:
     /// connections to a listener that nobody serves would hang.
-    pub fn kernel_services(&self, proxy_works: bool) -> Vec<ServiceSpec> {
+    pub fn kernel_services(&self, proxy_works: bool, silent: &Silent) -> Vec<ServiceSpec> {
         (0..)
             .zip(&self.candidate.config().services)
             .map(|(id, service)| ServiceSpec {
@@ -243,8 +244,44 @@ impl Generation {
                 } else {
                     service.verdicts_without_proxy()
                 },
+                observe: service.observe,
+                topology: service.topology,
+                servers: servers(service, silent),
             })
             .collect()
+    }
+
+    /// The servers that the kernel chooses among, each with the port at which it is to answer.
+    pub fn servers(&self) -> BTreeSet<SocketAddr> {
+        let services = self.candidate.config().services.iter();
+        services
+            .flat_map(|service| {
+                let servers = service.servers.iter();
+                servers.map(|server| SocketAddr::new(*server, service.ports[0]))
+            })
+            .collect()
+    }
+
+    /// The number of a service in the kernel.
+    pub fn service_id(&self, name: &str) -> Result<u16, Error> {
+        let services = &self.candidate.config().services;
+        let found = (0..)
+            .zip(services)
+            .find(|(_, service)| service.name == name);
+        found.map(|(id, _)| id).ok_or_else(|| Error::NoService {
+            wanted: format!("`{name}`"),
+            known: services
+                .iter()
+                .map(|service| service.name.clone())
+                .collect(),
+        })
+    }
+
+    /// The name of a service by its number in the kernel; empty for none.
+    pub fn service_name(&self, id: Option<u16>) -> String {
+        let services = &self.candidate.config().services;
+        id.and_then(|id| services.get(usize::from(id)))
+            .map_or_else(String::new, |service| service.name.clone())
     }
 
     /// What the proxy gets.
@@ -313,6 +350,24 @@ impl Generation {
     pub fn verdicts(service: &ServiceSpec) -> Vec<(Class, Verdict)> {
         Class::ALL.into_iter().zip(service.verdicts).collect()
     }
+}
+
+/// The servers of a service. Where none of a family answers, all of it get connections as before: it is
+/// health that chooses among them, and it may be wrong.
+fn servers(service: &Service, silent: &Silent) -> Vec<ServerSpec> {
+    let answers = |server: &IpAddr| !silent.contains(&SocketAddr::new(*server, service.ports[0]));
+    let any = |six: bool| {
+        let mut servers = service.servers.iter();
+        servers.any(|server| server.is_ipv6() == six && answers(server))
+    };
+    let any = [any(false), any(true)];
+    let servers = service.servers.iter();
+    servers
+        .map(|server| ServerSpec {
+            address: *server,
+            up: answers(server) || !any[usize::from(server.is_ipv6())],
+        })
+        .collect()
 }
 
 /// The files of a configuration's lists, and of its directory.

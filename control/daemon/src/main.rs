@@ -195,6 +195,7 @@ fn kernel_options(config: &Config, object: Option<&Path>) -> Options {
             proxied: SynBudget::of(kernel.new_connections),
             forwarded: SynBudget::of(kernel.new_connections_forwarded),
         },
+        sample: kernel.flow_sample,
     }
 }
 

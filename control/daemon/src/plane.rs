@@ -5,15 +5,16 @@
 //! does the making of transparent listeners. [`Plane`] owns that thread and hands it jobs.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 
 use tokio::sync::oneshot;
 use weir_dataplane::{
-    Counter, Dataplane, Error, Options, Probe, ProbeOutcome, Published, ServiceSpec, Status,
+    CaptureFilter, Counter, Dataplane, Error, Lost, Options, Probe, ProbeOutcome, Published,
+    SeenPacket, ServiceSpec, Status,
 };
-use weir_tables::KernelTables;
+use weir_tables::{History, KernelTables};
 
 /// What the brain asks of the kernel.
 pub trait KernelPlane {
@@ -23,10 +24,22 @@ pub trait KernelPlane {
     fn set_services(&mut self, services: &[ServiceSpec]) -> Result<(), Error>;
     /// See [`Dataplane::publish`].
     fn publish(&mut self, tables: &KernelTables) -> Result<Published, Error>;
+    /// See [`Dataplane::inherited`].
+    fn inherited(&self) -> Result<Option<History>, Error>;
+    /// See [`Dataplane::cut`].
+    fn cut(&mut self, local: &[SocketAddr], goes: &dyn Fn(IpAddr) -> bool) -> Result<usize, Error>;
     /// See [`Dataplane::counters`].
     fn counters(&self) -> Result<Vec<Counter>, Error>;
     /// See [`Dataplane::probe`].
     fn probe(&self, packet: &Probe) -> Result<ProbeOutcome, Error>;
+    /// See [`Dataplane::flows`].
+    fn flows(&mut self) -> Vec<SeenPacket>;
+    /// See [`Dataplane::lost`].
+    fn lost(&self) -> Result<Lost, Error>;
+    /// See [`Dataplane::capture`].
+    fn capture(&mut self, wanted: Option<&CaptureFilter>) -> Result<(), Error>;
+    /// See [`Dataplane::captured`].
+    fn captured(&mut self) -> Vec<SeenPacket>;
     /// See [`Dataplane::hold`].
     fn hold(&mut self) -> Result<Vec<String>, Error>;
     /// See [`Dataplane::status`].
@@ -48,12 +61,36 @@ impl KernelPlane for Dataplane {
         Self::publish(self, tables)
     }
 
+    fn inherited(&self) -> Result<Option<History>, Error> {
+        Self::inherited(self)
+    }
+
+    fn cut(&mut self, local: &[SocketAddr], goes: &dyn Fn(IpAddr) -> bool) -> Result<usize, Error> {
+        Self::cut(self, local, goes)
+    }
+
     fn counters(&self) -> Result<Vec<Counter>, Error> {
         Self::counters(self)
     }
 
     fn probe(&self, packet: &Probe) -> Result<ProbeOutcome, Error> {
         Self::probe(self, packet)
+    }
+
+    fn flows(&mut self) -> Vec<SeenPacket> {
+        Self::flows(self)
+    }
+
+    fn lost(&self) -> Result<Lost, Error> {
+        Self::lost(self)
+    }
+
+    fn capture(&mut self, wanted: Option<&CaptureFilter>) -> Result<(), Error> {
+        Self::capture(self, wanted)
+    }
+
+    fn captured(&mut self) -> Vec<SeenPacket> {
+        Self::captured(self)
     }
 
     fn hold(&mut self) -> Result<Vec<String>, Error> {

@@ -1,14 +1,17 @@
 //! Gathers what `weir status` and `GET /v1/counters` show.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use weir_abi::Verdict;
 use weir_api::{
     ConfigStatus, ControlStatus, Counter, Hook, KernelStatus, ListSummary, ListenersStatus,
-    Outcome, Packets, ProxyState, ProxyStatus, ServiceStatus, Status,
+    Outcome, Packets, ProxyState, ProxyStatus, ServerStatus, ServiceStatus, Status,
+    TransitionStatus,
 };
 use weir_config::Contents;
 use weir_dataplane::Direction;
@@ -16,7 +19,7 @@ use weir_dataplane::Direction;
 use crate::brain::{Brain, Noted};
 use crate::generation::Generation;
 use crate::watch::Stamp;
-use crate::{Error, clock};
+use crate::{Error, clock, one_way};
 
 impl Brain {
     /// The state of the appliance.
@@ -30,26 +33,11 @@ impl Brain {
             .await?;
         let counters = counted?;
         let config = running.candidate.config();
-        let kernel = KernelStatus {
-            hooks: plane
-                .interfaces
-                .iter()
-                .map(|interface| Hook {
-                    interface: interface.name.clone(),
-                    side: match interface.direction {
-                        Direction::Outside => "outside".into(),
-                        Direction::Inside => "inside".into(),
-                    },
-                    hook: interface.hook.to_owned(),
-                    why: interface.why.clone(),
-                    program: Some(interface.program),
-                })
-                .collect(),
-            warnings: plane.warnings.clone(),
-            detail: serde_json::to_value(&plane).unwrap_or_default(),
-        };
-        let services = running
-            .kernel_services(!noted.fail_mode)
+        let mut kernel = self.kernel_status(&plane, config.kernel.drain_window);
+        let silent = self.silent();
+        let specs = running.kernel_services(!noted.fail_mode, &silent);
+        kernel.warnings.extend(one_way::warnings(&specs, &counters));
+        let services = specs
             .iter()
             .map(|service| ServiceStatus {
                 name: service.name.clone(),
@@ -59,12 +47,26 @@ impl Brain {
                     .proxy_down
                     .name()
                     .to_owned(),
+                topology: service.topology.name().to_owned(),
+                servers: service
+                    .servers
+                    .iter()
+                    .map(|server| ServerStatus {
+                        address: server.address,
+                        answers: !silent
+                            .contains(&SocketAddr::new(server.address, service.ports[0])),
+                    })
+                    .collect(),
                 verdicts: Generation::verdicts(service),
+                observe: service.observe,
                 packets: Verdict::ALL
                     .into_iter()
-                    .filter_map(|verdict| {
+                    .flat_map(|verdict| [(verdict, false), (verdict, true)])
+                    .filter_map(|(verdict, observed)| {
                         let of = |counter: &&weir_dataplane::Counter| {
-                            counter.service == service.id && counter.verdict == verdict
+                            counter.service == service.id
+                                && counter.verdict == verdict
+                                && counter.observed == observed
                         };
                         let (packets, bytes) =
                             counters
@@ -75,6 +77,7 @@ impl Brain {
                                 });
                         (packets > 0).then_some(Packets {
                             verdict,
+                            observed,
                             packets,
                             bytes,
                         })
@@ -125,6 +128,7 @@ impl Brain {
                 verdict: counter.verdict,
                 reason: counter.reason.name().to_owned(),
                 hook: counter.hook,
+                observed: counter.observed,
                 packets: counter.packets,
                 bytes: counter.bytes,
             })
@@ -189,6 +193,41 @@ impl Brain {
         Ok((running, place, summary))
     }
 
+    fn kernel_status(&self, plane: &weir_dataplane::Status, window: Duration) -> KernelStatus {
+        KernelStatus {
+            hooks: plane
+                .interfaces
+                .iter()
+                .map(|interface| Hook {
+                    interface: interface.name.clone(),
+                    side: match interface.direction {
+                        Direction::Outside => "outside".into(),
+                        Direction::Inside => "inside".into(),
+                    },
+                    hook: interface.hook.to_owned(),
+                    why: interface.why.clone(),
+                    program: Some(interface.program),
+                })
+                .collect(),
+            warnings: plane.warnings.clone(),
+            transition: self.transition(window),
+            detail: serde_json::to_value(plane).unwrap_or_default(),
+        }
+    }
+
+    fn transition(&self, window: Duration) -> TransitionStatus {
+        let draining = self.draining();
+        let now = Instant::now();
+        TransitionStatus {
+            window_ms: u64::try_from(window.as_millis()).unwrap_or(u64::MAX),
+            ranges: draining.transition.ranges,
+            v4_addresses: draining.transition.v4_addresses,
+            until: draining
+                .last
+                .map(|last| clock::text(OffsetDateTime::now_utc() + (last - now))),
+        }
+    }
+
     fn proxy_status(&self, running: &Generation, noted: &Noted) -> ProxyStatus {
         let now = Instant::now();
         let peers = self.parts.link.peers();
@@ -240,6 +279,23 @@ impl Brain {
         changed_on_disk: bool,
     ) -> Vec<String> {
         let mut warnings = Vec::new();
+        let services = &running.candidate.config().services;
+        let observed = services.iter().filter(|service| service.observe);
+        let observed: Vec<_> = observed.map(|service| service.name.as_str()).collect();
+        if !observed.is_empty() {
+            warnings.push(format!(
+                "OBSERVE ONLY: the kernel counts what it would do for {}, and does nothing: nobody is \
+                 kept out; take `observe = true` out of the configuration and run `weir reload`",
+                observed.join(", ")
+            ));
+        }
+        if let Some((source, share)) = self.flows().dominating() {
+            warnings.push(format!(
+                "{share} % of all new connections come from {source}: does a balancer or NAT in front \
+                 hide the clients? They cannot be told apart then: have it keep their addresses, or send \
+                 PROXY protocol v2 and name it in `proxy_protocol_from` of [appliance]"
+            ));
+        }
         let next = match (proxy.state, proxy.pid) {
             (ProxyState::Silent, Some(pid)) => {
                 format!("weir-proxy (pid {pid}) hangs: restart it, its log says more")
@@ -265,6 +321,13 @@ impl Brain {
         if let Some(why) = &noted.copy_refused {
             warnings.push(format!(
                 "there is no copy of this generation for a start with broken files: {why}"
+            ));
+        }
+        let silent: Vec<_> = self.silent().iter().map(SocketAddr::to_string).collect();
+        if !silent.is_empty() {
+            warnings.push(format!(
+                "servers do not answer, and get no new connections while others do: {}",
+                silent.join(", ")
             ));
         }
         if let Some(refused) = &proxy.refused {

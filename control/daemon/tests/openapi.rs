@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use weir_abi::{Class, Hook, Reason, Verdict};
 use weir_api::Actor;
 use weir_control::api::{DESCRIPTION, Limits, OPERATIONS};
-use weir_control::testing::{Appliance, LIST, Reply, Settings, event};
+use weir_control::testing::{Appliance, LIST, Reply, Settings, event, packet};
 
+const CAPTURE: &str = "/v1/capture";
 const ENTRIES: &str = "/v1/lists/{name}/entries";
 
 #[test]
@@ -149,7 +150,7 @@ impl Seen {
                 let line = serde_json::from_str(line).expect("JSON on each line");
                 fits(&self.document, &content["schema"], &line);
             }
-        } else {
+        } else if kind == "application/json" {
             let value = serde_json::from_str(&reply.body).expect("JSON");
             fits(&self.document, &content["schema"], &value);
         }
@@ -187,17 +188,7 @@ async fn every_status_is_produced_and_every_answer_fits() {
 async fn answers(seen: &mut Seen) {
     let appliance = Appliance::start().await;
     let proxy = appliance.proxy().await;
-    appliance.kernel.change(|kernel| {
-        kernel.counters = vec![weir_dataplane::Counter {
-            service: 0,
-            class: Class::Managed,
-            verdict: Verdict::Forward,
-            reason: Reason::Class,
-            hook: Hook::Xdp,
-            packets: 3,
-            bytes: 180,
-        }];
-    });
+    kernel_tells(&appliance).await;
     let mut log = appliance.lines("/v1/events?follow=true&limit=0").await;
     proxy.event(event("00000000000000a1"));
     log.next().await.expect("the event");
@@ -207,6 +198,13 @@ async fn answers(seen: &mut Seen) {
         (Method::POST, ENTRIES, filled(ENTRIES), entry),
         (get.clone(), "/v1/status", "/v1/status".into(), ""),
         (get.clone(), "/v1/counters", "/v1/counters".into(), ""),
+        (get.clone(), "/v1/flows", "/v1/flows".into(), ""),
+        (
+            Method::POST,
+            "/v1/capture",
+            "/v1/capture".into(),
+            r#"{"seconds":1}"#,
+        ),
         (get.clone(), "/v1/lists", "/v1/lists".into(), ""),
         (
             get.clone(),
@@ -281,6 +279,25 @@ async fn answers(seen: &mut Seen) {
     assert_eq!(served, seen.document);
 }
 
+/// Counters, and a flow that weir-control has heard of.
+async fn kernel_tells(appliance: &Appliance) {
+    let mut flows = appliance.lines("/v1/flows?follow=true").await;
+    appliance.kernel.change(|kernel| {
+        kernel.counters = vec![weir_dataplane::Counter {
+            service: 0,
+            class: Class::Managed,
+            verdict: Verdict::Forward,
+            reason: Reason::Class,
+            hook: Hook::Xdp,
+            observed: false,
+            packets: 3,
+            bytes: 180,
+        }];
+        kernel.flows = vec![packet("203.0.113.9", Verdict::Forward)];
+    });
+    flows.next().await.expect("the flow");
+}
+
 /// What the client does wrong.
 async fn refusals(seen: &mut Seen) {
     let appliance = Appliance::start().await;
@@ -317,6 +334,9 @@ async fn refusals(seen: &mut Seen) {
             "",
             422,
         ),
+        (&get, "/v1/flows", "/v1/flows?source=nowhere", "", 422),
+        (&post, CAPTURE, CAPTURE, r#"{"source":"nowhere"}"#, 422),
+        (&post, CAPTURE, CAPTURE, r#"{"service":"stss"}"#, 404),
         (&get, "/v1/lists/{name}", "/v1/lists/hq-egres", "", 404),
         (
             &get,
@@ -362,6 +382,10 @@ async fn refusals(seen: &mut Seen) {
             .await;
         assert_eq!(got, status, "{method} {target}");
     }
+    let running = appliance.stream(Method::POST, CAPTURE, "{}").await;
+    let again = seen.ask(&appliance, post.clone(), CAPTURE, CAPTURE, "{}");
+    assert_eq!(again.await, 409);
+    drop(running);
     appliance.write("weir.toml", "[appliance]\n");
     assert_eq!(
         seen.ask(&appliance, post, "/v1/reload", "/v1/reload", "")
@@ -402,6 +426,8 @@ async fn planes_that_refuse(seen: &mut Seen) {
     for path in ["/v1/status", "/v1/counters"] {
         assert_eq!(seen.ask(&appliance, Method::GET, path, path, "").await, 500);
     }
+    let capture = seen.ask(&appliance, Method::POST, CAPTURE, CAPTURE, "{}");
+    assert_eq!(capture.await, 500);
     let source = r#"{"source":"192.0.2.1"}"#;
     let explain = "/v1/explain";
     assert_eq!(

@@ -42,6 +42,7 @@ fn main() {
         table: 5745,
         hook: HookChoice::Tcx,
         budgets: SynBudgets::default(),
+        sample: 0,
     };
     let mut plane = Dataplane::open(&options).unwrap_or_else(|error| panic!("{error}"));
     let mixes: [(&str, Mix); 4] = [

@@ -9,24 +9,30 @@
 //! All calls block, and must be made on one thread in the network namespace that owns the interfaces.
 
 mod attach;
+mod cut;
 mod device;
 mod error;
 mod ethtool;
 mod hook;
 mod links;
+mod maglev;
 mod neighbours;
+mod netfilter;
 mod netlink;
 mod pins;
 mod probe;
 mod programs;
 mod publish;
 mod route;
+mod seen;
+mod servers;
 mod services;
 mod surroundings;
 mod sys;
 mod types;
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use aya::Ebpf;
@@ -34,14 +40,17 @@ use aya::programs::Program;
 pub use error::Error;
 pub use probe::{Answer, Judged};
 pub use types::{
-    Counter, Direction, HookChoice, InterfaceStatus, MapStatus, Options, Probe, ProbeOutcome,
-    Published, ServiceSpec, Status, SynBudget, SynBudgets, XdpStatus,
+    CaptureFilter, Counter, Direction, HookChoice, InterfaceStatus, Lost, MapStatus, Options,
+    Probe, ProbeOutcome, Published, SeenPacket, ServerSpec, ServiceSpec, Status, SynBudget,
+    SynBudgets, XdpStatus,
 };
 use weir_abi::{ABI_VERSION, Config, Hook, MAX_STATIONS, Station, counter_at};
-use weir_tables::KernelTables;
+use weir_tables::{History, KernelTables};
 
+use crate::netfilter::Netfilter;
 use crate::pins::{Maps, Pins};
 use crate::publish::Writer;
+use crate::seen::Rings;
 
 /// The kernel plane of this network namespace.
 #[derive(Debug)]
@@ -61,6 +70,8 @@ pub struct Dataplane {
     absent: Vec<String>,
     /// Whether the programs at XDP were not told yet what has changed at the interfaces.
     behind: bool,
+    rings: Rings,
+    netfilter: Netfilter,
 }
 
 impl Dataplane {
@@ -97,6 +108,7 @@ impl Dataplane {
         programs::pin(&mut ebpf, &pins)?;
         let interfaces = attach::attach(&mut ebpf, options, &pins, true)?;
         attach::tell(&mut ebpf, writer.config(), &interfaces)?;
+        let rings = Rings::open(&mut ebpf, writer.config(), options.sample)?;
         let cpus = aya::util::nr_cpus()
             .map_err(|(what, error)| Error::kernel(format!("cannot read {what}"), error))?;
         Ok(Self {
@@ -112,6 +124,8 @@ impl Dataplane {
             families,
             absent,
             behind: false,
+            rings,
+            netfilter: Netfilter::default(),
         })
     }
 
@@ -119,21 +133,52 @@ impl Dataplane {
     /// at once; the addresses change one after the other.
     pub fn set_services(&mut self, services: &[ServiceSpec]) -> Result<(), Error> {
         let entries = services::compile(services)?;
+        servers::check(services)?;
         let failed = |e| Error::kernel("cannot write the services", e);
         let present = self.maps.addresses.keys().map_err(failed)?;
         // Room first: the map may be full.
         for gone in present.iter().filter(|key| !entries.contains_key(*key)) {
             self.maps.addresses.remove(gone).map_err(failed)?;
         }
+        // Servers before who leads to them.
+        let vacated = servers::write(&self.maps, services)?;
         for (key, address) in &entries {
             self.maps.addresses.set(key, address).map_err(failed)?;
         }
+        vacated.clear(&self.maps)?;
+        self.netfilter.set_services(services);
         Ok(())
     }
 
     /// Writes the tables beside those in use, then switches every packet to them at once.
     pub fn publish(&mut self, tables: &KernelTables) -> Result<Published, Error> {
         self.writer.publish(&self.maps, tables)
+    }
+
+    /// What an earlier process published: which classes sources have and held. Nothing when the maps were
+    /// made by this one.
+    pub fn inherited(&self) -> Result<Option<History>, Error> {
+        if !self.adopted {
+            return Ok(None);
+        }
+        let tables = self.writer.tables(&self.maps)?;
+        Ok(Some(History::read(&tables)))
+    }
+
+    /// Ends the connections of this machine's stack to these addresses whose other end is to go, and tells
+    /// both ends. Gives how many.
+    pub fn cut(
+        &mut self,
+        local: &[SocketAddr],
+        goes: &dyn Fn(IpAddr) -> bool,
+    ) -> Result<usize, Error> {
+        cut::cut(local, goes).map_err(|error| match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP) => Error::Unsupported {
+                what: "ending connections",
+                needs: "CONFIG_INET_DIAG_DESTROY",
+            },
+            _ => Error::kernel("cannot end connections", error),
+        })
     }
 
     /// Every counter that is not zero, summed over the CPUs.
@@ -146,13 +191,14 @@ impl Dataplane {
             if packets == 0 {
                 return;
             }
-            if let Some((hook, service, class, verdict, reason)) = counter_at(index) {
+            if let Some((hook, observed, service, class, verdict, reason)) = counter_at(index) {
                 counters.push(Counter {
                     service,
                     class,
                     verdict,
                     reason,
                     hook,
+                    observed,
                     packets,
                     bytes,
                 });
@@ -163,6 +209,28 @@ impl Dataplane {
             .each_per_cpu(self.cpus, visit)
             .map_err(|e| Error::kernel("cannot read the counters", e))?;
         Ok(counters)
+    }
+
+    /// Beginnings of flows that the programs told of since the last look, oldest first: one of
+    /// [`Options::sample`], and no more than some thousand a second of each processor.
+    pub fn flows(&mut self) -> Vec<SeenPacket> {
+        self.rings.flows()
+    }
+
+    /// What the programs could not tell, since they were loaded.
+    pub fn lost(&self) -> Result<Lost, Error> {
+        self.rings.lost()
+    }
+
+    /// Begins to capture, or ends it. It ends by itself at its time, also when this process does.
+    pub fn capture(&mut self, wanted: Option<&CaptureFilter>) -> Result<(), Error> {
+        self.rings.capture(self.writer.config(), wanted)
+    }
+
+    /// Frames that were captured since the last look, oldest first, as they were before anything was
+    /// done with them.
+    pub fn captured(&mut self) -> Vec<SeenPacket> {
+        self.rings.frames()
     }
 
     /// Asks the programs on the first outside interface for their verdict on a crafted packet, in the
@@ -265,6 +333,7 @@ impl Dataplane {
     /// What is attached where and why, and what on this machine may hinder it.
     pub fn status(&self) -> Status {
         let mut warnings = surroundings::warnings(&self.options);
+        warnings.extend(self.netfilter.warning());
         warnings.extend(self.absent.iter().cloned());
         let off = self
             .interfaces
@@ -293,7 +362,9 @@ impl Dataplane {
             mark: self.options.mark,
             table: self.options.table,
             interfaces: self.interfaces.iter().map(attach::told).collect(),
-            maps: self.maps.status(),
+            maps: [self.maps.status(), self.rings.status()].concat(),
+            sample: self.options.sample,
+            lost: self.rings.lost().unwrap_or_default(),
             warnings,
         }
     }
@@ -350,6 +421,8 @@ fn make(options: &Options, pins: &Pins) -> Result<(Ebpf, Maps, Config), Error> {
         stations: [Station::default(); MAX_STATIONS],
         proxied: options.budgets.proxied.to_abi(),
         forwarded: options.budgets.forwarded.to_abi(),
+        sample: 0,
+        capture: 0,
     };
     write_config(&maps, &config)?;
     std::fs::rename(&unfinished, pins.maps()).map_err(failed)?;

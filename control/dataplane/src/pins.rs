@@ -11,20 +11,21 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use weir_abi::{
-    ABI_VERSION, Address, COUNTERS, Config, Count, GENERATIONS, Hook, MAX_ADDRESSES, Root,
-    V4_BLOCKS, V4_ROOT_BLOCKS, V6_ROOT_BLOCKS, maps,
+    ABI_VERSION, Address, COUNTERS, Config, Count, Flow, GENERATIONS, Hook, MAX_ADDRESSES,
+    MAX_FLOWS, Root, SERVERS, Server, V4_BLOCKS, V4_ROOT_BLOCKS, V6_ROOT_BLOCKS, WHEELS, Wheel,
+    maps,
 };
 
 use crate::error::Error;
 use crate::links;
-use crate::sys::{self, ARRAY, ARRAY_OF_MAPS, HASH, Info, MMAPABLE, Map, PERCPU_ARRAY};
+use crate::sys::{self, ARRAY, ARRAY_OF_MAPS, HASH, Info, LRU_HASH, MMAPABLE, Map, PERCPU_ARRAY};
 use crate::types::{Direction, MapStatus};
 
 /// Where systemd, iproute2 and bpftool expect the bpffs.
 const USUAL: &str = "/sys/fs/bpf";
 
 /// The names of all maps.
-pub(crate) const MAPS: [&str; 8] = [
+pub(crate) const MAPS: [&str; 11] = [
     maps::CONFIG,
     maps::ADDRESSES,
     maps::V4_BLOCKS,
@@ -33,6 +34,9 @@ pub(crate) const MAPS: [&str; 8] = [
     maps::V6_ROOTS,
     maps::V6_NODES,
     maps::COUNTERS,
+    maps::SERVERS,
+    maps::WHEELS,
+    maps::FLOWS,
 ];
 
 /// The pin directory.
@@ -165,6 +169,9 @@ pub(crate) struct Maps {
     pub(crate) v6_roots: Map<u32, Roots>,
     pub(crate) v6_nodes: Map<u32, u32>,
     pub(crate) counters: Map<u32, Count>,
+    pub(crate) servers: Map<u32, Server>,
+    pub(crate) wheels: Map<u32, Wheel>,
+    pub(crate) flows: Map<Flow, u32>,
 }
 
 /// Bytes of 256 /24.
@@ -199,6 +206,9 @@ impl Maps {
             v6_roots: halves(directory, maps::V6_ROOTS, V6_ROOT_BLOCKS)?,
             v6_nodes: open(directory, maps::V6_NODES, ARRAY_OF_MAPS, GENERATIONS, 0)?,
             counters: open(directory, maps::COUNTERS, PERCPU_ARRAY, COUNTERS, 0)?,
+            servers: open(directory, maps::SERVERS, ARRAY, SERVERS, 0)?,
+            wheels: open(directory, maps::WHEELS, ARRAY, WHEELS, 0)?,
+            flows: open(directory, maps::FLOWS, LRU_HASH, MAX_FLOWS, 0)?,
         })
     }
 
@@ -221,6 +231,9 @@ impl Maps {
                 self.v6_nodes.memory_inside(),
             ),
             told(maps::COUNTERS, &self.counters, self.counters.memory()),
+            told(maps::SERVERS, &self.servers, self.servers.memory()),
+            told(maps::WHEELS, &self.wheels, self.wheels.memory()),
+            told(maps::FLOWS, &self.flows, self.flows.memory()),
         ]
         .into_iter()
         .flatten()

@@ -98,6 +98,7 @@ fn judged(words: &[u8]) -> Option<Judged> {
         class: Class::from_u8(byte(class)),
         verdict: Verdict::from_u8(byte(judgement >> 8)),
         reason: Reason::from_u8(byte(judgement)),
+        observed: judgement & weir_abi::Reply::OBSERVED != 0,
     })
 }
 
@@ -160,6 +161,8 @@ pub struct Judged {
     pub verdict: Verdict,
     /// And why.
     pub reason: Reason,
+    /// Whether it would not have been done, because the service is only observed.
+    pub observed: bool,
 }
 
 /// The outcome for a probe; `left` is what the hook before this one said.
@@ -174,6 +177,7 @@ pub(crate) fn outcome(
         class: Class::Unmanaged,
         verdict: Verdict::Pass,
         reason: Reason::Other,
+        observed: false,
     });
     ProbeOutcome {
         service: (judged.service != weir_abi::NO_SERVICE).then_some(judged.service),
@@ -181,6 +185,7 @@ pub(crate) fn outcome(
         verdict: judged.verdict,
         reason: judged.reason,
         hook,
+        observed: judged.observed,
         hook_why: match left {
             Some(Left::Neighbour) => Some(
                 "XDP leaves it, because the next hop's hardware address is not known yet; tcx asks for it",

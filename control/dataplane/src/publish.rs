@@ -2,8 +2,8 @@
 
 use std::mem::{offset_of, size_of, size_of_val};
 
-use weir_abi::{Config, GENERATIONS, MAX_NODES};
-use weir_tables::KernelTables;
+use weir_abi::{Config, GENERATIONS, MAX_NODES, V6_ROOT_BLOCKS};
+use weir_tables::{KernelTables, Parts};
 
 use crate::error::Error;
 use crate::pins::Maps;
@@ -55,6 +55,49 @@ impl Writer {
             v6_nodes: tables.v6_nodes().len(),
         })
     }
+}
+
+impl Writer {
+    /// The tables that packets are classified by.
+    pub(crate) fn tables(&self, maps: &Maps) -> Result<KernelTables, Error> {
+        let slot = self.active();
+        Ok(KernelTables::of(Parts {
+            v4_blocks: read(&maps.v4_blocks, slot, 1 << 24, "IPv4 blocks")?,
+            v4_roots: read(&maps.v4_roots, slot, 1 << 16, "IPv4 roots")?,
+            v4_nodes: hung(&maps.v4_nodes, slot, "IPv4")?,
+            v6_roots: read(
+                &maps.v6_roots,
+                slot,
+                V6_ROOT_BLOCKS as usize * 256,
+                "IPv6 roots",
+            )?,
+            v6_nodes: hung(&maps.v6_nodes, slot, "IPv6")?,
+        }))
+    }
+}
+
+/// The nodes in a slot of the array of maps.
+fn hung<N: Plain>(outer: &Map<u32, u32>, slot: u32, family: &str) -> Result<Vec<N>, Error> {
+    let failed = |e| Error::kernel(format!("cannot read the nodes of {family} ranges"), e);
+    let Some(map) = outer.inner::<u32, N>(slot).map_err(failed)? else {
+        return Ok(Vec::new());
+    };
+    let count = map.info().map_err(failed)?.max_entries as usize;
+    let mapped = Mapped::new(&map, count * size_of::<N>()).map_err(failed)?;
+    Ok(mapped.read(0, count))
+}
+
+/// One half, of so many values, of an array that holds both generations.
+fn read<V: Plain, T: Plain>(
+    map: &Map<u32, V>,
+    slot: u32,
+    count: usize,
+    what: &str,
+) -> Result<Vec<T>, Error> {
+    let length = count * size_of::<T>();
+    let mapped = Mapped::new(map, length * GENERATIONS as usize)
+        .map_err(|e| Error::kernel(format!("cannot map the {what}"), e))?;
+    Ok(mapped.read(slot as usize * length, count))
 }
 
 /// A new map with these nodes, in the slot of the array of maps.

@@ -35,7 +35,9 @@ pub(crate) fn compile(services: &[ServiceSpec]) -> Result<BTreeMap<[u8; 16], Add
                     });
                 }
                 entry.push((
-                    Port::new(*port, service.id, service.verdicts),
+                    Port::new(*port, service.id, service.verdicts)
+                        .with_topology(service.topology)
+                        .observed(service.observe),
                     &service.name,
                 ));
             }
@@ -76,7 +78,7 @@ pub(crate) fn key(address: IpAddr) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use weir_abi::{Class, Verdict};
+    use weir_abi::{Class, Topology, Verdict};
 
     use super::*;
 
@@ -93,6 +95,9 @@ mod tests {
                 Verdict::Drop,
                 Verdict::Reject,
             ],
+            topology: Topology::Route,
+            servers: Vec::new(),
+            observe: false,
         }
     }
 

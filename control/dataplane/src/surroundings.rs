@@ -4,9 +4,26 @@ use std::fs;
 
 use crate::types::Options;
 
+/// The oldest kernel that is recommended.
+const RECOMMENDED: (u32, u32) = (6, 12);
+
 /// Sentences for the operator, each with what to do.
 pub(crate) fn warnings(options: &Options) -> Vec<String> {
     let mut warnings = Vec::new();
+    if let Some(release) = read("/proc/sys/kernel/osrelease")
+        && version(&release).is_some_and(|version| version < RECOMMENDED)
+    {
+        warnings.push(format!(
+            "this kernel is {release}: 6.12 or later is recommended, older ones are not tried"
+        ));
+    }
+    if number("/proc/sys/net/ipv4/tcp_syncookies") == Some(0) {
+        warnings.push(
+            "SYN cookies are off: a flood of SYNs fills the queues of the proxy's listeners, and nobody \
+             gets in any more; set net.ipv4.tcp_syncookies=1"
+                .to_owned(),
+        );
+    }
     for (family, what) in [("ipv4", "IPv4"), ("ipv6", "IPv6")] {
         for interface in options.outside.iter().chain(&options.inside) {
             if setting(family, interface, "forwarding") == Some(0) {
@@ -40,6 +57,21 @@ pub(crate) fn warnings(options: &Options) -> Vec<String> {
 
 /// A setting of this network namespace; nothing when the family is switched off.
 fn setting(family: &str, interface: &str, name: &str) -> Option<u32> {
-    let path = format!("/proc/sys/net/{family}/conf/{interface}/{name}");
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+    number(&format!("/proc/sys/net/{family}/conf/{interface}/{name}"))
+}
+
+fn number(path: &str) -> Option<u32> {
+    read(path)?.parse().ok()
+}
+
+fn read(path: &str) -> Option<String> {
+    Some(fs::read_to_string(path).ok()?.trim().to_owned())
+}
+
+/// Major and minor version of a kernel's release.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }

@@ -3,7 +3,7 @@
 //!
 //! All unsafe code of this crate is here, and where it speaks to sockets: in `netlink` and `ethtool`.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
 use std::marker::PhantomData;
@@ -13,13 +13,15 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use weir_abi::{Address, Config, Count, GENERATIONS, Root, V4Node, V6Node};
+use weir_abi::{Address, Config, Count, Flow, GENERATIONS, Root, Server, V4Node, V6Node, Wheel};
 
 /// Types of maps, as the kernel numbers them (`enum bpf_map_type`).
 pub(crate) const HASH: u32 = 1;
 pub(crate) const ARRAY: u32 = 2;
 pub(crate) const PERCPU_ARRAY: u32 = 6;
+pub(crate) const LRU_HASH: u32 = 9;
 pub(crate) const ARRAY_OF_MAPS: u32 = 12;
 /// The array can be mapped into memory (`BPF_F_MMAPABLE`, Linux 5.5).
 pub(crate) const MMAPABLE: u32 = 1 << 10;
@@ -62,6 +64,12 @@ unsafe impl Plain for Address {}
 unsafe impl Plain for Config {}
 // SAFETY: see above.
 unsafe impl Plain for Count {}
+// SAFETY: see above.
+unsafe impl Plain for Flow {}
+// SAFETY: see above.
+unsafe impl Plain for Wheel {}
+// SAFETY: see above.
+unsafe impl Plain for Server {}
 // SAFETY: see above.
 unsafe impl Plain for Root {}
 // SAFETY: see above.
@@ -128,23 +136,12 @@ impl<K: Plain, V: Plain> Map<K, V> {
 
     /// What the kernel says of the map.
     pub(crate) fn info(&self) -> io::Result<Info> {
-        let mut info = Info::default();
-        let mut attr = ObjectInfo::new(self.fd.as_raw_fd(), &mut info);
-        bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
-        Ok(info)
+        map_info(self.fd.as_raw_fd())
     }
 
     /// Bytes that the kernel accounts for the map; zero when it does not tell.
     pub(crate) fn memory(&self) -> u64 {
-        let text = fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", self.fd.as_raw_fd()));
-        text.ok()
-            .and_then(|text| {
-                let line = text
-                    .lines()
-                    .find_map(|line| line.strip_prefix("memlock:"))?;
-                line.trim().parse().ok()
-            })
-            .unwrap_or(0)
+        map_memory(self.fd.as_raw_fd())
     }
 
     /// The value of a key.
@@ -262,20 +259,26 @@ impl Map<u32, u32> {
         self.set(&slot, &inner.raw())
     }
 
+    /// The map in a slot of an array of maps, if there is one.
+    pub(crate) fn inner<K: Plain, V: Plain>(&self, slot: u32) -> io::Result<Option<Map<K, V>>> {
+        // What is read is the number of the map.
+        let Some(number) = self.get(&slot)? else {
+            return Ok(None);
+        };
+        let mut attr = Numbered {
+            number,
+            ..Numbered::default()
+        };
+        Ok(Some(Map {
+            fd: owned(bpf(MAP_GET_FD_BY_ID, &mut attr)?),
+            types: PhantomData,
+        }))
+    }
+
     /// Bytes that the kernel accounts for the array and the maps in it.
     pub(crate) fn memory_inside(&self) -> u64 {
-        let inside = (0..GENERATIONS).filter_map(|slot| {
-            // What is read is the number of the map.
-            let mut attr = Numbered {
-                number: self.get(&slot).ok()??,
-                ..Numbered::default()
-            };
-            let inner = Map::<u32, u8> {
-                fd: owned(bpf(MAP_GET_FD_BY_ID, &mut attr).ok()?),
-                types: PhantomData,
-            };
-            Some(inner.memory())
-        });
+        let inside =
+            (0..GENERATIONS).filter_map(|slot| Some(self.inner::<u32, u8>(slot).ok()??.memory()));
         self.memory() + inside.sum::<u64>()
     }
 }
@@ -322,6 +325,20 @@ impl Mapped {
         }
     }
 
+    /// Reads so many values that nobody writes at this moment.
+    pub(crate) fn read<T: Plain>(&self, offset: usize, count: usize) -> Vec<T> {
+        let length = count * size_of::<T>();
+        assert!(offset + length <= self.length, "inside the mapping");
+        let mut values = Vec::<T>::with_capacity(count);
+        // SAFETY: inside the mapping, into memory that was just made for it; every bit pattern is valid.
+        unsafe {
+            let bytes = values.as_mut_ptr().cast::<u8>();
+            ptr::copy_nonoverlapping(self.start.as_ptr().add(offset), bytes, length);
+            values.set_len(count);
+        }
+        values
+    }
+
     /// One word that programs may read at any moment.
     pub(crate) fn word(&self, offset: usize) -> &AtomicU32 {
         assert!(
@@ -343,6 +360,26 @@ impl Drop for Mapped {
         // SAFETY: the mapping that `new` made.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
     }
+}
+
+/// What the kernel says of a map.
+pub(crate) fn map_info(fd: RawFd) -> io::Result<Info> {
+    let mut info = Info::default();
+    bpf(OBJ_GET_INFO_BY_FD, &mut ObjectInfo::new(fd, &mut info))?;
+    Ok(info)
+}
+
+/// Bytes that the kernel accounts for a map; zero when it does not tell.
+pub(crate) fn map_memory(fd: RawFd) -> u64 {
+    let text = fs::read_to_string(format!("/proc/thread-self/fdinfo/{fd}"));
+    text.ok()
+        .and_then(|text| {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("memlock:"))?;
+            line.trim().parse().ok()
+        })
+        .unwrap_or(0)
 }
 
 /// The first word of the first value of a pinned array, whatever the size of its values.
@@ -401,6 +438,31 @@ pub(crate) fn interface(name: &str) -> Option<u32> {
         0 => None,
         index => Some(index),
     }
+}
+
+/// The name of an interface in this network namespace.
+pub(crate) fn interface_name(index: u32) -> Option<String> {
+    let mut name = [0_u8; libc::IF_NAMESIZE];
+    // SAFETY: there is room for the longest name.
+    if unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) }.is_null() {
+        return None;
+    }
+    let name = CStr::from_bytes_until_nul(&name).ok()?;
+    Some(name.to_string_lossy().into_owned())
+}
+
+/// Time since the machine was started, suspended or not, as the programs see it.
+pub(crate) fn since_start() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a structure of the right type.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
 }
 
 /// Random words from the kernel.

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use weir_abi::{Budget, Class, Hook, Reason, Verdict};
+use weir_abi::{Budget, Class, Hook, Reason, Topology, Verdict};
 
 /// Where the kernel plane comes from and where it goes.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Options {
     pub hook: HookChoice,
     /// How many connections one source may begin.
     pub budgets: SynBudgets,
+    /// One of so many beginnings of flows is told of; 0 is none.
+    pub sample: u32,
 }
 
 /// How many connections one source may begin: an IPv4 address, or a /64 of IPv6.
@@ -95,6 +98,21 @@ pub struct ServiceSpec {
     pub ports: Vec<u16>,
     /// Verdict by class.
     pub verdicts: [Verdict; Class::COUNT],
+    /// How forwarded packets get to the servers.
+    pub topology: Topology,
+    /// The servers, for every topology but [`Topology::Route`]; at most [`weir_abi::MAX_SERVERS`].
+    pub servers: Vec<ServerSpec>,
+    /// Packets are judged and counted, and go on untouched.
+    pub observe: bool,
+}
+
+/// One server of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerSpec {
+    /// Its own address.
+    pub address: IpAddr,
+    /// Whether new connections may go to it; those that it has go on.
+    pub up: bool,
 }
 
 /// What was published.
@@ -121,10 +139,71 @@ pub struct Counter {
     pub reason: Reason,
     /// Which program did it; a packet is counted at one hook only.
     pub hook: Hook,
+    /// Whether it was not done, but only would have been: the service was observed.
+    pub observed: bool,
     /// Packets; several segments that the interface coalesced count once.
     pub packets: u64,
     /// Bytes, from the Ethernet header on.
     pub bytes: u64,
+}
+
+/// A packet that the programs told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenPacket {
+    /// When it was judged.
+    pub time: SystemTime,
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// Source and destination port; zero for what has none.
+    pub ports: [u16; 2],
+    /// Transport protocol.
+    pub protocol: u8,
+    /// Flags of TCP.
+    pub flags: u8,
+    /// Id of the service; nothing when none is concerned.
+    pub service: Option<u16>,
+    /// Class of the client.
+    pub class: Class,
+    /// What was done.
+    pub verdict: Verdict,
+    /// And why.
+    pub reason: Reason,
+    /// Which program did it.
+    pub hook: Hook,
+    /// Whether it was not done, but only would have been.
+    pub observed: bool,
+    /// Side that it came from.
+    pub direction: Direction,
+    /// Interface that it came in at.
+    pub interface: String,
+    /// Bytes in it, from the Ethernet header on.
+    pub length: u32,
+    /// Its first bytes, in a capture.
+    pub frame: Vec<u8>,
+}
+
+/// Which packets a capture takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaptureFilter {
+    /// Address and prefix length of clients; all when there is none.
+    pub source: Option<(IpAddr, u8)>,
+    /// Id of a service; all when there is none.
+    pub service: Option<u16>,
+    /// Verdicts; all when there is none.
+    pub verdicts: Vec<Verdict>,
+    /// How long it goes on when nobody ends it.
+    pub within: Duration,
+}
+
+/// What the programs could not tell, since they were loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Lost {
+    /// Samples of flows: no room in the ring buffer, or more in a second than a processor tells.
+    pub flows: u64,
+    /// Frames of captures: no room in the ring buffer.
+    pub frames: u64,
 }
 
 /// A TCP SYN to be judged.
@@ -151,6 +230,8 @@ pub struct ProbeOutcome {
     pub reason: Reason,
     /// Hook that would act.
     pub hook: Hook,
+    /// Whether it would not be done, because the service is only observed.
+    pub observed: bool,
     /// Why it is not the hook before, where that would have forwarded.
     pub hook_why: Option<&'static str>,
     /// Interface whose programs were asked.
@@ -194,6 +275,10 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// Each map.
     pub maps: Vec<MapStatus>,
+    /// One of so many beginnings of flows is told of; 0 is none.
+    pub sample: u32,
+    /// What could not be told, since the programs were loaded.
+    pub lost: Lost,
     /// What on this machine may hinder the kernel plane, each with what to do about it.
     pub warnings: Vec<String>,
 }
@@ -242,7 +327,7 @@ pub struct MapStatus {
     pub name: &'static str,
     /// The kernel's id.
     pub id: u32,
-    /// Entries that fit.
+    /// Entries that fit; in a ring buffer bytes.
     pub capacity: u32,
     /// Bytes that the kernel holds for it, the maps inside it included, as far as it tells.
     pub memory: u64,

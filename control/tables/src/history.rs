@@ -1,9 +1,10 @@
 //! The classes that sources held within a window of time, compact: what it takes to tell the kernel
 //! which sources are in transition.
 
-use weir_abi::{Class, ClassSet};
+use weir_abi::{Class, ClassSet, Standing};
 
 use crate::compile::{Address, Lists};
+use crate::kernel::KernelTables;
 use crate::spans::overlay;
 
 /// For every source the classes that it held. Nobody held any in the default one.
@@ -50,10 +51,36 @@ impl History {
         }
     }
 
+    /// What is left of it where no list decides that `ends` names: nobody held anything there.
+    #[must_use]
+    pub fn without(&self, lists: &Lists, ends: impl Fn(&str) -> bool) -> Self {
+        let marks: Vec<bool> = lists.heads.iter().map(|head| ends(&head.name)).collect();
+        Self {
+            v4: self.v4.without(lists.v4.marked(&marks)),
+            v6: self.v6.without(lists.v6.marked(&marks)),
+        }
+    }
+
+    /// What these tables say that sources hold and held.
+    pub fn read(tables: &KernelTables) -> Self {
+        Self {
+            v4: Held::collect(joined(tables.v4_standings())),
+            v6: Held::collect(joined(tables.v6_standings())),
+        }
+    }
+
     /// Bytes of memory that it holds.
     pub fn memory(&self) -> usize {
         self.v4.memory() + self.v6.memory()
     }
+}
+
+/// The classes of standings, neighbours that are equal joined.
+fn joined<A: Address>(
+    standings: impl Iterator<Item = (A, Standing)>,
+) -> impl Iterator<Item = (A, u8)> {
+    let held = standings.map(|(start, standing)| (start, standing.held().bits()));
+    overlay(held, std::iter::empty(), |set, _| set)
 }
 
 impl<A: Address> Held<A> {
@@ -73,6 +100,12 @@ impl<A: Address> Held<A> {
         Self::collect(overlay(self.spans(), other.spans(), |one, other| {
             let set = ClassSet::from_bits(one).union(ClassSet::from_bits(other));
             set.bits()
+        }))
+    }
+
+    fn without(&self, marked: impl Iterator<Item = (A, u8)>) -> Self {
+        Self::collect(overlay(self.spans(), marked, |set, marked| {
+            if marked == 0 { set } else { 0 }
         }))
     }
 

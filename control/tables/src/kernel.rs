@@ -7,8 +7,8 @@
 use std::net::IpAddr;
 
 use weir_abi::{
-    Class, ClassSet, EXACT, Root, Standing, V4_ROOT_BLOCKS, V4Node, V6_ROOT_BLOCKS, V6Node,
-    v6_slot, v6_slot_first, v6_slot_last,
+    Class, ClassSet, EXACT, Root, Standing, Step, V4_LEVELS, V4_ROOT_BLOCKS, V4Node, V6_LEVELS,
+    V6_ROOT_BLOCKS, V6_SLOTS, V6Node, v6_slot, v6_slot_first, v6_slot_last,
 };
 use weir_classify::{Sources, standing_v4, standing_v6};
 
@@ -30,29 +30,152 @@ pub struct KernelTables {
     v4_nodes: Vec<V4Node>,
     v6_roots: Vec<Root>,
     v6_nodes: Vec<V6Node>,
+    transition: Transition,
+}
+
+/// How much of the address space is in transition: has another class than it had within the drain window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transition {
+    /// Ranges of addresses, of both families.
+    pub ranges: u64,
+    /// Addresses of IPv4 in them.
+    pub v4_addresses: u64,
+}
+
+/// The tables as they lie in the maps, each as long as [`weir_abi`] says.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// See [`KernelTables::v4_blocks`].
+    pub v4_blocks: Vec<u8>,
+    /// See [`KernelTables::v4_roots`].
+    pub v4_roots: Vec<Root>,
+    /// See [`KernelTables::v4_nodes`].
+    pub v4_nodes: Vec<V4Node>,
+    /// See [`KernelTables::v6_roots`].
+    pub v6_roots: Vec<Root>,
+    /// See [`KernelTables::v6_nodes`].
+    pub v6_nodes: Vec<V6Node>,
 }
 
 impl KernelTables {
     /// The tables for these lists, in which sources are in transition that held another class than theirs.
     /// O(ranges of the lists and of the history).
     pub fn compile(lists: &Lists, history: &History) -> Self {
+        let mut transition = Transition::default();
         let (v4_blocks, v4_roots, v4_nodes) = v4(ranges(overlay(
             lists.v4.classes(&lists.heads),
             history.v4.spans(),
             standing,
-        )));
+        ))
+        .inspect(|(first, last, byte)| {
+            if !Standing::from_u8(*byte).is_stable() {
+                transition.ranges += 1;
+                transition.v4_addresses += u64::from(last - first) + 1;
+            }
+        }));
         let (v6_roots, v6_nodes) = v6(ranges(overlay(
             lists.v6.classes(&lists.heads),
             history.v6.spans(),
             standing,
-        )));
+        ))
+        .inspect(|(_, _, byte)| {
+            transition.ranges += u64::from(!Standing::from_u8(*byte).is_stable());
+        }));
         Self {
             v4_blocks,
             v4_roots,
             v4_nodes,
             v6_roots,
             v6_nodes,
+            transition,
         }
+    }
+
+    /// Tables that were read back from the maps.
+    ///
+    /// # Panics
+    ///
+    /// If blocks or roots are not as long as the maps are.
+    pub fn of(parts: Parts) -> Self {
+        assert_eq!(parts.v4_blocks.len(), 1 << 24, "one for each /24");
+        assert_eq!(parts.v4_roots.len(), 1 << 16, "one for each /16");
+        assert_eq!(parts.v6_roots.len(), V6_ROOT_BLOCKS as usize * 256);
+        Self {
+            v4_blocks: parts.v4_blocks,
+            v4_roots: parts.v4_roots,
+            v4_nodes: parts.v4_nodes,
+            v6_roots: parts.v6_roots,
+            v6_nodes: parts.v6_nodes,
+            transition: Transition::default(),
+        }
+    }
+
+    /// How many sources are in transition; not known of tables that were read back.
+    pub fn transition(&self) -> Transition {
+        self.transition
+    }
+
+    /// Where the standings of IPv4 begin, ascending from the first address; neighbours may be equal.
+    pub(crate) fn v4_standings(&self) -> impl Iterator<Item = (u32, Standing)> + '_ {
+        let mut next = Some(0_u32);
+        std::iter::from_fn(move || {
+            let start = next?;
+            let (standing, last) = self.v4_range(start);
+            next = last.checked_add(1);
+            Some((start, standing))
+        })
+    }
+
+    /// The same of IPv6.
+    pub(crate) fn v6_standings(&self) -> impl Iterator<Item = (u128, Standing)> + '_ {
+        let mut next = Some(0_u128);
+        std::iter::from_fn(move || {
+            let start = next?;
+            let (standing, last) = self.v6_range(start);
+            next = last.checked_add(1);
+            Some((start, standing))
+        })
+    }
+
+    /// The standing of an address, and how far it reaches at least.
+    fn v4_range(&self, address: u32) -> (Standing, u32) {
+        let standing = standing_v4(self, address);
+        if self.v4_block(address) & EXACT == 0 {
+            let block = stretch(&self.v4_blocks, address >> 8);
+            return (standing, block << 8 | 0xff);
+        }
+        let mut last = address | 0xff;
+        let (upper, low) = (address & 0xffff_0000, (address & 0xffff) as u16);
+        let mut index = self.v4_root(address).node();
+        for _ in 0..V4_LEVELS {
+            let Some(node) = index.and_then(|index| self.v4_node(index)) else {
+                break;
+            };
+            last = last.min(upper | u32::from(node.last(low)));
+            index = child(node.step(low));
+        }
+        (standing, last)
+    }
+
+    fn v6_range(&self, address: u128) -> (Standing, u128) {
+        let standing = standing_v6(self, &address.to_be_bytes());
+        let slot = slot(address);
+        let mut index = self.v6_root(slot).node();
+        if index.is_none() {
+            // The last block is filled up behind the last slot.
+            let slot = stretch(&self.v6_roots, slot).min(V6_SLOTS - 1);
+            return (standing, v6_slot_last(slot));
+        }
+        let mut last = v6_slot_last(slot);
+        for _ in 0..V6_LEVELS {
+            let Some(node) = index.and_then(|index| self.v6_node(index)) else {
+                break;
+            };
+            let [upper, lower] = node.last(halves(address));
+            last = last.min(u128::from(upper) << 64 | u128::from(lower));
+            index = child(node.step(halves(address)));
+        }
+        (standing, last)
     }
 
     /// What the kernel will find for this source, by the code that runs there. An IPv4-mapped IPv6 address
@@ -90,6 +213,19 @@ impl KernelTables {
     }
 }
 
+/// Entries that are compared at once.
+const STRETCH: usize = 4096;
+
+/// How far an entry goes on at least. Most of the address space is long stretches of the same, so several
+/// are looked at at once.
+fn stretch<T: Copy + PartialEq>(entries: &[T], first: u32) -> u32 {
+    let first = first as usize;
+    let same = [entries[first]; STRETCH];
+    let more = entries[first + 1..].chunks_exact(STRETCH);
+    let alike = more.take_while(|chunk| **chunk == same).count();
+    u32::try_from(first + alike * STRETCH).expect("below the number of entries")
+}
+
 impl Sources for KernelTables {
     fn v4_block(&self, address: u32) -> u8 {
         self.v4_blocks[(address >> 8) as usize]
@@ -109,6 +245,14 @@ impl Sources for KernelTables {
 
     fn v6_node(&self, index: u32) -> Option<&V6Node> {
         self.v6_nodes.get(index as usize)
+    }
+}
+
+/// The node that a lookup goes on with.
+fn child(step: Step) -> Option<u32> {
+    match step {
+        Step::Child(child) => Some(child),
+        Step::Found(_) => None,
     }
 }
 

@@ -26,7 +26,7 @@ mod tree;
 pub use bytes::{FromBytesError, VERSION};
 pub use compile::Lists;
 pub use history::History;
-pub use kernel::KernelTables;
+pub use kernel::{KernelTables, Parts, Transition};
 pub use list::{List, MAX_PREFIXES, Origin, Scope};
 pub use lookup::Found;
 pub use parse::{Parsed, Problem, Severity, parse};

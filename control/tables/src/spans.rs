@@ -23,6 +23,17 @@ impl<A: Address> Ranges<A> {
     }
 }
 
+impl<A: Address> Ranges<A> {
+    /// Whether the list that decides is one of these, as spans of 0 and 1; `marks` is in the order of the
+    /// lists.
+    pub(crate) fn marked<'a>(&'a self, marks: &'a [bool]) -> impl Iterator<Item = (A, u8)> + 'a {
+        self.starts.iter().zip(&self.owners).map(|(start, owner)| {
+            let marked = *owner != NOBODY && marks[self.deciders[*owner as usize].list as usize];
+            (*start, u8::from(marked))
+        })
+    }
+}
+
 /// Two streams of spans laid over each other. Neighbours that came out equal are one span.
 pub(crate) fn overlay<A: Address>(
     one: impl Iterator<Item = (A, u8)>,

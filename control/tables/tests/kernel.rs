@@ -32,6 +32,8 @@ proptest! {
             let expected = Standing::new(longest(&now, source), held);
             prop_assert_eq!(kernel.standing(source), expected, "{}", source);
         }
+        // Who reads the tables back knows as much.
+        prop_assert_eq!(History::read(&kernel), history.and(&History::of(&compile(&now))));
     }
 }
 
@@ -79,6 +81,26 @@ fn what_a_list_held_is_forgotten_with_its_history() {
     let after = KernelTables::compile(&now, &History::of(&now));
     assert_eq!(after.standing(source), Standing::stable(Class::Unmanaged));
     assert_eq!(after, KernelTables::compile(&now, &History::default()));
+}
+
+#[test]
+fn a_list_that_ends_flows_leaves_nothing_in_transition() {
+    let before = compile(&[(four(Ipv4Addr::new(10, 0, 0, 0), 8), Class::Managed)]);
+    let now = compile(&[
+        (four(Ipv4Addr::new(10, 1, 0, 0), 16), Class::Blocked),
+        (four(Ipv4Addr::new(10, 2, 0, 0), 16), Class::Bypass),
+    ]);
+    let history = History::of(&before).without(&now, |list| list == Class::Blocked.name());
+    let kernel = KernelTables::compile(&now, &history);
+    let standing = |second| kernel.standing(Ipv4Addr::new(10, second, 0, 1).into());
+    assert_eq!(standing(1), Standing::stable(Class::Blocked));
+    for (second, class) in [(2, Class::Bypass), (3, Class::Unmanaged)] {
+        assert_eq!(standing(second).class(), class);
+        assert!(standing(second).held().contains(Class::Managed));
+    }
+    let told = kernel.transition();
+    assert_eq!(told.v4_addresses, (1 << 24) - (1 << 16));
+    assert_eq!(told.ranges, 3);
 }
 
 #[test]

@@ -15,7 +15,7 @@
 
 use core::mem::{offset_of, size_of};
 
-use crate::{Class, Hook, Reason, Verdict};
+use crate::{Class, Hook, Reason, Topology, Verdict};
 
 /// Services at most; service ids lie below it.
 pub const MAX_SERVICES: usize = 64;
@@ -29,11 +29,15 @@ pub const NO_SERVICE: u16 = u16::MAX;
 pub const GENERATIONS: u32 = 2;
 /// Interfaces at most on which XDP acts; on others it leaves every packet to tcx.
 pub const MAX_STATIONS: usize = 16;
+/// The lowest bit of the topology in the word of a port.
+const TOPOLOGY: u32 = 4 * Class::COUNT as u32;
+/// The bits of the topology.
+const TOPOLOGIES: u32 = 0x0f;
 /// Counters of one hook in the map of counters.
 const COUNTERS_OF_HOOK: u32 =
     ((MAX_SERVICES + 1) * Class::COUNT * Verdict::COUNT * Reason::COUNT) as u32;
-/// Counters in the map of counters, see [`counter_index`].
-pub const COUNTERS: u32 = Hook::COUNT as u32 * COUNTERS_OF_HOOK;
+/// Counters in the map of counters, see [`counter_index`]: for each hook, and for what is only observed.
+pub const COUNTERS: u32 = (Hook::COUNT as u32 + 1) * COUNTERS_OF_HOOK;
 
 /// Names of the maps, in the object file and as files under the pin directory.
 pub mod maps {
@@ -56,6 +60,20 @@ pub mod maps {
     pub const V6_NODES: &str = "V6_NODES";
     /// [`Count`](super::Count) by [`counter_index`](super::counter_index); per-CPU array.
     pub const COUNTERS: &str = "COUNTERS";
+    /// [`Server`](crate::Server) by [`server_index`](crate::server_index); array.
+    pub const SERVERS: &str = "SERVERS";
+    /// [`Wheel`](crate::Wheel) by [`wheel_index`](crate::wheel_index); array.
+    pub const WHEELS: &str = "WHEELS";
+    /// Place among the servers by [`Flow`](crate::Flow), of connections of `dsr`; LRU hash.
+    pub const FLOWS: &str = "FLOWS";
+    /// [`Seen`](crate::Seen); ring buffer. Not pinned, as those below.
+    pub const EVENTS: &str = "EVENTS";
+    /// [`Seen`](crate::Seen), each with its frame; ring buffer.
+    pub const CAPTURED: &str = "CAPTURED";
+    /// One [`Filter`](crate::Filter); array.
+    pub const CAPTURE: &str = "CAPTURE";
+    /// Places of [`telling`](crate::telling); per-CPU array.
+    pub const TELLING: &str = "TELLING";
 }
 
 /// What the programs read once for each packet.
@@ -79,6 +97,10 @@ pub struct Config {
     pub proxied: Budget,
     /// How often one source may begin connections that are forwarded.
     pub forwarded: Budget,
+    /// One of so many beginnings of flows is told of; 0 is none.
+    pub sample: u32,
+    /// 1 while frames are captured.
+    pub capture: u32,
 }
 
 /// How often one source may begin connections: once in `interval`, and some at once.
@@ -153,11 +175,15 @@ pub struct Reply {
     /// Number of the class. Where XDP wrote no service, but left a packet to tcx that it would have
     /// forwarded: why, as [`Left`].
     pub class: u32,
-    /// Number of the verdict, and eight bits below it that of the reason.
+    /// Number of the verdict, and eight bits below it that of the reason; above them
+    /// [`Reply::OBSERVED`].
     pub judgement: u32,
 }
 
 impl Reply {
+    /// Bit of the judgement: the verdict is not carried out, because the service is only observed.
+    pub const OBSERVED: u32 = 1 << 16;
+
     /// What was judged.
     #[inline(always)]
     pub const fn new(
@@ -193,9 +219,13 @@ pub struct Port {
     /// Service that owns the port.
     pub service: u16,
     /// Four bits for each class, the first class lowest. Shifting needs no bounds, which the verifier
-    /// would ask for when an array is indexed.
+    /// would ask for when an array is indexed. Above them the topology, and as the highest bit
+    /// [`Port::is_observed`].
     verdicts: u32,
 }
+
+/// Bit of a port that is only observed.
+const OBSERVED: u32 = 1 << 31;
 
 impl Port {
     /// A port of a service, with the verdict for each class.
@@ -211,6 +241,39 @@ impl Port {
             service,
             verdicts: packed,
         }
+    }
+
+    /// The same port, only observed or not.
+    #[must_use]
+    pub const fn observed(self, observed: bool) -> Self {
+        let verdicts = if observed {
+            self.verdicts | OBSERVED
+        } else {
+            self.verdicts & !OBSERVED
+        };
+        Self { verdicts, ..self }
+    }
+
+    /// Whether its packets are judged and counted, but go on untouched.
+    #[inline(always)]
+    pub const fn is_observed(&self) -> bool {
+        self.verdicts & OBSERVED != 0
+    }
+
+    /// The same port of a service of this topology; a new one is of [`Topology::Route`].
+    #[must_use]
+    pub const fn with_topology(self, topology: Topology) -> Self {
+        let others = self.verdicts & !(TOPOLOGIES << TOPOLOGY);
+        Self {
+            verdicts: others | (topology as u32) << TOPOLOGY,
+            ..self
+        }
+    }
+
+    /// How forwarded packets get to the servers.
+    #[inline(always)]
+    pub const fn topology(&self) -> Topology {
+        Topology::from_u8((self.verdicts >> TOPOLOGY & TOPOLOGIES) as u8)
     }
 
     /// What is done with packets of this class.
@@ -231,16 +294,18 @@ pub struct Count {
 }
 
 const _: () = {
-    assert!(size_of::<Config>() == 248 && offset_of!(Config, abi) == 0);
+    assert!(size_of::<Config>() == 256 && offset_of!(Config, abi) == 0);
     assert!(size_of::<Address>() == 64 && size_of::<Port>() == 8);
     assert!(size_of::<Station>() == 12 && size_of::<Reply>() == 20);
     assert!(size_of::<Count>() == 16);
 };
 
-/// Where a counter lies in the map of counters. A service that does not exist counts as none.
+/// Where a counter lies in the map of counters. A service that does not exist counts as none. What is only
+/// `observed` is counted by itself, and always by tcx, which lets it go on.
 #[inline(always)]
 pub const fn counter_index(
     hook: Hook,
+    observed: bool,
     service: u16,
     class: Class,
     verdict: Verdict,
@@ -251,19 +316,30 @@ pub const fn counter_index(
     } else {
         MAX_SERVICES as u32
     };
-    hook as u32 * COUNTERS_OF_HOOK
+    let block = if observed {
+        Hook::COUNT as u32
+    } else {
+        hook as u32
+    };
+    block * COUNTERS_OF_HOOK
         + ((slot * Class::COUNT as u32 + class as u32) * Verdict::COUNT as u32 + verdict as u32)
             * Reason::COUNT as u32
         + reason as u32
 }
 
-/// The counter at this index: hook, service (or [`NO_SERVICE`]), class, verdict, reason; the inverse of
-/// [`counter_index`].
-pub const fn counter_at(index: u32) -> Option<(Hook, u16, Class, Verdict, Reason)> {
+/// The counter at this index: hook, whether it is only observed, service (or [`NO_SERVICE`]), class,
+/// verdict, reason; the inverse of [`counter_index`].
+pub const fn counter_at(index: u32) -> Option<(Hook, bool, u16, Class, Verdict, Reason)> {
     if index >= COUNTERS {
         return None;
     }
-    let hook = Hook::ALL[(index / COUNTERS_OF_HOOK) as usize];
+    let block = (index / COUNTERS_OF_HOOK) as usize;
+    let observed = block == Hook::COUNT;
+    let hook = if observed {
+        Hook::Tcx
+    } else {
+        Hook::ALL[block]
+    };
     let index = index % COUNTERS_OF_HOOK;
     let reason = index % Reason::COUNT as u32;
     let rest = index / Reason::COUNT as u32;
@@ -278,6 +354,7 @@ pub const fn counter_at(index: u32) -> Option<(Hook, u16, Class, Verdict, Reason
     };
     Some((
         hook,
+        observed,
         service,
         Class::from_u8(class as u8),
         Verdict::from_u8(verdict as u8),
@@ -300,17 +377,21 @@ mod tests {
     fn every_counter_has_a_place_of_its_own() {
         let mut expected = 0;
         let services = (0..MAX_SERVICES as u16).chain([NO_SERVICE]);
-        for (hook, service) in Hook::ALL
+        let blocks = [(Hook::Tcx, false), (Hook::Xdp, false), (Hook::Tcx, true)];
+        for ((hook, observed), service) in blocks
             .into_iter()
-            .flat_map(|hook| services.clone().map(move |service| (hook, service)))
+            .flat_map(|block| services.clone().map(move |service| (block, service)))
         {
             for class in Class::ALL {
                 for verdict in Verdict::ALL {
                     for reason in Reason::ALL {
-                        let index = counter_index(hook, service, class, verdict, reason);
+                        let index = counter_index(hook, observed, service, class, verdict, reason);
                         assert_eq!(index, expected);
                         let back = counter_at(index);
-                        assert_eq!(back, Some((hook, service, class, verdict, reason)));
+                        assert_eq!(
+                            back,
+                            Some((hook, observed, service, class, verdict, reason))
+                        );
                         expected += 1;
                     }
                 }
@@ -346,7 +427,15 @@ mod tests {
             Verdict::Reject,
         ];
         let port = Port::new(443, 7, verdicts);
-        assert_eq!(Class::ALL.map(|class| port.verdict(class)), verdicts);
+        for topology in [Topology::Route, Topology::Dsr, Topology::Route] {
+            let port = port.with_topology(topology);
+            assert_eq!(Class::ALL.map(|class| port.verdict(class)), verdicts);
+            let observed = port.observed(true);
+            assert_eq!(Class::ALL.map(|class| observed.verdict(class)), verdicts);
+            assert!(observed.is_observed() && !port.is_observed());
+            assert_eq!(observed.observed(false), port);
+            assert_eq!(port.topology(), topology);
+        }
     }
 
     #[test]

@@ -8,11 +8,15 @@
 
 mod layout;
 mod reason;
+mod seen;
+mod servers;
 mod sources;
 mod standing;
 
 pub use layout::*;
 pub use reason::Reason;
+pub use seen::*;
+pub use servers::*;
 pub use sources::*;
 pub use standing::{ClassSet, Standing};
 

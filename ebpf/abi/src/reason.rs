@@ -15,11 +15,13 @@ pub enum Reason {
     Udp443 = 2,
     /// Headers cut short, contradictory, or hidden in tiny fragments.
     Malformed = 3,
-    /// A TCP fragment: the class of its source decided, whatever its port.
+    /// A TCP fragment: the class of its source decided, whatever its port. Where a server is chosen it is
+    /// dropped, since it does not tell its flow.
     Fragment = 4,
     /// An ICMP error about a flow of the service: the class of the flow's client decided.
     IcmpInner = 5,
-    /// Would have been forwarded, but its TTL or hop limit ran out: the stack answers.
+    /// Would have been forwarded, but its TTL or hop limit ran out: the stack answers. Where a server is
+    /// chosen it is dropped, as for the next two: the stack knows no way there.
     Ttl = 6,
     /// Would have been forwarded, but exceeds the MTU of the way on: the stack answers.
     TooBig = 7,
@@ -33,11 +35,17 @@ pub enum Reason {
     Rate = 11,
     /// Would have begun a connection, but its source has begun its share of them.
     SynBudget = 12,
+    /// The class of its client changed within the drain window, and its flow keeps the verdict that it
+    /// had before.
+    Kept = 13,
+    /// Would have been forwarded, but the service has no server that is up, or the packet does not tell to
+    /// which flow it belongs.
+    NoServer = 14,
 }
 
 impl Reason {
     /// Number of reasons.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 15;
     /// Every reason, in the order of its number.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Class,
@@ -53,6 +61,8 @@ impl Reason {
         Self::Other,
         Self::Rate,
         Self::SynBudget,
+        Self::Kept,
+        Self::NoServer,
     ];
 
     /// The reason with this number; what is no reason is [`Reason::Other`].
@@ -80,6 +90,8 @@ impl Reason {
             Self::Other => "other",
             Self::Rate => "rate",
             Self::SynBudget => "syn-budget",
+            Self::Kept => "kept",
+            Self::NoServer => "no-server",
         }
     }
 }

@@ -163,6 +163,12 @@ impl V4Node {
         }
         step(self.standings, self.child, range)
     }
+
+    /// The last address of the range that holds this one; the last of all where the node tells no end.
+    pub fn last(&self, low: u16) -> u16 {
+        let ends = self.last.into_iter().find(|last| low <= *last);
+        ends.unwrap_or(u16::MAX)
+    }
 }
 
 impl V6Node {
@@ -188,6 +194,12 @@ impl V6Node {
             range += 1;
         }
         step(self.standings, self.child, range)
+    }
+
+    /// The last address of the range that holds this one; the last of all where the node tells no end.
+    pub fn last(&self, address: [u64; 2]) -> [u64; 2] {
+        let ends = self.last.into_iter().find(|last| address <= *last);
+        ends.unwrap_or([u64::MAX; 2])
     }
 }
 

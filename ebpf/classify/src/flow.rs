@@ -1,11 +1,11 @@
 //! Which service a packet belongs to, and what is to be done with it.
 
-use weir_abi::{Address, Class, MAX_PORTS, NO_SERVICE, Port, Reason, Verdict};
+use weir_abi::{Address, Class, MAX_PORTS, NO_SERVICE, Port, Reason, Topology, Verdict};
 
 use crate::class::{standing_v4, standing_v6};
 use crate::ip::{self, ICMP, ICMPV6, Malformed, TCP, Transport, UDP};
 use crate::parse::{self, IPV4, IPV6};
-use crate::{Ends, Family, Headers, Outcome, Packet, Side, Sockets, Tables};
+use crate::{Ends, Family, Headers, Outcome, Packet, Segment, Side, Sockets, Tables, transition};
 
 /// The port that HTTP/3 would use.
 const QUIC: u16 = 443;
@@ -21,6 +21,14 @@ pub fn classify<P: Packet + ?Sized>(
     tables: &impl Tables,
     sockets: &impl Sockets,
 ) -> Option<Outcome> {
+    let found = find(packet, side, tables)?;
+    judge(packet, side, &found, tables, sockets)
+}
+
+/// The first half of [`classify`]: whose the packet is. The verifier walks the second half once for each way
+/// through this one, unless they are functions of their own.
+#[inline(always)]
+pub fn find<P: Packet + ?Sized>(packet: &P, side: Side, tables: &impl Tables) -> Option<Found> {
     let link = parse::link(packet)?;
     let base = match link.protocol {
         IPV4 => ip::v4(packet, link.l3),
@@ -30,16 +38,52 @@ pub fn classify<P: Packet + ?Sized>(
     let Ok((mut headers, transport)) = base else {
         return Some(unreadable(link.l3));
     };
-    let found = match side {
+    let whose = match side {
         Side::Outside => to_service(packet, &mut headers, transport, tables)?,
         Side::Inside => from_service(packet, &mut headers, transport, tables)?,
     };
-    // The one place where a class is looked up: the verifier walks the table once for each way here.
+    Some(Found {
+        whose,
+        tagged: link.tagged,
+        headers,
+    })
+}
+
+/// The second half of [`classify`]: what is to be done with a packet of which it is known whose it is.
+#[inline(always)]
+pub fn judge<P: Packet + ?Sized>(
+    packet: &P,
+    side: Side,
+    found: &Found,
+    tables: &impl Tables,
+    sockets: &impl Sockets,
+) -> Option<Outcome> {
+    let Found {
+        whose: found,
+        tagged,
+        headers,
+    } = *found;
+    if found.port.port == 0 {
+        // A packet without a readable IP header: nobody's, left to the stack, which drops it.
+        return Some(Outcome {
+            service: NO_SERVICE,
+            class: Class::Unmanaged,
+            verdict: Verdict::Pass,
+            reason: Reason::Malformed,
+            observed: false,
+            topology: Topology::Route,
+            client: 0,
+            ports: None,
+            headers,
+        });
+    }
     let standing = match headers.family {
         Family::V4 => standing_v4(tables, u32::from_be_bytes(packet.read(found.client)?)),
         Family::V6 => standing_v6(tables, &packet.read(found.client)?),
     };
     let class = standing.class();
+    let moves = !standing.is_stable();
+    let forwards = moves && transition::forwards(&found.port, standing.held());
     let mut reason = found.reason;
     let mut verdict = match (side, reason) {
         (Side::Outside, Reason::Malformed | Reason::Udp443) => Verdict::Drop,
@@ -50,44 +94,104 @@ pub fn classify<P: Packet + ?Sized>(
         // everything else is left alone, except that a refused client gets nothing.
         (Side::Inside, _) => match found.port.verdict(class) {
             Verdict::Forward => Verdict::Forward,
+            _ if forwards => {
+                reason = Reason::Kept;
+                Verdict::Forward
+            }
             Verdict::Drop | Verdict::Reject => Verdict::Drop,
             Verdict::Pass | Verdict::Proxy => return None,
         },
     };
-    // An error about a proxied connection is for this machine's stack, whatever the client's class is now.
-    if let Some(ports) = found.inner
-        && !matches!(verdict, Verdict::Proxy)
+    // A flow keeps its verdict while its client is in transition. An error about a proxied connection is
+    // for this machine's stack, whatever the client's class is.
+    let asks = match (found.inner, reason) {
+        (Some([service, client]), _) => Some([client, service]),
+        (None, Reason::Class) if moves => Some(headers.ports),
+        _ => None,
+    };
+    if let Some(ports) = asks
+        && (forwards || !matches!(verdict, Verdict::Proxy))
     {
         let ends = Ends {
             family: headers.family,
-            client: address_at(packet, headers.family, found.client)?,
-            service: address_at(packet, headers.family, headers.destination())?,
-            ports: [ports[1], ports[0]],
+            client: found.client,
+            service: headers.destination(),
+            ports,
         };
-        if sockets.has_connection(&ends) {
-            verdict = Verdict::Proxy;
+        let acknowledgement = if transition::acknowledges(headers.flags) {
+            Some(Segment {
+                l3: headers.l3,
+                l4: headers.l4,
+            })
+        } else {
+            None
+        };
+        let begins = headers.flags & transition::SYN != 0;
+        let socket = sockets.find(&ends, acknowledgement);
+        let kept = transition::outside(verdict, forwards, begins, socket);
+        if kept as u8 != verdict as u8 && matches!(reason, Reason::Class) {
+            reason = Reason::Kept;
         }
+        verdict = kept;
     }
+    let topology = match side {
+        Side::Outside => found.port.topology(),
+        Side::Inside => Topology::Route,
+    };
     if matches!(verdict, Verdict::Forward) {
-        // What a router answers is left to the router; what belongs to a VLAN interface, to its program.
-        if headers.ttl <= 1 {
-            (verdict, reason) = (Verdict::Pass, Reason::Ttl);
-        } else if link.tagged {
-            (verdict, reason) = (Verdict::Pass, Reason::Tagged);
-        }
+        (verdict, reason) = on_the_way(headers.ttl, tagged, topology, reason);
     }
     Some(Outcome {
         service: found.port.service,
         class,
         verdict,
         reason,
+        observed: found.port.is_observed(),
+        topology,
+        client: found.client,
+        ports: match found.inner {
+            Some([service, client]) => Some([client, service]),
+            None if headers.l4 != 0 => Some(headers.ports),
+            None => None,
+        },
         headers,
     })
 }
 
-/// Whose a packet is, before its class is known.
-struct Found {
-    /// The port of the service; the first of its address where the packet does not tell.
+/// What becomes of a packet that is to be forwarded, and why.
+#[inline(always)]
+const fn on_the_way(
+    ttl: u8,
+    tagged: bool,
+    topology: Topology,
+    reason: Reason,
+) -> (Verdict, Reason) {
+    let routed = matches!(topology, Topology::Route);
+    match reason {
+        // Fragments do not tell which server they are for.
+        Reason::Fragment if !routed => (Verdict::Drop, reason),
+        // The stack of this machine knows no way to the servers.
+        _ if ttl <= 1 && !routed => (Verdict::Drop, Reason::Ttl),
+        // What a router answers is left to the router; what belongs to a VLAN interface, to its program.
+        _ if ttl <= 1 => (Verdict::Pass, Reason::Ttl),
+        _ if tagged => (Verdict::Pass, Reason::Tagged),
+        _ => (Verdict::Forward, reason),
+    }
+}
+
+/// Whose a packet is, before its class is known: what [`find`] hands to [`judge`].
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    whose: Whose,
+    /// Whether the packet carries a VLAN tag.
+    tagged: bool,
+    headers: Headers,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Whose {
+    /// The port of the service; the first of its address where the packet does not tell. Number 0 when
+    /// the packet has no IP header that could be read.
     port: Port,
     /// Offset of the address whose class decides.
     client: u32,
@@ -104,11 +208,11 @@ fn to_service<P: Packet + ?Sized>(
     headers: &mut Headers,
     transport: Transport,
     tables: &impl Tables,
-) -> Option<Found> {
+) -> Option<Whose> {
     let address = tables.address(&address_at(packet, headers.family, headers.destination())?)?;
     let client = headers.source();
     let found = |port: Port, reason| {
-        Some(Found {
+        Some(Whose {
             port,
             client,
             reason,
@@ -138,7 +242,7 @@ fn to_service<P: Packet + ?Sized>(
             let Ok(ports) = ports(packet, headers, transport) else {
                 return found(first, Reason::Malformed);
             };
-            let port = find(address, ports[1])?;
+            let port = port_of(address, ports[1])?;
             headers.ports = ports;
             if tcp(packet, headers, transport) {
                 found(port, Reason::Class)
@@ -158,7 +262,8 @@ fn to_service<P: Packet + ?Sized>(
             if ports[1] != QUIC {
                 return None;
             }
-            found(find(address, QUIC).unwrap_or(first), Reason::Udp443)
+            headers.ports = ports;
+            found(port_of(address, QUIC).unwrap_or(first), Reason::Udp443)
         }
         ICMP | ICMPV6 => {
             let Ok(inner) = about(packet, headers, transport)? else {
@@ -169,10 +274,10 @@ fn to_service<P: Packet + ?Sized>(
                 return None;
             }
             let port = match inner.ports {
-                Some(ports) => find(address, ports[0])?,
+                Some(ports) => port_of(address, ports[0])?,
                 None => first,
             };
-            Some(Found {
+            Some(Whose {
                 port,
                 client: inner.destination,
                 reason: Reason::IcmpInner,
@@ -195,10 +300,10 @@ fn from_service<P: Packet + ?Sized>(
     headers: &mut Headers,
     transport: Transport,
     tables: &impl Tables,
-) -> Option<Found> {
+) -> Option<Whose> {
     let client = headers.destination();
     let found = |port: Port, reason| {
-        Some(Found {
+        Some(Whose {
             port,
             client,
             reason,
@@ -222,7 +327,7 @@ fn from_service<P: Packet + ?Sized>(
         }
         let address = tables.address(&address_at(packet, headers.family, inner.destination)?)?;
         let port = match inner.ports {
-            Some(ports) => find(address, ports[1])?,
+            Some(ports) => port_of(address, ports[1])?,
             None => address.ports[0],
         };
         return found(port, Reason::IcmpInner);
@@ -237,7 +342,7 @@ fn from_service<P: Packet + ?Sized>(
     let Ok(ports) = ports(packet, headers, transport) else {
         return found(address.ports[0], Reason::Malformed);
     };
-    let port = find(address, ports[0])?;
+    let port = port_of(address, ports[0])?;
     headers.ports = ports;
     if tcp(packet, headers, transport) {
         found(port, Reason::Answer)
@@ -354,6 +459,7 @@ fn tcp<P: Packet + ?Sized>(packet: &P, headers: &mut Headers, transport: Transpo
         return false;
     };
     headers.flags = flags;
+    headers.l4 = transport.l4;
     let header = u32::from(offset >> 4) * 4;
     headers.repeated = transport.l4 - headers.l3 + header;
     header >= TCP_HEADER && header <= payload(headers, transport)
@@ -372,7 +478,7 @@ fn is_icmp(protocol: u8) -> bool {
 
 /// The port's entry at a service address.
 #[inline(always)]
-fn find(address: &Address, port: u16) -> Option<Port> {
+fn port_of(address: &Address, port: u16) -> Option<Port> {
     if port == 0 {
         return None;
     }
@@ -384,14 +490,17 @@ fn find(address: &Address, port: u16) -> Option<Port> {
     None
 }
 
-/// A packet without a readable IP header: nobody's, left to the stack, which drops it.
+/// A packet without a readable IP header.
 #[inline(always)]
-fn unreadable(l3: u32) -> Outcome {
-    Outcome {
-        service: NO_SERVICE,
-        class: Class::Unmanaged,
-        verdict: Verdict::Pass,
-        reason: Reason::Malformed,
+fn unreadable(l3: u32) -> Found {
+    Found {
+        whose: Whose {
+            port: Port::default(),
+            client: 0,
+            reason: Reason::Malformed,
+            inner: None,
+        },
+        tagged: false,
         headers: Headers {
             family: Family::V4,
             l3,
@@ -400,6 +509,7 @@ fn unreadable(l3: u32) -> Outcome {
             protocol: 0,
             length: 0,
             repeated: 0,
+            l4: 0,
             ports: [0; 2],
             flags: 0,
         },

@@ -69,6 +69,7 @@ pub(crate) fn v4<P: Packet + ?Sized>(
         protocol: h[9],
         length,
         repeated: 0,
+        l4: 0,
         ports: [0; 2],
         flags: 0,
     };
@@ -114,6 +115,7 @@ pub(crate) fn v6<P: Packet + ?Sized>(
         protocol: h[6],
         length,
         repeated: 0,
+        l4: 0,
         ports: [0; 2],
         flags: 0,
     };

@@ -16,10 +16,11 @@ mod class;
 mod flow;
 mod ip;
 mod parse;
+mod transition;
 
 pub use class::{standing_v4, standing_v6};
-pub use flow::classify;
-use weir_abi::{Address, Class, Reason, Root, V4Node, V6Node, Verdict};
+pub use flow::{Found, classify, find, judge};
+use weir_abi::{Address, Class, Flow, Reason, Root, Topology, V4Node, V6Node, Verdict};
 
 /// The bytes of a packet, from its Ethernet header on.
 pub trait Packet {
@@ -66,19 +67,41 @@ pub trait Sources {
 
 /// The connections that end at this machine.
 pub trait Sockets {
-    /// Whether a connection has these ends: also one that begins or is over, but none that only listens.
-    fn has_connection(&self, ends: &Ends) -> bool;
+    /// What has these ends. A listener is asked about the cookie of this acknowledgement, if there is one.
+    fn find(&self, ends: &Ends, acknowledgement: Option<Segment>) -> Socket;
 }
 
-/// The two ends of a connection; addresses of IPv4 as IPv4-mapped IPv6.
+/// What this machine has for two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// Nothing, or what only listens.
+    None,
+    /// A connection; also one that only begins.
+    Live,
+    /// A connection that is over, and still waits for stray packets (`TIME_WAIT`).
+    Over,
+    /// A listener, and a segment that brings back the cookie with which it answered a SYN.
+    Cookie,
+}
+
+/// Where a TCP segment has its headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Offset of the IP header.
+    pub l3: u32,
+    /// Offset of the TCP header.
+    pub l4: u32,
+}
+
+/// Where a packet tells the two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
     /// Family of the addresses.
     pub family: Family,
-    /// Address of the client.
-    pub client: [u8; 16],
-    /// Address of the service.
-    pub service: [u8; 16],
+    /// Offset of the client's address.
+    pub client: u32,
+    /// Offset of the service's address.
+    pub service: u32,
     /// Ports of client and service.
     pub ports: [u16; 2],
 }
@@ -89,8 +112,8 @@ pub struct NoSockets;
 
 impl Sockets for NoSockets {
     #[inline(always)]
-    fn has_connection(&self, _: &Ends) -> bool {
-        false
+    fn find(&self, _: &Ends, _: Option<Segment>) -> Socket {
+        Socket::None
     }
 }
 
@@ -123,6 +146,14 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// And why.
     pub reason: Reason,
+    /// Whether the service is only observed: nothing is done then, but counted as what would be.
+    pub observed: bool,
+    /// How what is forwarded gets to a server; what comes from one is routed.
+    pub topology: Topology,
+    /// Offset of the client's address, perhaps in the packet that an ICMP error is about.
+    pub client: u32,
+    /// Ports of client and service, where the packet tells.
+    pub ports: Option<[u16; 2]>,
     /// Headers of the packet.
     pub headers: Headers,
 }
@@ -145,6 +176,8 @@ pub struct Headers {
     /// Bytes from the IP header to the payload of TCP, where known: what each segment of a coalesced
     /// packet repeats.
     pub repeated: u32,
+    /// Offset of a TCP header that was read as a whole; zero for what has none.
+    pub l4: u32,
     /// TCP source and destination port; zero for what has none.
     pub ports: [u16; 2],
     /// Flags of TCP (RFC 9293 §3.1); zero for what has none.
@@ -154,17 +187,35 @@ pub struct Headers {
 impl Outcome {
     /// Whether XDP may finish a packet with this outcome: it forwards and drops whole TCP segments, and
     /// drops QUIC. All else is left to tcx, which judges it again and counts it: what goes to the stack
-    /// or the proxy, is answered, is a fragment or an error, or is malformed.
+    /// or the proxy, is answered, is a fragment or an error, is malformed, or only observed.
     #[inline(always)]
     pub const fn ends_at_xdp(&self, side: Side) -> bool {
+        if self.observed {
+            return false;
+        }
         match self.verdict {
-            Verdict::Forward => matches!(self.reason, Reason::Class | Reason::Answer),
+            Verdict::Forward => {
+                matches!(self.reason, Reason::Class | Reason::Answer | Reason::Kept)
+            }
             Verdict::Drop => {
                 matches!(side, Side::Outside)
                     && matches!(self.reason, Reason::Class | Reason::Udp443)
             }
             Verdict::Pass | Verdict::Proxy | Verdict::Reject => false,
         }
+    }
+}
+
+impl Outcome {
+    /// The flow that a packet from outside belongs to; nothing where the packet does not tell its ports.
+    #[inline(always)]
+    pub fn flow<P: Packet + ?Sized>(&self, packet: &P) -> Option<Flow> {
+        let family = self.headers.family;
+        Some(Flow {
+            client: ip::address(packet, family, self.client).ok()?,
+            service: ip::address(packet, family, self.headers.destination()).ok()?,
+            ports: self.ports?,
+        })
     }
 }
 

@@ -1,9 +1,11 @@
 //! Every crafted packet has the outcome that was written down for it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use weir_abi::{Class, Reason, Verdict};
-use weir_classify::{Ends, NoSockets, Side, Sockets, classify};
+use weir_classify::{
+    Ends, Family, NoSockets, Packet as _, Segment as Place, Side, Socket, Sockets, classify,
+};
 use weir_fixtures::frame::{Segment, frame, icmp, ip};
 use weir_fixtures::stories::all;
 use weir_fixtures::{Memory, STS_V4, STS_V6, STS_VERDICTS, source};
@@ -53,7 +55,7 @@ fn an_error_about_a_connection_of_this_machine_is_for_its_stack() {
             let sent = Segment::new(443, 40000).between(service, client);
             let error = frame(&ip(router, service, protocol, &icmp(kind, &sent)));
             let verdict = |ports| {
-                let sockets = One(client, service, ports);
+                let sockets = One(&error, [client, service], ports);
                 let outcome = classify(error.as_slice(), Side::Outside, &tables, &sockets);
                 let outcome = outcome.expect("a service's packet");
                 assert_eq!((outcome.class, outcome.reason), (class, Reason::IcmpInner));
@@ -69,15 +71,24 @@ fn an_error_about_a_connection_of_this_machine_is_for_its_stack() {
     }
 }
 
-/// A machine with one connection: client, service, their ports.
-struct One(IpAddr, IpAddr, [u16; 2]);
+/// A machine with one connection: the packet that asks for it, client and service, their ports.
+struct One<'a>(&'a [u8], [IpAddr; 2], [u16; 2]);
 
-impl Sockets for One {
-    fn has_connection(&self, ends: &Ends) -> bool {
-        let octets = |address| match address {
-            IpAddr::V4(address) => Ipv4Addr::to_ipv6_mapped(&address).octets(),
-            IpAddr::V6(address) => address.octets(),
-        };
-        (ends.client, ends.service, ends.ports) == (octets(self.0), octets(self.1), self.2)
+impl Sockets for One<'_> {
+    fn find(&self, ends: &Ends, _: Option<Place>) -> Socket {
+        let told = [ends.client, ends.service].map(|at| address(self.0, ends.family, at));
+        if (told, ends.ports) == (self.1, self.2) {
+            Socket::Live
+        } else {
+            Socket::None
+        }
+    }
+}
+
+/// The address that stands there in the packet.
+fn address(packet: &[u8], family: Family, at: u32) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::from(packet.read::<4>(at).expect("a whole packet")),
+        Family::V6 => IpAddr::from(packet.read::<16>(at).expect("a whole packet")),
     }
 }

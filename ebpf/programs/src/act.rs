@@ -8,7 +8,7 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::{bpf_redirect_neigh, bpf_skb_load_bytes, bpf_skb_store_bytes};
 use aya_ebpf::programs::TcContext;
-use weir_abi::{Config, Hook, Reason, Reply, Verdict, counter_index};
+use weir_abi::{Config, Hook, Reason, Reply, Server, Topology, Verdict, counter_index};
 use weir_classify::{Family, Headers, Outcome, Side};
 
 use crate::budget;
@@ -16,6 +16,8 @@ use crate::maps;
 use crate::packet::Skb;
 use crate::reset;
 use crate::route::{self, Lookup, NoWay};
+use crate::seen;
+use crate::servers;
 
 /// Not Weir's: whatever is attached next sees the packet.
 pub const NEXT: i32 = TC_ACT_UNSPEC;
@@ -35,16 +37,26 @@ pub fn carry_out(ctx: &TcContext, config: &Config, side: Side, mut outcome: Outc
         outcome.refuse();
     }
     let action = match outcome.verdict {
-        Verdict::Forward => match route(ctx, &outcome.headers) {
+        _ if outcome.observed => match observe(ctx, side, &mut outcome) {
+            Some(action) => action,
+            None => return NEXT,
+        },
+        Verdict::Forward if !matches!(outcome.topology, Topology::Route) => {
+            match servers::deliver(ctx, config, &outcome) {
+                Ok(action) => action,
+                Err(reason) => {
+                    outcome.verdict = Verdict::Drop;
+                    outcome.reason = reason;
+                    TC_ACT_SHOT
+                }
+            }
+        }
+        Verdict::Forward => match route(ctx, &outcome.headers, None) {
             Ok(mut lookup) => forward(ctx, &outcome.headers, &mut lookup),
             // The proxy's own connections: a server answers Weir, not a client.
             Err(NoWay::Local) if matches!(side, Side::Inside) => return NEXT,
             Err(no_way) => {
-                outcome.verdict = Verdict::Pass;
-                outcome.reason = match no_way {
-                    NoWay::TooBig => Reason::TooBig,
-                    NoWay::Local | NoWay::Neighbour | NoWay::None => Reason::NoRoute,
-                };
+                leave(&mut outcome, no_way);
                 TC_ACT_OK
             }
         },
@@ -65,7 +77,7 @@ pub fn carry_out(ctx: &TcContext, config: &Config, side: Side, mut outcome: Outc
             }
         }
         Verdict::Drop | Verdict::Reject => match side {
-            Side::Inside if matches!(route(ctx, &outcome.headers), Err(NoWay::Local)) => {
+            Side::Inside if matches!(route(ctx, &outcome.headers, None), Err(NoWay::Local)) => {
                 return NEXT;
             }
             _ => TC_ACT_SHOT,
@@ -75,19 +87,52 @@ pub fn carry_out(ctx: &TcContext, config: &Config, side: Side, mut outcome: Outc
     if !answer_probe(ctx, config, &outcome) {
         let index = counter_index(
             Hook::Tcx,
+            outcome.observed,
             outcome.service,
             outcome.class,
             outcome.verdict,
             outcome.reason,
         );
         maps::count(index, length);
+        seen::tell(config, Hook::Tcx, &outcome);
     }
     action
 }
 
-/// Asks the routing table for the way on.
+/// Finds out what would be done, as far as that takes no more than looking, and lets the packet go on.
+/// Nothing when it would not be Weir's.
 #[inline(always)]
-fn route(ctx: &TcContext, headers: &Headers) -> Result<Lookup, NoWay> {
+fn observe(ctx: &TcContext, side: Side, outcome: &mut Outcome) -> Option<i32> {
+    let judged = match side {
+        Side::Inside => !matches!(outcome.verdict, Verdict::Pass),
+        Side::Outside => matches!(
+            (outcome.verdict, outcome.topology),
+            (Verdict::Forward, Topology::Route)
+        ),
+    };
+    if judged && let Err(no_way) = route(ctx, &outcome.headers, None) {
+        match (side, no_way) {
+            (Side::Inside, NoWay::Local) => return None,
+            _ if !matches!(outcome.verdict, Verdict::Forward) => {}
+            (_, no_way) => leave(outcome, no_way),
+        }
+    }
+    Some(NEXT)
+}
+
+/// What cannot be forwarded goes to the stack.
+#[inline(always)]
+fn leave(outcome: &mut Outcome, no_way: NoWay) {
+    outcome.verdict = Verdict::Pass;
+    outcome.reason = match no_way {
+        NoWay::TooBig => Reason::TooBig,
+        NoWay::Local | NoWay::Neighbour | NoWay::None => Reason::NoRoute,
+    };
+}
+
+/// Asks the routing table for the way on, or for that to a server.
+#[inline(always)]
+pub fn route(ctx: &TcContext, headers: &Headers, server: Option<&Server>) -> Result<Lookup, NoWay> {
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid for the life of the program.
     let (segment, interface) = unsafe { ((*skb).gso_size, (*skb).ifindex) };
@@ -102,6 +147,7 @@ fn route(ctx: &TcContext, headers: &Headers) -> Result<Lookup, NoWay> {
         skb.cast(),
         &packet,
         headers,
+        server,
         length,
         interface,
         SKIP_NEIGHBOUR,
@@ -110,7 +156,7 @@ fn route(ctx: &TcContext, headers: &Headers) -> Result<Lookup, NoWay> {
 
 /// Takes one hop off and sends the packet out. What fails on the way is lost, as in any router.
 #[inline(always)]
-fn forward(ctx: &TcContext, headers: &Headers, lookup: &mut Lookup) -> i32 {
+pub fn forward(ctx: &TcContext, headers: &Headers, lookup: &mut Lookup) -> i32 {
     let skb = ctx.skb.skb;
     if !take_hop(skb, headers) {
         return TC_ACT_SHOT;
@@ -185,13 +231,16 @@ fn answer_probe(ctx: &TcContext, config: &Config, outcome: &Outcome) -> bool {
     if !is_probe(ctx, config) {
         return false;
     }
-    let reply = Reply::new(
+    let mut reply = Reply::new(
         config.probe,
         outcome.service,
         outcome.class,
         outcome.verdict,
         outcome.reason,
     );
+    if outcome.observed {
+        reply.judgement |= Reply::OBSERVED;
+    }
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid for the life of the program; its control block may be written.
     unsafe {

@@ -1,12 +1,13 @@
 //! The maps, and one generation of them as [`Tables`].
 
-use aya_ebpf::bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE};
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, DevMapHash, HashMap, PerCpuArray};
+use aya_ebpf::bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, DevMapHash, HashMap, LruHashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use weir_abi::{
-    Address, COUNTERS as COUNTER_COUNT, Config, Count, MAX_ADDRESSES, MAX_STATIONS, Root,
-    V4_BLOCKS as BLOCKS, V4_ROOT_BLOCKS, V4Node, V6_ROOT_BLOCKS, V6Node,
+    Address, COUNTERS as COUNTER_COUNT, Config, Count, Flow, MAX_ADDRESSES, MAX_FLOWS,
+    MAX_STATIONS, Root, SERVERS as SERVER_PLACES, Server, V4_BLOCKS as BLOCKS, V4_ROOT_BLOCKS,
+    V4Node, V6_ROOT_BLOCKS, V6Node, WHEELS as WHEEL_COUNT, Wheel,
 };
 use weir_classify::budget::{BUCKETS, ROWS};
 use weir_classify::{Sources, Tables};
@@ -39,6 +40,19 @@ static V6_NODES: ArrayOfMaps<Array<V6Node, 1, INNER>, 2> = ArrayOfMaps::new();
 #[btf_map(name = "COUNTERS")]
 static COUNTERS: PerCpuArray<Count, { COUNTER_COUNT as usize }> = PerCpuArray::new();
 
+#[btf_map(name = "SERVERS")]
+static SERVERS: Array<Server, { SERVER_PLACES as usize }> = Array::new();
+
+#[btf_map(name = "WHEELS")]
+static WHEELS: Array<Wheel, { WHEEL_COUNT as usize }> = Array::new();
+
+#[btf_map(name = "FLOWS")]
+static FLOWS: LruHashMap<Flow, u32, { MAX_FLOWS as usize }> = LruHashMap::new();
+
+/// What is asked of this CPU's sockets. Not pinned: it is written anew for each question.
+#[btf_map(name = "ASKED")]
+static ASKED: PerCpuArray<Asked, 1> = PerCpuArray::new();
+
 /// When this CPU may send its next reset. Not pinned: it may begin anew with the program.
 #[btf_map(name = "RESETS")]
 static RESETS: PerCpuArray<u64, 1> = PerCpuArray::new();
@@ -52,6 +66,36 @@ static SYN_BUDGETS: Array<u64, { (ROWS * BUCKETS) as usize }> = Array::new();
 /// and while it is empty tcx forwards.
 #[btf_map(name = "EGRESS")]
 static EGRESS: DevMapHash<MAX_STATIONS> = DevMapHash::new();
+
+/// What the kernel is asked about sockets: the stack of a program has no room for it.
+#[repr(C)]
+pub struct Asked {
+    /// Two ends of IPv4.
+    pub v4: Tuple<4>,
+    /// Two ends of IPv6.
+    pub v6: Tuple<16>,
+    /// An IP header without options.
+    pub ip: [u8; 40],
+    /// A TCP header without options.
+    pub tcp: [u8; 20],
+}
+
+/// Addresses and ports of a client and a service, as they stand in packets (`struct bpf_sock_tuple`).
+#[repr(C)]
+pub struct Tuple<const N: usize> {
+    /// The addresses.
+    pub addresses: [[u8; N]; 2],
+    /// The ports.
+    pub ports: [u16; 2],
+}
+
+/// Room for what is asked about sockets.
+#[inline(always)]
+pub fn asked() -> Option<&'static mut Asked> {
+    // SAFETY: the kernel gave a pointer to this CPU's own slot, and a program is not moved to another
+    // CPU while it runs. Integers of any value are valid.
+    ASKED.get_ptr_mut(0).map(|asked| unsafe { &mut *asked })
+}
 
 /// What user space set; absent only when the map has no entry, which cannot be.
 #[inline(always)]
@@ -89,6 +133,32 @@ pub fn bucket(index: u32) -> Option<&'static mut u64> {
     SYN_BUDGETS
         .get_ptr_mut(index)
         .map(|next| unsafe { &mut *next })
+}
+
+/// The server at this place, or what an empty place holds.
+#[inline(always)]
+pub fn server(place: u32) -> Option<&'static Server> {
+    SERVERS.get(place)
+}
+
+/// The wheel of a service for a family.
+#[inline(always)]
+pub fn wheel(index: u32) -> Option<&'static Wheel> {
+    WHEELS.get(index)
+}
+
+/// The place of the server that a flow of `dsr` began with; nothing for those that are forgotten.
+#[inline(always)]
+pub fn flow(flow: &Flow) -> Option<&'static u32> {
+    // SAFETY: the map is preallocated: an entry that is replaced stays readable, and at worst names the
+    // place of another flow's server for this one packet.
+    unsafe { FLOWS.get(flow) }
+}
+
+/// Remembers the place of a flow's server. What fails is only not remembered: the flow follows the wheel.
+#[inline(always)]
+pub fn remember(flow: &Flow, place: u32) {
+    let _ = FLOWS.insert(flow, place, 0);
 }
 
 /// Tells the kernel to send the frame out at an interface; nothing when it takes no redirected frames.

@@ -7,6 +7,8 @@ use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf
 use aya_ebpf::programs::{TcContext, XdpContext};
 use weir_classify::Packet;
 
+use crate::seen::Copied;
+
 /// `PACKET_HOST`: the frame was addressed to this interface.
 const HOST: u32 = 0;
 
@@ -64,6 +66,15 @@ impl Packet for Skb<'_> {
     }
 }
 
+impl Copied for Skb<'_> {
+    #[inline(always)]
+    unsafe fn copy(&self, offset: u32, to: *mut u8, length: u32) -> bool {
+        let skb = self.ctx.skb.skb.cast::<c_void>();
+        // SAFETY: the helper writes `length` bytes or fails; the caller has room for them.
+        unsafe { bpf_skb_load_bytes(skb, offset, to.cast(), length) == 0 }
+    }
+}
+
 /// A packet at XDP.
 pub struct Frame<'a> {
     ctx: &'a XdpContext,
@@ -99,5 +110,13 @@ impl Packet for Frame<'_> {
         } else {
             None
         }
+    }
+}
+
+impl Copied for Frame<'_> {
+    #[inline(always)]
+    unsafe fn copy(&self, offset: u32, to: *mut u8, length: u32) -> bool {
+        // SAFETY: the helper writes `length` bytes or fails; the caller has room for them.
+        unsafe { bpf_xdp_load_bytes(self.ctx.ctx, offset, to.cast(), length) == 0 }
     }
 }

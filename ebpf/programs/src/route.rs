@@ -9,6 +9,7 @@ use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_SUCCESS,
 };
 use aya_ebpf::helpers::generated::bpf_fib_lookup;
+use weir_abi::Server;
 use weir_classify::{Family, Headers, Packet};
 
 const AF_INET: u8 = 2;
@@ -27,12 +28,14 @@ pub enum NoWay {
 }
 
 /// Asks the routing table for the way of a packet of `length` bytes that entered at this interface.
-/// `flags` are those of the helper, `ctx` is the program's context.
+/// `flags` are those of the helper, `ctx` is the program's context. With a server, the way is that to it,
+/// whatever the packet's destination.
 #[inline(always)]
 pub fn find<P: Packet>(
     ctx: *mut c_void,
     packet: &P,
     headers: &Headers,
+    server: Option<&Server>,
     length: u32,
     interface: u32,
     flags: u32,
@@ -44,14 +47,20 @@ pub fn find<P: Packet>(
             lookup.family = AF_INET;
             lookup.__bindgen_anon_2.tos = headers.first[1];
             lookup.__bindgen_anon_3.ipv4_src = v4(packet, headers.source())?;
-            lookup.__bindgen_anon_4.ipv4_dst = v4(packet, headers.destination())?;
+            lookup.__bindgen_anon_4.ipv4_dst = match server {
+                Some(server) => last_word(&server.address),
+                None => v4(packet, headers.destination())?,
+            };
         }
         Family::V6 => {
             lookup.family = AF_INET6;
             lookup.__bindgen_anon_2.flowinfo =
                 u32::from_ne_bytes(headers.first) & 0x0fff_ffff_u32.to_be();
             lookup.__bindgen_anon_3.ipv6_src = v6(packet, headers.source())?;
-            lookup.__bindgen_anon_4.ipv6_dst = v6(packet, headers.destination())?;
+            lookup.__bindgen_anon_4.ipv6_dst = match server {
+                Some(server) => words(&server.address),
+                None => v6(packet, headers.destination())?,
+            };
         }
     }
     lookup.l4_protocol = headers.protocol;
@@ -92,11 +101,54 @@ fn v4<P: Packet>(packet: &P, at: u32) -> Result<u32, NoWay> {
 /// An IPv6 address as it stands in the packet.
 #[inline(always)]
 fn v6<P: Packet>(packet: &P, at: u32) -> Result<[u32; 4], NoWay> {
-    let a: [u8; 16] = packet.read(at).ok_or(NoWay::None)?;
-    Ok([
+    match packet.read(at) {
+        Some(address) => Ok(words(&address)),
+        None => Err(NoWay::None),
+    }
+}
+
+/// An IPv6 address for the kernel.
+#[inline(always)]
+pub fn words(a: &[u8; 16]) -> [u32; 4] {
+    [
         u32::from_ne_bytes([a[0], a[1], a[2], a[3]]),
         u32::from_ne_bytes([a[4], a[5], a[6], a[7]]),
         u32::from_ne_bytes([a[8], a[9], a[10], a[11]]),
-        u32::from_ne_bytes([a[12], a[13], a[14], a[15]]),
-    ])
+        last_word(a),
+    ]
+}
+
+/// An IPv4 address, which is mapped to IPv6, for the kernel.
+#[inline(always)]
+pub fn last_word(a: &[u8; 16]) -> u32 {
+    u32::from_ne_bytes([a[12], a[13], a[14], a[15]])
+}
+
+/// Whether the way leads to the server itself, not to a router: only a neighbour takes a packet by its
+/// hardware address.
+#[inline(always)]
+pub fn is_neighbour(lookup: &Lookup, headers: &Headers, server: &Server) -> bool {
+    // SAFETY: the lookup left the address of the next hop, of the family it says, in the larger member of
+    // the union; both members begin at the same place.
+    let next = unsafe { lookup.__bindgen_anon_4.ipv6_dst };
+    let address = words(&server.address);
+    match headers.family {
+        _ if lookup.family != family(headers) => false,
+        Family::V4 => next[0] == address[3],
+        Family::V6 => {
+            // Word by word: comparing arrays would become a call that the kernel does not have.
+            next[0] == address[0]
+                && next[1] == address[1]
+                && next[2] == address[2]
+                && next[3] == address[3]
+        }
+    }
+}
+
+#[inline(always)]
+fn family(headers: &Headers) -> u8 {
+    match headers.family {
+        Family::V4 => AF_INET,
+        Family::V6 => AF_INET6,
+    }
 }

@@ -1,85 +1,122 @@
-//! The connections of this machine's stack, as tcx can ask for them.
+//! The connections of this machine's stack, as the programs can ask for them at either hook.
 
-use core::mem::{MaybeUninit, size_of};
+use core::ffi::c_void;
 
 use aya_ebpf::bindings::{
-    BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, bpf_sock_tuple as Tuple,
-    bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as V4,
-    bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as V6,
+    BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, BPF_TCP_TIME_WAIT, bpf_sock as Found,
 };
-use aya_ebpf::helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp};
-use aya_ebpf::programs::TcContext;
-use weir_classify::{Ends, Family};
+use aya_ebpf::helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie};
+use weir_classify::{Ends, Family, Segment, Socket};
+
+use crate::maps::{self, Asked};
+use crate::seen::Copied;
+
+/// Base headers of TCP.
+const TCP_HEADER: u32 = 20;
 
 /// The socket table of the namespace that the packet came into.
-pub struct Sockets<'a> {
-    ctx: &'a TcContext,
+pub struct Sockets<'a, P> {
+    ctx: *mut c_void,
+    packet: &'a P,
 }
 
-impl<'a> Sockets<'a> {
-    /// For a packet.
+impl<'a, P: Copied> Sockets<'a, P> {
+    /// For a packet and its context.
     #[inline(always)]
-    pub fn new(ctx: &'a TcContext) -> Self {
-        Self { ctx }
+    pub fn new(ctx: *mut c_void, packet: &'a P) -> Self {
+        Self { ctx, packet }
     }
-}
 
-impl weir_classify::Sockets for Sockets<'_> {
+    /// Writes bytes of the packet into a part of what is asked.
     #[inline(always)]
-    fn has_connection(&self, ends: &Ends) -> bool {
-        // SAFETY: all-zero is a valid value of this union of integers.
-        let mut tuple: Tuple = unsafe { MaybeUninit::zeroed().assume_init() };
-        let [client, service] = ends.ports.map(u16::to_be);
-        let size = match ends.family {
-            Family::V4 => {
-                tuple.__bindgen_anon_1.ipv4 = V4 {
-                    saddr: word(&ends.client, 12),
-                    daddr: word(&ends.service, 12),
-                    sport: client,
-                    dport: service,
-                };
-                size_of::<V4>()
-            }
-            Family::V6 => {
-                tuple.__bindgen_anon_1.ipv6 = V6 {
-                    saddr: [0, 4, 8, 12].map(|at| word(&ends.client, at)),
-                    daddr: [0, 4, 8, 12].map(|at| word(&ends.service, at)),
-                    sport: client,
-                    dport: service,
-                };
-                size_of::<V6>()
-            }
+    fn copy<const N: usize>(&self, offset: u32, to: &mut [u8; N]) -> bool {
+        // SAFETY: pointer and length describe `to`.
+        unsafe { self.packet.copy(offset, to.as_mut_ptr(), N as u32) }
+    }
+
+    /// Whether a listener has answered a SYN with the cookie that this segment brings back (Linux 5.2; one
+    /// that sent none of late knows none).
+    #[inline(always)]
+    fn is_cookie(
+        &self,
+        asked: &mut Asked,
+        listener: *mut Found,
+        family: Family,
+        segment: Segment,
+    ) -> bool {
+        let length = match family {
+            Family::V4 => 20,
+            Family::V6 => 40,
         };
-        // SAFETY: the context is valid for the life of the program; pointer and size describe `tuple`.
-        let socket = unsafe {
-            bpf_skc_lookup_tcp(
-                self.ctx.skb.skb.cast(),
-                &raw mut tuple,
-                size as u32,
-                BPF_F_CURRENT_NETNS as u64,
-                0,
-            )
-        };
-        if socket.is_null() {
+        // SAFETY: there is room for either header.
+        let ip = unsafe { self.packet.copy(segment.l3, asked.ip.as_mut_ptr(), length) };
+        if !ip || !self.copy(segment.l4, &mut asked.tcp) {
             return false;
         }
-        // SAFETY: the kernel gave a socket, which is held until it is released, once, here.
-        let state = unsafe {
-            let state = (*socket).state;
-            bpf_sk_release(socket.cast());
-            state
-        };
-        state != BPF_TCP_LISTEN
+        // SAFETY: a socket that is held; pointers and sizes describe the headers.
+        unsafe {
+            bpf_tcp_check_syncookie(
+                listener.cast(),
+                asked.ip.as_mut_ptr().cast(),
+                length,
+                asked.tcp.as_mut_ptr().cast(),
+                TCP_HEADER,
+            ) == 0
+        }
     }
 }
 
-/// Four bytes of an address as they stand in a packet.
-#[inline(always)]
-fn word(address: &[u8; 16], at: usize) -> u32 {
-    u32::from_ne_bytes([
-        address[at],
-        address[at + 1],
-        address[at + 2],
-        address[at + 3],
-    ])
+impl<P: Copied> weir_classify::Sockets for Sockets<'_, P> {
+    #[inline(always)]
+    fn find(&self, ends: &Ends, acknowledgement: Option<Segment>) -> Socket {
+        let Some(asked) = maps::asked() else {
+            return Socket::None;
+        };
+        let [client, service] = ends.ports.map(u16::to_be);
+        // A client's address, a service's, both ports: `struct bpf_sock_tuple`.
+        let (told, size) = match ends.family {
+            Family::V4 => {
+                let tuple = &mut asked.v4;
+                tuple.ports = [client, service];
+                let [from, to] = &mut tuple.addresses;
+                (
+                    self.copy(ends.client, from) && self.copy(ends.service, to),
+                    12,
+                )
+            }
+            Family::V6 => {
+                let tuple = &mut asked.v6;
+                tuple.ports = [client, service];
+                let [from, to] = &mut tuple.addresses;
+                (
+                    self.copy(ends.client, from) && self.copy(ends.service, to),
+                    36,
+                )
+            }
+        };
+        if !told {
+            return Socket::None;
+        }
+        let tuple = match ends.family {
+            Family::V4 => (&raw mut asked.v4).cast(),
+            Family::V6 => (&raw mut asked.v6).cast(),
+        };
+        // SAFETY: the context is valid for the life of the program; pointer and size describe the tuple.
+        let socket =
+            unsafe { bpf_skc_lookup_tcp(self.ctx, tuple, size, BPF_F_CURRENT_NETNS as u64, 0) };
+        if socket.is_null() {
+            return Socket::None;
+        }
+        // SAFETY: the kernel gave a socket, which is held until it is released.
+        let state = unsafe { (*socket).state };
+        let found = match acknowledgement {
+            _ if state == BPF_TCP_TIME_WAIT => Socket::Over,
+            _ if state != BPF_TCP_LISTEN => Socket::Live,
+            Some(segment) if self.is_cookie(asked, socket, ends.family, segment) => Socket::Cookie,
+            _ => Socket::None,
+        };
+        // SAFETY: it is held, and not used any more.
+        unsafe { bpf_sk_release(socket.cast()) };
+        found
+    }
 }

@@ -5,13 +5,15 @@ use core::mem::size_of;
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
-use weir_abi::{Config, Hook, Left, MAX_STATIONS, Reply, Verdict, counter_index};
+use weir_abi::{Config, Hook, Left, MAX_STATIONS, Reply, Topology, Verdict, counter_index};
 use weir_classify::{Family, Outcome, Packet, Side};
 
 use crate::budget;
 use crate::maps;
 use crate::packet::Frame;
 use crate::route::{self, NoWay};
+use crate::seen;
+use crate::servers;
 
 /// Left to tcx.
 pub const PASS: u32 = XDP_PASS;
@@ -64,8 +66,16 @@ pub fn carry_out(
             );
         }
     } else {
-        let index = counter_index(Hook::Xdp, service, class, outcome.verdict, outcome.reason);
+        let index = counter_index(
+            Hook::Xdp,
+            false,
+            service,
+            class,
+            outcome.verdict,
+            outcome.reason,
+        );
         maps::count(index, frame.len());
+        seen::tell(config, Hook::Xdp, &outcome);
     }
     action
 }
@@ -91,8 +101,25 @@ fn forward(
     let headers = &outcome.headers;
     let interface = ctx.ingress_ifindex() as u32;
     let length = headers.length;
-    let way = match route::find(ctx.ctx.cast(), &plain, headers, length, interface, 0) {
-        Ok(way) => way,
+    let server = if matches!(outcome.topology, Topology::Route) {
+        None
+    } else {
+        // No error ends here, so it is in front.
+        outcome.client = headers.source();
+        Some(servers::of(&plain, outcome, !probe).ok_or(Left::Other)?)
+    };
+    let headers = &outcome.headers;
+    let way = match route::find(
+        ctx.ctx.cast(),
+        &plain,
+        headers,
+        server,
+        length,
+        interface,
+        0,
+    ) {
+        Ok(way) if server.is_none_or(|server| route::is_neighbour(&way, headers, server)) => way,
+        Ok(_) => return Err(Left::Other),
         Err(NoWay::Neighbour) => return Err(Left::Neighbour),
         Err(_) => return Err(Left::Other),
     };

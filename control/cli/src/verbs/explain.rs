@@ -128,6 +128,13 @@ fn tell_kernel(
             format!("{verdict}{}", because(&kernel.reason)),
         ],
     ];
+    if kernel.observed {
+        let only = out.paint(
+            Colour::Careful,
+            "OBSERVE ONLY: the verdict is counted, and the packet goes on untouched",
+        );
+        rows.push(vec!["  but".to_owned(), only]);
+    }
     if let Some(why) = &kernel.hook_why {
         rows.push(vec!["  hook".to_owned(), clean(why)]);
     }

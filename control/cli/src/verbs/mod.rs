@@ -1,9 +1,11 @@
 //! One module for each verb.
 
+pub mod capture;
 pub mod check;
 pub mod completions;
 pub mod events;
 pub mod explain;
+pub mod flows;
 pub mod init;
 pub mod lists;
 pub mod man;

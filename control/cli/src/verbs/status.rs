@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use weir_abi::{Class, Verdict};
+use weir_abi::Class;
 use weir_api::{
     KernelStatus, ListenersStatus, Outcome, ProxyState, ProxyStatus, ServiceStatus, Status as State,
 };
@@ -13,7 +13,7 @@ use weir_api::{
 use super::lists;
 use crate::client::Client;
 use crate::failed::Failed;
-use crate::render::{Colour, Out, age, clean, clip, columns, count, moment, wrap};
+use crate::render::{Colour, Out, age, clean, clip, columns, count, moment, verdict_colour, wrap};
 
 /// What fits on a terminal that is not asked for its size, with the prompt below it.
 const WIDTH: usize = 80;
@@ -259,6 +259,25 @@ fn kernel(out: &Out, kernel: &KernelStatus, all: bool) -> Vec<String> {
         let limit = if all { usize::MAX } else { WIDTH - NAMES };
         lines.extend(row(out, name, &clip(&text, limit)));
     }
+    let transition = &kernel.transition;
+    if let Some(until) = &transition.until
+        && transition.ranges > 0
+    {
+        let text = format!(
+            "draining until {}: ranges {}, IPv4 addresses {}",
+            clean(until),
+            transition.ranges,
+            transition.v4_addresses
+        );
+        lines.extend(row(out, "", &clip(&text, WIDTH - NAMES)));
+    }
+    let lost = &kernel.detail["lost"];
+    for (key, what) in [("flows", "flows"), ("frames", "captured packets")] {
+        if let Some(number) = lost[key].as_u64().filter(|number| *number > 0) {
+            let text = format!("{} {what} could not be told of", count(number));
+            lines.extend(row(out, "", &out.paint(Colour::Careful, &text)));
+        }
+    }
     if let Some(text) = memory(kernel) {
         lines.extend(row(out, "", &clip(&text, WIDTH - NAMES)));
     }
@@ -295,7 +314,11 @@ fn tell_services(out: &Out, services: &[ServiceStatus], room: usize) -> Vec<Stri
     head.push(out.paint(Colour::Head, "NO PROXY"));
     let mut rows = vec![head];
     for service in services {
-        let mut row = vec![clean(&service.name)];
+        let mut name = clean(&service.name);
+        if service.observe {
+            name = format!("{name} {}", out.paint(Colour::Bad, "OBSERVED"));
+        }
+        let mut row = vec![name];
         row.extend(CLASSES.map(|class| {
             let verdict = service.verdicts.iter().find(|(of, _)| *of == class);
             verdict.map_or_else(
@@ -307,7 +330,11 @@ fn tell_services(out: &Out, services: &[ServiceStatus], room: usize) -> Vec<Stri
         rows.push(row);
     }
     let rows = columns(&rows);
-    if rows.len() + 2 * services.len() > room {
+    let chosen = services
+        .iter()
+        .filter(|one| !one.servers.is_empty())
+        .count();
+    if rows.len() + 2 * services.len() + chosen > room {
         return in_room(rows, room, "services", "weir status --all");
     }
     let mut rows = rows.into_iter();
@@ -322,7 +349,11 @@ fn tell_services(out: &Out, services: &[ServiceStatus], room: usize) -> Vec<Stri
         let packets: Vec<_> = service
             .packets
             .iter()
-            .map(|packets| format!("{} {}", packets.verdict.name(), count(packets.packets)))
+            .map(|packets| {
+                let would = if packets.observed { "would " } else { "" };
+                let verdict = packets.verdict.name();
+                format!("{would}{verdict} {}", count(packets.packets))
+            })
             .collect();
         let packets = if packets.is_empty() {
             "none yet".to_owned()
@@ -330,16 +361,32 @@ fn tell_services(out: &Out, services: &[ServiceStatus], room: usize) -> Vec<Stri
             packets.join(", ")
         };
         lines.push(format!("  packets: {packets}"));
+        if !service.servers.is_empty() {
+            lines.push(tell_servers(out, service));
+        }
     }
     lines
 }
 
-fn verdict_colour(verdict: Verdict) -> Colour {
-    match verdict {
-        Verdict::Forward | Verdict::Pass => Colour::Good,
-        Verdict::Proxy => Colour::Careful,
-        Verdict::Drop | Verdict::Reject => Colour::Bad,
+/// How many of the servers that the kernel chooses among answer, and which do not.
+fn tell_servers(out: &Out, service: &ServiceStatus) -> String {
+    let silent: Vec<_> = service
+        .servers
+        .iter()
+        .filter(|server| !server.answers)
+        .map(|server| server.address.to_string())
+        .collect();
+    let all = service.servers.len();
+    let topology = clean(&service.topology);
+    if silent.is_empty() {
+        return format!("  {topology}: all of {all} servers answer");
     }
+    let silent = format!(
+        "{topology}: {} of {all} servers do not answer: {}",
+        silent.len(),
+        silent.join(" ")
+    );
+    format!("  {}", out.paint(Colour::Bad, &clip(&silent, WIDTH - 2)))
 }
 
 fn since(time: &str) -> String {

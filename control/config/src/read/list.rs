@@ -14,6 +14,7 @@ pub(crate) struct DraftList {
     pub(crate) name: Option<At<String>>,
     pub(crate) class: Option<At<Class>>,
     pub(crate) scope: Scope,
+    pub(crate) cut: bool,
     pub(crate) contents: Option<DraftContents>,
     pub(crate) span: Span,
 }
@@ -60,6 +61,16 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
             "`scope = \"web\"` exempts browsers on `bypass` lists; remove it",
         );
     }
+    let cut = table.boolean("cut");
+    if let (Some(true), Some(class)) = (cut, &class)
+        && class.value != Class::Blocked
+    {
+        context.error(
+            &table.key_span("cut"),
+            format!("a {} list cannot end flows", class.value.name()),
+            "`cut = true` ends the flows of sources on `blocked` lists at once; remove it",
+        );
+    }
     let file = table.string("file");
     let prefixes = table.strings("prefixes");
     let contents = match (file, prefixes) {
@@ -97,6 +108,7 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
         name: values::name(context, table, "hq-egress"),
         class,
         scope: scope.map_or(Scope::All, |scope| scope.value),
+        cut: cut.unwrap_or(false),
         contents,
         span: table.span.clone(),
     }

@@ -79,14 +79,24 @@ pub(crate) fn read<'c>(context: &'c Context<'c>, document: &'c DeTable<'c>, base
     for (name, table) in root.named_tables("application", &schema::APPLICATION) {
         applications.insert(name.value.clone(), read_application(context, &name, &table));
     }
+    let mut services: Vec<_> = root
+        .tables("service", &schema::SERVICE)
+        .iter()
+        .map(|table| service::read(context, table, base))
+        .collect();
+    // For all services at once: what each of them could say by itself.
+    if kernel
+        .as_ref()
+        .is_some_and(|table| observes(context, table, "every service"))
+    {
+        for service in &mut services {
+            service.observe = true;
+        }
+    }
     Draft {
         appliance: appliance.and_then(|table| read_appliance(context, &table, base)),
         kernel: kernel.map(|table| read_kernel(context, &table, base)),
-        services: root
-            .tables("service", &schema::SERVICE)
-            .iter()
-            .map(|table| service::read(context, table, base))
-            .collect(),
+        services,
         lists: root
             .tables("list", &schema::LIST)
             .iter()
@@ -183,8 +193,24 @@ const HOOKS: &[(&str, HookSetting)] = &[
     ("xdp", HookSetting::Xdp),
 ];
 
+/// Flows keep their verdict no longer.
+const DRAIN_WINDOW: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
+
 /// More than a link can carry.
 const NEW_CONNECTIONS: RangeInclusive<i64> = 0..=100_000_000;
+
+/// `observe`: whether the kernel only counts; if it does, whoever checks the file hears what that means.
+fn observes(context: &Context<'_>, table: &Table<'_>, whom: &str) -> bool {
+    let observes = table.boolean("observe") == Some(true);
+    if observes {
+        context.warning(
+            &table.key_span("observe"),
+            format!("{whom} is only observed: packets are counted, and nobody is kept out"),
+            "when the counters and `weir flows` show what you want, take this line out",
+        );
+    }
+    observes
+}
 
 fn read_kernel(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Kernel {
     let outside = interfaces(context, table, "outside", "towards the Internet", "eth0");
@@ -217,6 +243,7 @@ fn read_kernel(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Kernel 
     let mark = table.integer("mark", 1..=i64::from(u32::MAX));
     let new_connections = table.integer("new_connections", NEW_CONNECTIONS);
     let new_connections_forwarded = table.integer("new_connections_forwarded", NEW_CONNECTIONS);
+    let flow_sample = table.integer("flow_sample", 0..=i64::from(u32::MAX));
     let number = |read: Option<At<i64>>, default| {
         read.and_then(|read| u32::try_from(read.value).ok())
             .unwrap_or(default)
@@ -240,6 +267,11 @@ fn read_kernel(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Kernel 
             .unwrap_or_default(),
         new_connections: number(new_connections, 500),
         new_connections_forwarded: number(new_connections_forwarded, 5000),
+        drain_window: table
+            .string("drain_window")
+            .and_then(|written| values::duration(context, &written, DRAIN_WINDOW))
+            .unwrap_or(Duration::from_hours(1)),
+        flow_sample: number(flow_sample, 1),
     }
 }
 

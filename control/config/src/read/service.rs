@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use weir_abi::Topology;
 use weir_link::UpstreamKind;
 use weir_policy::{OutlookSetting, Rate, RuleSetName, WindowsLogonSetting};
 
-use super::values;
+use super::{observes, values};
 use crate::config::{Managed, ProxyDown};
 use crate::reader::{At, Context, Span, Table};
 use crate::schema;
@@ -17,10 +18,13 @@ pub(crate) struct DraftService {
     pub(crate) hosts: Vec<At<String>>,
     pub(crate) addresses: Vec<At<IpAddr>>,
     pub(crate) ports: Vec<At<u16>>,
+    pub(crate) topology: At<Topology>,
+    pub(crate) servers: Vec<At<IpAddr>>,
     pub(crate) profile: Option<At<String>>,
     pub(crate) rules: At<RuleSetName>,
     pub(crate) managed: Option<At<Managed>>,
     pub(crate) proxy_down: Option<At<ProxyDown>>,
+    pub(crate) observe: bool,
     pub(crate) accept_intranet: Option<At<bool>>,
     pub(crate) certificates: Vec<(At<PathBuf>, At<PathBuf>)>,
     pub(crate) reverse_proxy: Option<At<String>>,
@@ -57,6 +61,8 @@ const WINDOWS_LOGON: &[(&str, WindowsLogonSetting)] = &[
     ("block", WindowsLogonSetting::Block),
     ("pass", WindowsLogonSetting::Pass),
 ];
+
+const TOPOLOGIES: &[(&str, Topology)] = &[("route", Topology::Route), ("dsr", Topology::Dsr)];
 
 const MANAGED: &[(&str, Managed)] = &[("forward", Managed::Forward), ("proxy", Managed::Proxy)];
 
@@ -121,6 +127,16 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
         hosts,
         addresses,
         ports: read_ports(context, table),
+        topology: table.word("topology", TOPOLOGIES).unwrap_or(At {
+            value: Topology::Route,
+            span: table.span.clone(),
+        }),
+        servers: table
+            .strings("servers")
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|item| values::address(context, item))
+            .collect(),
         profile,
         rules: table.word("rules", RULE_SETS).unwrap_or(At {
             value: RuleSetName::Office365Strict,
@@ -128,6 +144,7 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
         }),
         managed,
         proxy_down: table.word("proxy_down", ProxyDown::WORDS),
+        observe: observes(context, table, "this service"),
         accept_intranet: table.boolean("accept_intranet").map(|value| At {
             value,
             span: table.key_span("accept_intranet"),

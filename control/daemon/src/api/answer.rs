@@ -12,7 +12,7 @@ use serde::Serialize;
 use weir_api::{Actor, Failure, RecordBody};
 
 use super::request::{Command, Head};
-use super::{Body, CONTROL, DESCRIPTION, Peer, Refusal, Role, Server, events, lists};
+use super::{Body, CONTROL, DESCRIPTION, Peer, Refusal, Role, Server, events, flows, lists};
 use crate::{Error, clock};
 
 /// How long this machine may take to name a user.
@@ -70,6 +70,10 @@ impl Server {
             }
             Command::Counters => done(&brain.counters().await?),
             Command::Events(wanted) => self.events(*wanted).await?,
+            Command::Flows(wanted) => flows::answer(brain, *wanted),
+            Command::Capture(wanted) => {
+                flows::file(brain.capture(actor(peer).await, &wanted).await?)
+            }
             Command::Lists => done(&brain.lists()),
             Command::TestLists(source) => done(&brain.test_lists(source)),
             Command::List {
@@ -249,7 +253,7 @@ fn status(error: &Error) -> StatusCode {
         Error::NoList { .. } | Error::NoService { .. } | Error::NoEntry { .. } => {
             StatusCode::NOT_FOUND
         }
-        Error::InlineList { .. } => StatusCode::CONFLICT,
+        Error::InlineList { .. } | Error::Capturing => StatusCode::CONFLICT,
         Error::NoAddress { .. } | Error::Request(_) => StatusCode::BAD_REQUEST,
         Error::ProxyRefused { .. } | Error::ProxyLate { .. } => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -10,6 +10,7 @@ mod answer;
 mod counts;
 mod denied;
 mod events;
+mod flows;
 mod lists;
 mod operations;
 mod patience;

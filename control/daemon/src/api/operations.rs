@@ -30,6 +30,8 @@ pub(super) enum Does {
     Status,
     Counters,
     Events,
+    Flows,
+    Capture,
     Lists,
     TestLists,
     List,
@@ -41,7 +43,7 @@ pub(super) enum Does {
 }
 
 /// All operations; of two paths that fit, the first one is meant.
-pub static OPERATIONS: [Operation; 11] = [
+pub static OPERATIONS: [Operation; 13] = [
     get("/v1/status", &[], Does::Status),
     get("/v1/counters", &[], Does::Counters),
     get(
@@ -51,6 +53,20 @@ pub static OPERATIONS: [Operation; 11] = [
             "kind", "since", "until",
         ],
         Does::Events,
+    ),
+    get(
+        "/v1/flows",
+        &[
+            "limit", "follow", "source", "service", "class", "verdict", "reason", "hook",
+        ],
+        Does::Flows,
+    ),
+    change(
+        Method::POST,
+        "/v1/capture",
+        &[],
+        Some(&["source", "service", "verdicts", "seconds", "packets"]),
+        Does::Capture,
     ),
     get("/v1/lists", &[], Does::Lists),
     get("/v1/lists/test", &["source"], Does::TestLists),

@@ -13,11 +13,13 @@ use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use weir_api::{AddEntry, ExplainRequest, ReloadRequest};
+use weir_abi::{Class, Hook, Reason, Verdict};
+use weir_api::{AddEntry, CaptureRequest, ExplainRequest, ReloadRequest};
 
 use super::operations::{Does, Operation};
 use super::refusal::{Refusal, meant, quoted};
 use crate::audit::Filter;
+use crate::flows::Wanted;
 
 /// Longest body, in bytes, in which a key that is misspelt is looked for.
 const SHORT: usize = 64 << 10;
@@ -31,6 +33,10 @@ pub enum Command {
     Counters,
     /// `GET /v1/events`
     Events(Box<WantedEvents>),
+    /// `GET /v1/flows`
+    Flows(Box<WantedFlows>),
+    /// `POST /v1/capture`
+    Capture(Box<CaptureRequest>),
     /// `GET /v1/lists`
     Lists,
     /// `GET /v1/lists/test`
@@ -77,6 +83,17 @@ pub struct WantedEvents {
     pub follow: bool,
     /// Which.
     pub filter: Filter,
+}
+
+/// Which beginnings of flows are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WantedFlows {
+    /// At most so many of those that are held.
+    pub limit: Option<usize>,
+    /// Then those that come.
+    pub follow: bool,
+    /// Which.
+    pub filter: Wanted,
 }
 
 /// Everything at once; the daemon does it in two steps, to look at the role before it reads a body.
@@ -128,6 +145,8 @@ impl Head {
             Does::Status => Command::Status,
             Does::Counters => Command::Counters,
             Does::Events => Command::Events(Box::new(events(&mut query)?)),
+            Does::Flows => Command::Flows(Box::new(flows(&mut query)?)),
+            Does::Capture => Command::Capture(Box::new(object(body, known)?)),
             Does::Lists => Command::Lists,
             Does::TestLists => Command::TestLists(query.address("source")?),
             Does::List => Command::List {
@@ -178,6 +197,23 @@ fn events(query: &mut Query) -> Result<WantedEvents, Refusal> {
     })
 }
 
+fn flows(query: &mut Query) -> Result<WantedFlows, Refusal> {
+    Ok(WantedFlows {
+        limit: query.number("limit")?,
+        follow: query.value("follow", "`true` or `false`")?.unwrap_or(false),
+        filter: Wanted {
+            source: query.prefix("source")?,
+            service: query.take("service"),
+            class: query.word("class", Class::ALL.map(|one| (one.name(), one)))?,
+            verdict: query.word("verdict", Verdict::ALL.map(|one| (one.name(), one)))?,
+            reason: query
+                .word("reason", Reason::ALL.map(|one| (one.name(), one)))?
+                .map(|reason| reason.name().to_owned()),
+            hook: query.word("hook", Hook::ALL.map(|one| (one.name(), one)))?,
+        },
+    })
+}
+
 /// The query of a request, by name.
 #[derive(Debug)]
 struct Query(BTreeMap<String, String>);
@@ -221,6 +257,24 @@ impl Query {
             value,
             expected: format!("write {expected}"),
         })
+    }
+
+    fn word<T: Copy, const N: usize>(
+        &mut self,
+        key: &'static str,
+        known: [(&'static str, T); N],
+    ) -> Result<Option<T>, Refusal> {
+        let Some(value) = self.take(key) else {
+            return Ok(None);
+        };
+        match known.iter().find(|(word, _)| *word == value) {
+            Some((_, meaning)) => Ok(Some(*meaning)),
+            None => Err(Refusal::Value {
+                key,
+                value,
+                expected: format!("write one of {}", quoted(&known.map(|(word, _)| word))),
+            }),
+        }
     }
 
     fn number<T: FromStr>(&mut self, key: &'static str) -> Result<Option<T>, Refusal> {

@@ -9,10 +9,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 use weir_api::Actor;
 
 use super::grace::Grace;
+use super::health::{self, Health};
 use super::{Brain, blocking};
 use crate::last_good::LastGood;
 use crate::watch::{self, Watch, stamps};
@@ -21,6 +22,8 @@ use crate::watch::{self, Watch, stamps};
 const COPY_AGAIN: Duration = Duration::from_secs(5);
 /// Time between two looks at whether the kernel plane still has what it was given.
 const HOLD_EVERY: Duration = Duration::from_secs(1);
+/// Time between two looks at whether the servers answer.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Brain {
     /// Looks after everything until the runtime ends. All parts are one task, so that the sign of life
@@ -30,7 +33,10 @@ impl Brain {
             self.guard_proxy(),
             self.guard_kernel(),
             self.guard_lists(),
+            self.watch_flows(),
             self.keep_copy(),
+            self.guard_windows(),
+            self.guard_servers(),
         );
     }
 
@@ -92,6 +98,61 @@ impl Brain {
             let files: Vec<_> = in_force.keys().cloned().collect();
             if watch.settled(stamps(files), &in_force) {
                 self.lists_changed().await;
+            }
+        }
+    }
+
+    /// Tells the kernel plane when drain windows end.
+    async fn guard_windows(&self) {
+        let mut draining = self.front.draining();
+        loop {
+            let next = draining.borrow_and_update().next;
+            let ended = async {
+                match next {
+                    Some(next) => sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = draining.changed() => {
+                    changed.expect("the front is held here");
+                    continue;
+                }
+                () = ended => {}
+            }
+            if let Err(error) = self.front.end_windows().await {
+                tracing::error!(%error, "a drain window cannot be ended");
+                sleep(COPY_AGAIN).await;
+            }
+        }
+    }
+
+    /// Takes servers that do not answer out of the choice, and puts back those that do again.
+    async fn guard_servers(&self) {
+        let mut health = Health::default();
+        let mut tick = every(LOOK_EVERY);
+        loop {
+            tick.tick().await;
+            let silent = health.note(&health::look(self.running().servers()).await);
+            let before = self.front.silent();
+            if silent == before {
+                continue;
+            }
+            if let Err(error) = self.front.set_silent(silent.clone()).await {
+                tracing::error!(%error, "the servers cannot be changed");
+                continue;
+            }
+            for server in silent.symmetric_difference(&before) {
+                let told = if silent.contains(server) {
+                    Err(format!(
+                        "{server} does not answer: it gets no new connections"
+                    ))
+                } else {
+                    Ok(format!(
+                        "{server} answers: it gets its share of new connections"
+                    ))
+                };
+                self.note(Actor::Weir, "servers", told);
             }
         }
     }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
-use weir_abi::{Class, Hook, Reason, Verdict};
+use weir_abi::{Class, Hook, Reason, Standing, Verdict};
 use weir_dataplane::{
-    Counter, Direction, Error, InterfaceStatus, Probe, ProbeOutcome, Published, ServiceSpec, Status,
+    CaptureFilter, Counter, Direction, Error, InterfaceStatus, Lost, Probe, ProbeOutcome,
+    Published, SeenPacket, ServiceSpec, Status,
 };
-use weir_tables::KernelTables;
+use weir_tables::{History, KernelTables};
 
 use crate::listeners;
 use crate::plane::KernelPlane;
@@ -33,6 +34,16 @@ pub struct State {
     pub counters: Vec<Counter>,
     /// What status warns of.
     pub warnings: Vec<String>,
+    /// Connections that end at this machine: to where, from whom.
+    pub connections: Vec<(SocketAddr, IpAddr)>,
+    /// Beginnings of flows that are told of at the next look.
+    pub flows: Vec<SeenPacket>,
+    /// What could not be told.
+    pub lost: Lost,
+    /// The capture that is running.
+    pub capture: Option<CaptureFilter>,
+    /// Frames that it has taken.
+    pub frames: Vec<SeenPacket>,
     /// The program is not loaded: nobody can ask it.
     pub unloaded: bool,
 }
@@ -63,6 +74,25 @@ impl FakeKernel {
         class(&self.state.borrow(), source)
     }
 
+    /// What the published tables say of a source.
+    pub fn standing(&self, source: IpAddr) -> Standing {
+        let tables = self.state.borrow().tables.clone();
+        tables.map_or_else(Standing::default, |tables| tables.standing(source))
+    }
+
+    /// Waits until the tables say this of a source.
+    pub async fn until_standing(&self, source: IpAddr, wanted: Standing) {
+        let holds = |state: &State| {
+            let tables = state.tables.as_ref();
+            tables.is_some_and(|tables| tables.standing(source) == wanted)
+        };
+        self.state
+            .subscribe()
+            .wait_for(holds)
+            .await
+            .expect("the sender is held here");
+    }
+
     /// How often tables were published.
     pub fn published(&self) -> u64 {
         self.state.borrow().published
@@ -75,6 +105,29 @@ impl FakeKernel {
                 .services
                 .first()
                 .is_some_and(|service| service.verdicts[of as usize] == verdict)
+        };
+        self.state
+            .subscribe()
+            .wait_for(holds)
+            .await
+            .expect("the sender is held here");
+    }
+
+    /// Waits until a capture is running, or none; gives it.
+    pub async fn until_capture(&self, running: bool) -> Option<CaptureFilter> {
+        let holds = |state: &State| state.capture.is_some() == running;
+        let mut state = self.state.subscribe();
+        let state = state.wait_for(holds).await;
+        state.expect("the sender is held here").capture.clone()
+    }
+
+    /// Waits until these servers of the first service, and no others, get new connections.
+    pub async fn until_up(&self, servers: &[IpAddr]) {
+        let holds = |state: &State| {
+            state.services.first().is_some_and(|service| {
+                let up = service.servers.iter().filter(|server| server.up);
+                up.map(|server| &server.address).eq(servers)
+            })
         };
         self.state
             .subscribe()
@@ -127,6 +180,23 @@ impl KernelPlane for FakeKernel {
         }
     }
 
+    /// What is left from whoever held it before.
+    fn inherited(&self) -> Result<Option<History>, Error> {
+        let tables = self.state.borrow().tables.clone();
+        Ok(tables.map(|tables| History::read(&tables)))
+    }
+
+    fn cut(&mut self, local: &[SocketAddr], goes: &dyn Fn(IpAddr) -> bool) -> Result<usize, Error> {
+        let mut ended = 0;
+        self.change(|state| {
+            let before = state.connections.len();
+            let stays = |(to, from): &(SocketAddr, IpAddr)| !(local.contains(to) && goes(*from));
+            state.connections.retain(stays);
+            ended = before - state.connections.len();
+        });
+        Ok(ended)
+    }
+
     fn counters(&self) -> Result<Vec<Counter>, Error> {
         Ok(self.state.borrow().counters.clone())
     }
@@ -148,9 +218,34 @@ impl KernelPlane for FakeKernel {
             verdict: service.map_or(Verdict::Pass, |service| service.verdicts[class as usize]),
             reason: Reason::Class,
             hook: Hook::Tcx,
+            observed: service.is_some_and(|service| service.observe),
             hook_why: None,
             interface: "outside0".to_owned(),
         })
+    }
+
+    fn flows(&mut self) -> Vec<SeenPacket> {
+        if self.state.borrow().flows.is_empty() {
+            return Vec::new();
+        }
+        let mut flows = Vec::new();
+        self.change(|state| flows = std::mem::take(&mut state.flows));
+        flows
+    }
+
+    fn lost(&self) -> Result<Lost, Error> {
+        Ok(self.state.borrow().lost)
+    }
+
+    fn capture(&mut self, wanted: Option<&CaptureFilter>) -> Result<(), Error> {
+        self.change(|state| state.capture = wanted.cloned());
+        Ok(())
+    }
+
+    fn captured(&mut self) -> Vec<SeenPacket> {
+        let mut frames = Vec::new();
+        self.change(|state| frames = std::mem::take(&mut state.frames));
+        frames
     }
 
     fn hold(&mut self) -> Result<Vec<String>, Error> {
@@ -180,6 +275,7 @@ impl KernelPlane for FakeKernel {
                 interface("inside0", Direction::Inside, 2),
             ],
             warnings: self.state.borrow().warnings.clone(),
+            lost: self.state.borrow().lost,
             ..Status::default()
         }
     }

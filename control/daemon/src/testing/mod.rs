@@ -4,6 +4,7 @@
 mod event;
 mod kernel;
 mod manager;
+mod packet;
 mod proxy;
 mod stopped;
 
@@ -33,6 +34,7 @@ use crate::{Error, api, sockets};
 pub use event::event;
 pub use kernel::FakeKernel;
 pub use manager::Manager;
+pub use packet::packet;
 pub use proxy::{FakeProxy, ProxyProcess, Received};
 pub use stopped::Stopped;
 
@@ -249,7 +251,8 @@ impl Appliance {
         Reply {
             status: head.status,
             headers: head.headers,
-            body: String::from_utf8(body.to_vec()).expect("text"),
+            body: String::from_utf8_lossy(&body).into_owned(),
+            bytes: body,
         }
     }
 
@@ -272,7 +275,12 @@ impl Appliance {
 
     /// Asks for a stream of lines.
     pub async fn lines(&self, path: &str) -> Lines {
-        let response = send(&self.control_socket(), Method::GET, path, Vec::new()).await;
+        self.stream(Method::GET, path, "").await
+    }
+
+    /// Asks for something that is answered as it comes to be; only its beginning is waited for.
+    pub async fn stream(&self, method: Method, path: &str, body: &str) -> Lines {
+        let response = send(&self.control_socket(), method, path, body.into()).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         Lines {
             body: response.into_body(),
@@ -288,8 +296,10 @@ pub struct Reply {
     pub status: StatusCode,
     /// Its header fields.
     pub headers: HeaderMap,
-    /// Its body.
+    /// Its body, as text.
     pub body: String,
+    /// Its body.
+    pub bytes: Bytes,
 }
 
 impl Reply {
@@ -306,6 +316,7 @@ impl Reply {
             status: status.expect("a status").parse().expect("a number"),
             headers: headers.collect::<HeaderMap>(),
             body: body.to_owned(),
+            bytes: Bytes::copy_from_slice(body.as_bytes()),
         }
     }
 }

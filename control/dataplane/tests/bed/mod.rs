@@ -88,6 +88,7 @@ impl Bed {
                 table: TABLE,
                 hook,
                 budgets: SynBudgets::default(),
+                sample: 1,
             },
             directory,
         };

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use weir_abi::{Class, Hook, Reason, Verdict};
+use weir_abi::{Class, Hook, Reason, Topology, Verdict};
 use weir_dataplane::{Counter, Dataplane, HookChoice, ServiceSpec};
 
 use crate::bed::{Bed, has_ethtool, ip_output, object_or_skip, within};
@@ -68,6 +68,9 @@ pub fn services() -> [ServiceSpec; 2] {
             addresses: vec![STS_V4.into(), STS_V6.into()],
             ports: vec![443, 49443],
             verdicts: STS_VERDICTS,
+            topology: Topology::Route,
+            servers: Vec::new(),
+            observe: false,
         },
         ServiceSpec {
             id: ADFS,
@@ -75,6 +78,9 @@ pub fn services() -> [ServiceSpec; 2] {
             addresses: vec![ADFS_V4.into(), ADFS_V6.into()],
             ports: vec![443],
             verdicts: ADFS_VERDICTS,
+            topology: Topology::Route,
+            servers: Vec::new(),
+            observe: false,
         },
     ]
 }
@@ -130,6 +136,7 @@ pub fn find_at(
             verdict,
             reason,
             hook,
+            observed: false,
             packets: 0,
             bytes: 0,
         })

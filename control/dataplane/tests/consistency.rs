@@ -1,0 +1,170 @@
+//! Lists change under load, and every flow keeps its verdict: long connections live on where they began,
+//! new ones never fail, whoever answers them.
+//!
+//! `WEIR_LONG=1` makes it a test of many thousand connections and minutes.
+
+mod bed;
+mod crowd;
+mod plane;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bed::{Bed, within};
+use crowd::{Crowd, Size, raise_limit, serve};
+use plane::{services, sts};
+use weir_abi::{Class, Hook, Reason, Verdict};
+use weir_dataplane::{Dataplane, HookChoice, SynBudget, SynBudgets};
+use weir_fixtures::source;
+use weir_tables::{History, KernelTables, List, Lists, Origin, Scope};
+
+/// What becomes of the one source from which everything comes, in turns.
+const TURNS: [Class; 4] = [
+    Class::Managed,
+    Class::Unmanaged,
+    Class::Managed,
+    Class::Bypass,
+];
+
+#[test]
+fn flows_keep_their_verdict_at_tcx() {
+    flows_keep_their_verdict("flows_keep_their_verdict_at_tcx", HookChoice::Tcx, false);
+}
+
+#[test]
+fn flows_keep_their_verdict_at_xdp() {
+    flows_keep_their_verdict("flows_keep_their_verdict_at_xdp", HookChoice::Xdp, false);
+}
+
+#[test]
+fn flows_keep_their_verdict_with_cookies_at_tcx() {
+    let name = "flows_keep_their_verdict_with_cookies_at_tcx";
+    flows_keep_their_verdict(name, HookChoice::Tcx, true);
+}
+
+#[test]
+fn flows_keep_their_verdict_with_cookies_at_xdp() {
+    let name = "flows_keep_their_verdict_with_cookies_at_xdp";
+    flows_keep_their_verdict(name, HookChoice::Xdp, true);
+}
+
+fn flows_keep_their_verdict(name: &str, hook: HookChoice, cookies: bool) {
+    let long = std::env::var_os("WEIR_LONG").is_some();
+    let (size, time, pause) = if long {
+        let size = Size {
+            lasting: 3000,
+            returning: 100,
+        };
+        (size, Duration::from_mins(1), Duration::from_secs(1))
+    } else {
+        let size = Size {
+            lasting: 500,
+            returning: 25,
+        };
+        (size, Duration::from_secs(4), Duration::from_millis(400))
+    };
+    plane::story_at(hook, name, |bed| {
+        raise_limit();
+        if cookies {
+            within(&bed.router, || {
+                std::fs::write("/proc/sys/net/ipv4/tcp_syncookies", "2").expect("root may");
+            });
+        }
+        for six in [false, true] {
+            serve(&bed.server, sts(six, 443), b's', false);
+            serve(&bed.router, sts(six, 443), b'p', true);
+        }
+        let mut plane = unbounded(bed);
+        let turns = turns();
+        plane.publish(&turns[0]).expect("a small generation");
+        let stop = AtomicBool::new(false);
+        let crowds = thread::scope(|scope| {
+            let crowds = [false, true].map(|six| {
+                let from = source(Class::Unmanaged, six);
+                let (size, stop, client) = (&size, &stop, &bed.client);
+                scope.spawn(move || {
+                    let live = move || Crowd::live(from, sts(six, 443), size, stop);
+                    within(client, live)
+                })
+            });
+            let end = Instant::now() + time;
+            for tables in turns.iter().cycle() {
+                plane.publish(tables).expect("a small generation");
+                if Instant::now() > end {
+                    break;
+                }
+                thread::sleep(pause);
+            }
+            stop.store(true, Ordering::Relaxed);
+            crowds.map(|crowd| crowd.join().expect("a crowd tells what it saw"))
+        });
+        for (crowd, family) in crowds.into_iter().zip(["IPv4", "IPv6"]) {
+            println!("{name}: {family}: {crowd:?}");
+            assert_eq!(crowd.troubles, Vec::<String>::new(), "{family}");
+            assert!(
+                crowd.lasting == size.lasting && crowd.began > 100,
+                "{crowd:?}"
+            );
+            let [by_server, by_proxy] = crowd.answered_by;
+            assert!(
+                by_server > 10 && by_proxy > 10,
+                "both were in it: {crowd:?}"
+            );
+            assert!(crowd.returned > size.returning, "{crowd:?}");
+        }
+        let counters = plane.counters().expect("readable");
+        let kept = |hook, verdict| {
+            counters
+                .iter()
+                .filter(|c| (c.hook, c.verdict, c.reason) == (hook, verdict, Reason::Kept))
+                .map(|c| c.packets)
+                .sum::<u64>()
+        };
+        let forwards = if hook == HookChoice::Xdp {
+            Hook::Xdp
+        } else {
+            Hook::Tcx
+        };
+        assert!(kept(Hook::Tcx, Verdict::Proxy) > 0, "{counters:?}");
+        assert!(kept(forwards, Verdict::Forward) > 0, "{counters:?}");
+    });
+}
+
+/// A plane that refuses no beginning.
+fn unbounded(bed: &Bed) -> Dataplane {
+    let none = SynBudget::of(0);
+    let mut options = bed.options.clone();
+    options.budgets = SynBudgets {
+        proxied: none,
+        forwarded: none,
+    };
+    let mut plane = Dataplane::open(&options).unwrap_or_else(|error| panic!("{error}"));
+    plane.set_services(&services()).expect("two services");
+    plane
+}
+
+/// The tables for each turn; in all of them the source has held every class of the others.
+fn turns() -> Vec<KernelTables> {
+    let lists: Vec<Lists> = TURNS.iter().map(|class| lists(*class)).collect();
+    let history = lists
+        .iter()
+        .map(History::of)
+        .reduce(|one, other| one.and(&other))
+        .expect("some turns");
+    lists
+        .iter()
+        .map(|lists| KernelTables::compile(lists, &history))
+        .collect()
+}
+
+fn lists(class: Class) -> Lists {
+    let prefixes = [false, true].map(|six| source(Class::Unmanaged, six).into());
+    Lists::compile(&[List {
+        name: "moving".into(),
+        class,
+        scope: Scope::All,
+        origin: Origin::Local,
+        prefixes: prefixes.to_vec(),
+    }])
+}

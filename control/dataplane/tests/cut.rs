@@ -1,0 +1,122 @@
+//! Sources that become blocked: their flows go on in the drain window, or are cut at once. And what a
+//! restart finds of both.
+
+mod bed;
+mod crowd;
+mod plane;
+
+use std::io;
+use std::net::SocketAddr;
+
+use bed::{ask, within};
+use crowd::{GO_ON, Talker, serve};
+use plane::{SHORT, open, sts};
+use weir_abi::{Class, ClassSet, Reason, Standing, Verdict};
+use weir_dataplane::{Dataplane, HookChoice};
+use weir_fixtures::source;
+use weir_tables::{History, KernelTables, List, Lists, Origin, Scope};
+
+#[test]
+fn flows_of_blocked_sources_are_cut_at_once_or_drained() {
+    plane::story_at_both_hooks(
+        "flows_of_blocked_sources_are_cut_at_once_or_drained",
+        |bed, plane| {
+            for six in [false, true] {
+                serve(&bed.server, sts(six, 443), b's', false);
+                serve(&bed.router, sts(six, 443), b'p', true);
+            }
+            plane.publish(&before()).expect("a small generation");
+            let begin = |class, six| {
+                let begin = || Talker::new(source(class, six), 0, sts(six, 443));
+                within(&bed.client, begin).expect("somebody answers")
+            };
+            let both = [Class::Managed, Class::Unmanaged];
+            let mut talkers: Vec<Talker> = [false, true]
+                .into_iter()
+                .flat_map(|six| both.map(|class| begin(class, six)))
+                .collect();
+            for (talker, who) in talkers.iter_mut().zip([b's', b'p'].into_iter().cycle()) {
+                talker.talk(GO_ON).expect("an answer");
+                assert_eq!(talker.who(), Some(who));
+            }
+
+            let held = History::of(&lists(Class::Managed));
+            let drained = KernelTables::compile(&lists(Class::Blocked), &held);
+            plane.publish(&drained).expect("a small generation");
+            for talker in &mut talkers {
+                talker.talk(GO_ON).expect("it goes on");
+            }
+            let from = source(Class::Managed, false);
+            let refused = ask(&bed.client, from, sts(false, 443), 1, SHORT);
+            let refused = refused.expect_err("nobody answers");
+            assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+
+            let cut = KernelTables::compile(&lists(Class::Blocked), &History::default());
+            plane.publish(&cut).expect("a small generation");
+            let local: Vec<SocketAddr> = [false, true].map(|six| sts(six, 443)).to_vec();
+            let blocked = lists(Class::Blocked);
+            let goes = |from| blocked.find(from).class == Class::Blocked;
+            assert_eq!(plane.cut(&local, &goes).expect("sockets are told"), 2);
+            assert_eq!(plane.cut(&local, &goes).expect("sockets are told"), 0);
+            for (talker, who) in talkers.iter_mut().zip([b's', b'p'].into_iter().cycle()) {
+                talker.be_patient(SHORT);
+                let error = talker.talk(GO_ON).expect_err("it was cut");
+                let expected: &[io::ErrorKind] = if who == b'p' {
+                    &[io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe]
+                } else {
+                    &[io::ErrorKind::WouldBlock]
+                };
+                assert!(expected.contains(&error.kind()), "{error:?}");
+            }
+            let counters = plane.counters().expect("readable");
+            let dropped = plane::find(&counters, Class::Blocked, Verdict::Drop, Reason::Class);
+            assert!(dropped.packets >= 2, "{counters:?}");
+        },
+    );
+}
+
+#[test]
+fn a_restart_finds_what_was_held() {
+    plane::story_at(HookChoice::Tcx, "a_restart_finds_what_was_held", |bed| {
+        let plane = open(bed);
+        assert!(plane.inherited().expect("nothing to read").is_none());
+        let history = History::of(&lists(Class::Managed)).and(&History::of(&lists(Class::Relay)));
+        let mut plane = plane;
+        let tables = KernelTables::compile(&lists(Class::Blocked), &history);
+        plane.publish(&tables).expect("a small generation");
+        drop(plane);
+        let plane = Dataplane::open(&bed.options).expect("pins of this version");
+        let found = plane.inherited().expect("readable").expect("adopted");
+        assert_eq!(found, history.and(&History::of(&lists(Class::Blocked))));
+        let again = KernelTables::compile(&lists(Class::Bypass), &found);
+        let held = [Class::Managed, Class::Relay, Class::Blocked];
+        let held = held.into_iter().fold(ClassSet::EMPTY, ClassSet::with);
+        for six in [false, true] {
+            assert_eq!(
+                again.standing(source(Class::Managed, six)),
+                Standing::new(Class::Bypass, held)
+            );
+        }
+    });
+}
+
+fn before() -> KernelTables {
+    KernelTables::compile(&lists(Class::Managed), &History::default())
+}
+
+/// The managed sources as this class; those that are unmanaged at first are blocked when these are.
+fn lists(class: Class) -> Lists {
+    let mut prefixes = [false, true]
+        .map(|six| source(Class::Managed, six).into())
+        .to_vec();
+    if class == Class::Blocked {
+        prefixes.extend([false, true].map(|six| ipnet::IpNet::from(source(Class::Unmanaged, six))));
+    }
+    Lists::compile(&[List {
+        name: "moving".into(),
+        class,
+        scope: Scope::All,
+        origin: Origin::Local,
+        prefixes,
+    }])
+}
