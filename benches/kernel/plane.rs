@@ -48,6 +48,7 @@ pub fn open(files: &Files, hook: HookChoice) -> Result<Dataplane> {
         topology: Topology::Route,
         servers: Vec::new(),
         observe: false,
+        nat: weir_dataplane::NatSource::default(),
     }])?;
     Ok(plane)
 }

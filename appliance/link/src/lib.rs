@@ -12,6 +12,7 @@
 
 pub mod notify;
 pub mod sealed;
+mod sign_in;
 mod transport;
 
 use std::net::SocketAddr;
@@ -23,12 +24,13 @@ use weir_abi::Class;
 use weir_policy::PolicySpec;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+pub use sign_in::{GrantAsked, NoPrincipal, PrincipalId, SignIn};
 pub use transport::{Channel, Error, MAX_DESCRIPTORS, Receiver, Sender};
 
 /// Largest frame that either side accepts, in bytes.
 pub const MAX_FRAME: usize = 16 << 20;
 /// Version of the messages; both sides refuse another one, with a message that names both.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// From weir-control to weir-proxy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,6 +75,13 @@ pub enum FromProxy {
     },
     /// A decision or a refusal, for the audit log.
     Event(Box<Event>),
+    /// Somebody has signed in, and that was verified.
+    SignIn(Box<SignIn>),
+    /// Sign-ins that could not be told: nobody knows who was seen where.
+    SignInsLost {
+        /// How many, since the last time that this was said.
+        count: u64,
+    },
     /// Sent every second, and before the proxy ends: the sign of life. What is open in the last one that
     /// a proxy sent is broken when it has ended.
     Heartbeat(Counts),

@@ -75,6 +75,9 @@ pub struct KernelPart {
     /// Why it is `tcx`, where `xdp` would have forwarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook_why: Option<String>,
+    /// What the source was granted, by whose sign-in, and whether the kernel goes by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<crate::grants::Granted>,
 }
 
 /// The proxy plane's part.

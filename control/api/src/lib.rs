@@ -5,6 +5,7 @@
 //! RFC 3339 in UTC. Secrets never appear here.
 
 pub mod explain;
+pub mod grants;
 pub mod lists;
 pub mod record;
 pub mod seen;
@@ -13,7 +14,7 @@ pub mod status;
 pub use explain::{Explain, ExplainRequest, KernelPart, ProxyPart, Tried};
 pub use lists::{AddEntry, ListDetail, ListSummary, ListTest};
 pub use record::{Actor, Change, Record, RecordBody};
-pub use seen::{CaptureRequest, Flow};
+pub use seen::{CaptureRequest, Flow, MissedFlows};
 pub use status::{
     ConfigStatus, ControlStatus, Hook, KernelStatus, ListenersStatus, Outcome, Packets, ProxyState,
     ProxyStatus, ReloadStatus, ServerStatus, ServiceStatus, Status, TransitionStatus,

@@ -43,6 +43,14 @@ pub struct Flow {
     pub length: u32,
 }
 
+/// A line between those of flows: whoever reads was so far behind that flows were forgotten before it came to
+/// them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissedFlows {
+    /// How many, whether they would have been shown or not.
+    pub missed: u64,
+}
+
 /// Body of `POST /v1/capture`; what is absent is no condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -56,6 +64,9 @@ pub struct CaptureRequest {
     /// Only packets with these verdicts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<Verdict>,
+    /// With what follows the headers: what people sent.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub payload: bool,
     /// Ends after so many seconds; 60 when absent, 3600 at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u32>,

@@ -37,6 +37,9 @@ pub struct Status {
     /// The listening sockets.
     #[serde(default)]
     pub listeners: ListenersStatus,
+    /// What single addresses are granted.
+    #[serde(default)]
+    pub grants: crate::grants::GrantsStatus,
     /// What a person should look at, one sentence each; empty when all is well.
     pub warnings: Vec<String>,
 }
@@ -232,7 +235,7 @@ pub struct ServiceStatus {
     /// What becomes of the proxy's classes while no proxy works: `reject`, `drop` or `forward-managed`.
     #[serde(default)]
     pub proxy_down: String,
-    /// How forwarded packets get to the servers: `route` or `dsr`.
+    /// How forwarded packets get to the servers: `route`, `dsr` or `nat`.
     #[serde(default)]
     pub topology: String,
     /// The servers that the kernel chooses among; none for `route`.

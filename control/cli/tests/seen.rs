@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
@@ -48,10 +49,44 @@ async fn flows_are_followed_as_text_and_as_json() {
 }
 
 #[tokio::test]
+async fn flows_that_were_missed_are_told() {
+    for (arguments, expected) in [
+        (
+            ["flows", "--follow"].as_slice(),
+            "904 events were not shown: reader too slow",
+        ),
+        (
+            &["flows", "--follow", "--json", "--verdict", "drop"],
+            "{\"missed\":904}",
+        ),
+    ] {
+        let appliance = Appliance::start().await;
+        let tell = |count| {
+            let flows = vec![dropped(); count];
+            appliance.kernel.change(|kernel| kernel.flows = flows);
+        };
+        let mut following = command(&appliance.control_socket(), arguments)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("it starts");
+        let mut lines = BufReader::new(following.stdout.take().expect("a pipe")).lines();
+        tell(1);
+        lines.next_line().await.expect("text").expect("a line");
+        tell(5000);
+        let line = lines.next_line().await.expect("text");
+        assert_eq!(line.expect("a line"), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_capture_is_written_to_a_file_of_ones_own() {
     let appliance = Appliance::start().await;
     let file = appliance.path("blocked.pcapng");
     let name = file.to_str().expect("text");
+    // One that is there already, and open to all.
+    std::fs::write(&file, "an old file").expect("a temporary file");
+    std::fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("it is ours");
     let arguments = [
         "capture",
         "--out",
@@ -65,6 +100,7 @@ async fn a_capture_is_written_to_a_file_of_ones_own() {
     let frames = async {
         let filter = appliance.kernel.until_capture(true).await.expect("running");
         assert_eq!(filter.verdicts, [Verdict::Drop]);
+        assert!(!filter.payload, "headers, unless more is asked for");
         appliance
             .kernel
             .change(|kernel| kernel.frames = vec![dropped()]);

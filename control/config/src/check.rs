@@ -29,7 +29,7 @@ pub(crate) fn check(context: &Context<'_>, draft: &Draft, now: SystemTime) {
         profile(context, service);
         files(context, service, now);
     }
-    servers::check(context, &draft.services);
+    servers::check(context, draft.kernel.as_ref(), &draft.services);
     list_names(context, draft);
     list_files(context, draft);
     policies(context, draft);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub applications: BTreeMap<String, ApplicationSpec>,
     /// `[directory]`
     pub directory: Directory,
+    /// `[grants]`
+    pub grants: Grants,
     /// Where things stand in the file, for messages about the files that they name.
     pub(crate) places: Places,
 }
@@ -120,6 +123,27 @@ pub struct Kernel {
     pub drain_window: Duration,
     /// One of so many beginnings of flows is told of, for `weir flows`; 0 is none.
     pub flow_sample: u32,
+    /// What servers of `topology = "nat"` see instead of the clients.
+    pub nat: Nat,
+}
+
+/// What servers of `topology = "nat"` see instead of the clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nat {
+    /// Addresses of this machine, at most one of each family; without one it is the service's own.
+    pub addresses: Vec<IpAddr>,
+    /// Their ports.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// `[grants]`: what may be granted to single addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grants {
+    /// Prefixes in which every address belongs to one person: only there does a grant open the kernel's
+    /// path.
+    pub single_user: Vec<IpNet>,
+    /// For so long after somebody was seen on an address, nobody else is believed to be alone there.
+    pub look_back: Duration,
 }
 
 /// `hook`: where the kernel programs are to act. At tcx they always do.

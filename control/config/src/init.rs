@@ -103,6 +103,10 @@ inside = [{inside}]
 # new_connections_forwarded = 5000   # through to the sign-in servers
 # `weir flows` shows one of so many beginnings of flows; 0 shows none.
 # flow_sample = 1
+# What servers of the topology `nat` see instead of the clients: the service's own address, unless an
+# address of this machine is named here, and these ports.
+# nat_address = ["10.0.0.5"]
+# nat_ports = "4096-32767"
 # Judge and count only, and let every packet go on as if Weir were not there: to look before it acts. Here
 # for all services, or in one `[[service]]`.
 # observe = true
@@ -137,7 +141,8 @@ key = {key}
 # and the query of the request. List the reverse proxy's egress as `bypass` below.
 {reverse_proxy}
 # How forwarded packets get to the servers. `route`: to who owns the address, behind Weir. `dsr`: to one of
-# several, which have the service's addresses on their loopback and answer clients themselves.
+# several, which have the service's addresses on their loopback and answer clients themselves. `nat`: to
+# one of several that need nothing but a way to Weir, and see Weir instead of the clients.
 # topology = "dsr"
 # servers = ["192.0.2.21", "192.0.2.22", "2001:db8:10::21", "2001:db8:10::22"]
 # Hosts that are passed on undecrypted (certificate sign-in), for managed and bypass sources only.
@@ -166,6 +171,10 @@ prefixes = [{prefixes}]
 # Whom Windows logon is for: user principal names, one a line. Can be changed while Weir runs.
 # [directory]
 # users = "users.list"
+
+# Where every address belongs to one person, a sign-in may open the kernel's path for its address.
+# [grants]
+# single_user = ["10.20.0.0/16"]
 
 # Rules stand in front of the default policy; the first that matches decides.
 # [[rule]]

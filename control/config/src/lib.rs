@@ -24,8 +24,8 @@ mod syntax;
 mod users;
 
 pub use config::{
-    Appliance, CertificateFiles, Config, Contents, Directory, HookSetting, Kernel, ListSource,
-    Loaded, Managed, ProxyDown, Service, Upstream,
+    Appliance, CertificateFiles, Config, Contents, Directory, Grants, HookSetting, Kernel,
+    ListSource, Loaded, Managed, Nat, ProxyDown, Service, Upstream,
 };
 pub use diagnostic::{Diagnostic, Report, Severity};
 pub use load::{

@@ -263,6 +263,7 @@ fn finish(context: &Context<'_>, path: &Path, draft: Draft) -> Option<Config> {
             .map(|rule| rule.spec)
             .collect::<Option<_>>()?,
         applications: draft.applications,
+        grants: draft.grants,
         directory: Directory {
             users: draft.users.map(|users| users.value),
         },

@@ -17,7 +17,13 @@ pub(crate) static ROOT: Section = Section {
         "rule",
         "application",
         "directory",
+        "grants",
     ],
+};
+
+pub(crate) static GRANTS: Section = Section {
+    title: "`[grants]`",
+    keys: &["single_user", "look_back"],
 };
 
 pub(crate) static APPLIANCE: Section = Section {
@@ -48,6 +54,8 @@ pub(crate) static KERNEL: Section = Section {
         "new_connections_forwarded",
         "drain_window",
         "flow_sample",
+        "nat_address",
+        "nat_ports",
         "observe",
     ],
 };
@@ -173,7 +181,8 @@ pub(crate) fn unknown_key(section: &Section, key: &str) -> String {
     }
     let plain = key.to_ascii_lowercase().replace('-', "_");
     let elsewhere: Vec<&str> = [
-        &APPLIANCE, &KERNEL, &SERVICE, &UPSTREAM, &LIST, &RULE, &WHEN, &THEN, &DIRECTORY, &RATE,
+        &APPLIANCE, &KERNEL, &SERVICE, &UPSTREAM, &LIST, &RULE, &WHEN, &THEN, &DIRECTORY, &GRANTS,
+        &RATE,
     ]
     .into_iter()
     .filter(|other| other.keys.contains(&plain.as_str()))

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use weir_abi::{MAX_SERVERS, Topology};
 
-use crate::config::{Managed, ProxyDown};
+use crate::config::{Kernel, Managed, ProxyDown};
 use crate::read::DraftService;
 use crate::reader::{At, Context};
 
 /// Reports what cannot work, and what would do nothing.
-pub(crate) fn check(context: &Context<'_>, services: &[DraftService]) {
+pub(crate) fn check(context: &Context<'_>, kernel: Option<&Kernel>, services: &[DraftService]) {
     let addresses: BTreeSet<_> = services
         .iter()
         .flat_map(|service| &service.addresses)
@@ -19,21 +20,13 @@ pub(crate) fn check(context: &Context<'_>, services: &[DraftService]) {
     for service in services {
         let topology = service.topology.value;
         if topology == Topology::Route {
-            if let Some(first) = service.servers.first() {
-                context.error(
-                    &first.span,
-                    "`servers` of a service are for `topology = \"dsr\"`",
-                    "with `topology = \"route\"` packets go to who owns the service's address. Remove \
-                     `servers`, or write `topology = \"dsr\"`; the proxy's servers stand in \
-                     `[service.upstream]`",
-                );
-            }
+            routed(context, kernel, service);
             continue;
         }
         if service.servers.is_empty() {
             context.error(
                 &service.topology.span,
-                "`topology = \"dsr\"` without servers",
+                format!("`topology = \"{}\"` without servers", topology.name()),
                 "name the servers, each by its own address beside the service's: `servers = \
                  [\"192.0.2.21\", \"192.0.2.22\"]`",
             );
@@ -63,7 +56,11 @@ pub(crate) fn check(context: &Context<'_>, services: &[DraftService]) {
                 context.error(
                     &server.span,
                     format!("{} is the address of a service", server.value),
-                    "write the server's own address: the service's is on the loopback of each server",
+                    if topology == Topology::Dsr {
+                        "write the server's own address: the service's is on the loopback of each server"
+                    } else {
+                        "write the server's own address: the service's is Weir's"
+                    },
                 );
             }
         }
@@ -97,6 +94,85 @@ pub(crate) fn check(context: &Context<'_>, services: &[DraftService]) {
                 "it is for packets that are forwarded in the kernel: `managed = \"forward\"`, or \
                  `proxy_down = \"forward-managed\"`",
             );
+        } else if topology == Topology::Nat {
+            translated(context, kernel, service);
         }
     }
+}
+
+/// What a service without servers of its own needs.
+fn routed(context: &Context<'_>, kernel: Option<&Kernel>, service: &DraftService) {
+    if kernel.is_some_and(|kernel| kernel.inside.is_empty())
+        && let Some(managed) = &service.managed
+        && managed.value == Managed::Forward
+    {
+        context.error(
+            &managed.span,
+            "no interface is `inside`, and the answers to forwarded packets have to come by one",
+            "name it in `[kernel]`, or write `topology = \"nat\"` and `servers`, which takes one \
+             interface",
+        );
+    }
+    if let Some(first) = service.servers.first() {
+        context.error(
+            &first.span,
+            "`servers` of a service are for `topology = \"dsr\"` and `\"nat\"`",
+            "with `topology = \"route\"` packets go to who owns the service's address. Remove \
+             `servers`, or write `topology = \"dsr\"` or `\"nat\"`; the proxy's servers stand in \
+             `[service.upstream]`",
+        );
+    }
+}
+
+/// What `nat` costs, and what its ports meet.
+fn translated(context: &Context<'_>, kernel: Option<&Kernel>, service: &DraftService) {
+    context.warning(
+        &service.topology.span,
+        "with `topology = \"nat\"` the servers see Weir instead of the clients",
+        "all sign-ins from managed sources come from one address then: what a server does by address \
+         (extranet lockout and banned addresses of AD FS, rate limits, its log) takes them for one client. \
+         Where that matters, write `managed = \"proxy\"`, which tells the client's address in a header, or \
+         `topology = \"dsr\"`, which leaves it in the packet",
+    );
+    let Some(ports) = kernel.map(|kernel| &kernel.nat.ports) else {
+        return;
+    };
+    let mut own = service.ports.iter();
+    if let Some(port) = own.find(|port| ports.contains(&port.value)) {
+        context.error(
+            &port.span,
+            format!(
+                "port {} of the service is one of `nat_ports` ({}-{})",
+                port.value,
+                ports.start(),
+                ports.end()
+            ),
+            "choose another range in `[kernel]`",
+        );
+    }
+    if let Some(own) = own_ports()
+        && own.start() <= ports.end()
+        && ports.start() <= own.end()
+    {
+        context.warning(
+            &service.topology.span,
+            format!(
+                "`nat_ports` ({}-{}) meet the ports of this machine's own connections ({}-{})",
+                ports.start(),
+                ports.end(),
+                own.start(),
+                own.end()
+            ),
+            "connections of the proxy to the same servers may break: choose another range in `[kernel]`, or \
+             set net.ipv4.ip_local_port_range",
+        );
+    }
+}
+
+/// The ports that this machine gives to its own connections.
+fn own_ports() -> Option<RangeInclusive<u16>> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut words = text.split_whitespace();
+    let mut port = || words.next()?.parse().ok();
+    Some(port()?..=port()?)
 }

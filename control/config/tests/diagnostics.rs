@@ -337,6 +337,25 @@ fn mistakes_in_topologies() {
                 "managed = \"proxy\"\ntopology = \"dsr\"\nservers = [\"192.0.2.21\"]",
             ),
         ),
+        (
+            "nat-hides-the-clients",
+            with(
+                "managed = \"forward\"",
+                "managed = \"forward\"\ntopology = \"nat\"\nservers = [\"192.0.2.21\", \"2001:db8:10::21\"]",
+            ),
+        ),
+        (
+            "nat-with-the-services-port",
+            with(
+                "managed = \"forward\"",
+                "managed = \"forward\"\ntopology = \"nat\"\nservers = [\"192.0.2.21\", \"2001:db8:10::21\"]",
+            )
+            .replace("443]", "443, 8443]"),
+        ),
+        (
+            "nat-ports-that-are-none",
+            with("[kernel]", "[kernel]\nnat_ports = \"80-90\"\nnat_address = [\"192.0.2.1\", \"192.0.2.2\"]"),
+        ),
         ("misspelt-topology", dsr("").replace("\"dsr\"", "\"drs\"")),
     ]);
 }

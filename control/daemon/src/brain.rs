@@ -9,6 +9,7 @@ mod change;
 mod drain;
 mod front;
 mod grace;
+mod grants;
 mod guard;
 mod health;
 mod seen;
@@ -22,7 +23,7 @@ use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use weir_api::record::ChangeKind;
 use weir_api::{Actor, Change, Changed, Outcome, RecordBody, ReloadStatus};
-use weir_config::{Config, Kernel};
+use weir_config::{Config, Kernel, Nat};
 use weir_link::notify::Notify;
 
 use crate::Error;
@@ -35,8 +36,10 @@ use crate::generation::{Candidate, Generation};
 use crate::listeners::Listeners;
 use crate::plane::Plane;
 use crate::proxy_link::{Handover, Peers, ProxyLink};
+use crate::service_ids::ServiceIds;
 use crate::store::Numbers;
-use front::{Draining, Front};
+pub(crate) use front::tables_to_begin_with;
+use front::{Draining, Front, windows_of};
 pub(crate) use health::Silent;
 pub use seen::Capture;
 
@@ -68,6 +71,7 @@ pub struct Brain {
     /// Told when `running` has changed.
     changed: tokio::sync::Notify,
     front: Front,
+    grants: grants::Grants,
     flows: Flows,
     /// Whoever captures has the one place.
     capturing: Arc<Semaphore>,
@@ -79,6 +83,7 @@ pub struct Brain {
 #[derive(Debug)]
 struct Changing {
     numbers: Numbers,
+    ids: ServiceIds,
 }
 
 /// What status tells of changes.
@@ -103,7 +108,8 @@ impl Brain {
         let candidate = first.candidate;
         let file = candidate.config().appliance.state.join("generation");
         let numbers = blocking(move || Numbers::open(file, first.at_least)).await?;
-        let mut changing = Changing { numbers };
+        let ids = service_ids_of(&candidate);
+        let mut changing = Changing { numbers, ids };
         let store = DescriptorStore::new(parts.notify.clone());
         let inherited = std::mem::take(&mut parts.inherited);
         let listeners = Listeners::at_start(
@@ -114,14 +120,23 @@ impl Brain {
             &parts.link,
         )
         .await?;
+        let ids = changing.service_ids(&parts.plane, &candidate, &[]).await?;
         let generation = Arc::new(Generation {
             number: changing.number().await?,
             candidate,
             listeners,
+            ids,
         });
         let handover = handover(&generation).await?;
-        let front = Front::new(parts.plane.clone());
+        let (plane, windows) = (
+            parts.plane.clone(),
+            windows_of(generation.candidate.config()),
+        );
+        let down = plane.run(|plane| plane.down()).await??;
+        let silent = generation.candidate.silent(&generation.ids, &down);
+        let front = blocking(move || Ok(Front::new(plane, windows, silent))).await?;
         front.switch(&generation).await?;
+        let grants = grants::Grants::start(&parts.plane, &generation).await?;
         parts.link.offer(handover);
         let detail = format!("generation {} is in force", generation.number);
         let brain = Arc::new_cyclic(|me| Self {
@@ -145,6 +160,7 @@ impl Brain {
             running: ArcSwap::from(generation),
             changed: tokio::sync::Notify::new(),
             front,
+            grants,
             flows: Flows::default(),
             capturing: Arc::new(Semaphore::new(1)),
             store,
@@ -325,6 +341,38 @@ impl Changing {
         self.numbers = numbers;
         Ok(number)
     }
+
+    /// The numbers of a candidate's services. Where one was of another service, that one's counters are
+    /// forgotten before anybody can take them for those of the new one.
+    async fn service_ids(
+        &mut self,
+        plane: &Plane,
+        candidate: &Candidate,
+        in_force: &[(u16, &str)],
+    ) -> Result<ServiceIds, Error> {
+        let (ids, again) = self.ids.with(&candidate.service_names(), in_force);
+        if !again.is_empty() {
+            plane
+                .run(move |plane| plane.forget_counters(&again))
+                .await??;
+        }
+        let (new, before) = (ids.clone(), self.ids.clone());
+        blocking(move || new.save(&before)).await?;
+        self.ids = ids.clone();
+        Ok(ids)
+    }
+}
+
+/// The numbers of the services to begin with, for whoever only puts them into the kernel and ends. Blocks.
+pub(crate) fn service_ids_to_begin_with(candidate: &Candidate) -> ServiceIds {
+    let (ids, _) = service_ids_of(candidate).with(&candidate.service_names(), &[]);
+    ids
+}
+
+/// Those of an earlier process. Blocks.
+fn service_ids_of(candidate: &Candidate) -> ServiceIds {
+    let path = candidate.config().appliance.state.join("service-ids");
+    ServiceIds::open(path, &candidate.service_names())
 }
 
 /// What the proxy gets; the lists may be long.
@@ -365,6 +413,10 @@ fn needs_restart(old: &Candidate, new: &Candidate) -> Vec<String> {
     };
     let at_start = |config: &Config| Kernel {
         drain_window: Duration::ZERO,
+        nat: Nat {
+            addresses: Vec::new(),
+            ports: 0..=0,
+        },
         ..config.kernel.clone()
     };
     compare(at_start(old) != at_start(new), "[kernel]");

@@ -110,6 +110,21 @@ pub enum Error {
         /// Source that was asked for.
         source_address: IpAddr,
     },
+    /// Nothing is granted to this address or principal.
+    #[error("there is no grant of {0}")]
+    NoGrant(String),
+    /// Nothing can be granted or revoked.
+    #[error("{0}")]
+    Grant(#[from] crate::ledger::Refused),
+    /// Not written as a principal is.
+    #[error("{0}")]
+    Principal(#[from] weir_link::NoPrincipal),
+    /// The principal was not revoked.
+    #[error("{0} is not revoked")]
+    NotRevoked(weir_link::PrincipalId),
+    /// A revocation without a reason that can be read later.
+    #[error("a reason is one line of printable text, not longer than 400 bytes")]
+    Reason,
     /// Somebody captures already.
     #[error("another capture is running, and there can be one at a time")]
     Capturing,
@@ -197,6 +212,9 @@ impl Error {
                 "edit `prefixes` in {} and run `weir reload`, or give the list a `file = \"...\"`",
                 file.display()
             ),
+            Self::NoGrant(_) => "`weir grants` shows all grants".into(),
+            Self::NotRevoked(_) => "`weir grants` shows whom is revoked".into(),
+            Self::Reason => "write `--reason TEXT`: it stands in the audit log, and in `weir grants`".into(),
             Self::Capturing => {
                 "wait for its end, or end it; `weir events --kind change` says who began it".into()
             }

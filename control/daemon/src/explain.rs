@@ -54,13 +54,11 @@ impl Brain {
             prefix: found.prefix,
             verdict: outcome.verdict,
             reason: outcome.reason.name().to_owned(),
-            service: outcome
-                .service
-                .and_then(|id| running.candidate.config().services.get(usize::from(id)))
-                .map(|service| service.name.clone()),
+            service: outcome.service.map(|id| running.service_name(Some(id))),
             destination: Some(SocketAddr::new(destination, port)),
             hook: outcome.hook.name().to_owned(),
             hook_why: outcome.hook_why.map(str::to_owned),
+            grant: self.grant_of(source),
             observed: outcome.observed,
         };
         let policy = &running.candidate.policies[index];

@@ -24,6 +24,17 @@ pub struct Flows {
     newest: watch::Sender<u64>,
 }
 
+/// Lines behind a number.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Those that match, oldest first.
+    pub lines: Vec<Flow>,
+    /// The number up to which was looked.
+    pub seen: u64,
+    /// How many were forgotten before they were looked at, whether they match or not.
+    pub missed: u64,
+}
+
 /// Which lines are wanted; what is absent is no condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -84,23 +95,31 @@ impl Flows {
         self.newest.subscribe()
     }
 
-    /// Lines behind a number that match, oldest first, and the number up to which was looked.
-    pub fn after(&self, after: u64, wanted: &Wanted) -> (Vec<Flow>, u64) {
+    /// What there is behind a number.
+    pub fn after(&self, after: u64, wanted: &Wanted) -> Found {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = held.back().map_or(after, |flow| flow.seq.max(after));
-        let found = held
+        let oldest = held.front().map_or(0, |flow| flow.seq);
+        let lines = held
             .iter()
             .filter(|flow| flow.seq > after && wanted.matches(flow));
-        (found.cloned().collect(), seen)
+        Found {
+            lines: lines.cloned().collect(),
+            seen: held.back().map_or(after, |flow| flow.seq.max(after)),
+            missed: oldest.saturating_sub(after + 1),
+        }
     }
 
-    /// The source that has more than three quarters of what begins, if one does: how much of it, in per
-    /// cent. Then something in front may hide who the clients are.
+    /// The source that has more than three quarters of what begins and goes on, if one does: how much of it,
+    /// in per cent. Then something in front may hide who the clients are. A flood that is dropped says
+    /// nothing of that.
     pub fn dominating(&self) -> Option<(IpAddr, usize)> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         let mut all = 0;
-        for flow in held.iter().filter(|flow| flow.side == "outside") {
+        let goes_on = |flow: &&Flow| {
+            flow.side == "outside" && matches!(flow.verdict, Verdict::Forward | Verdict::Proxy)
+        };
+        for flow in held.iter().filter(goes_on) {
             *counts.entry(flow.source).or_default() += 1;
             all += 1;
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use weir_abi::{Class, Verdict};
 use weir_config::{Config, Contents, ListSource, Loaded, ProxyDown, Report, Service};
-use weir_dataplane::{ServerSpec, ServiceSpec};
+use weir_dataplane::{NatSource, ServerSpec, ServiceSpec};
 use weir_link::Descriptor;
 use weir_policy::{Policy, Users};
 use weir_tables::{List, Lists};
@@ -20,6 +20,7 @@ use crate::Error;
 use crate::brain::Silent;
 use crate::listeners::Listeners;
 use crate::proxy_link::Handover;
+use crate::service_ids::ServiceIds;
 use crate::watch::{Stamp, Stamps, stamps};
 
 /// Numbers of entries by name of the list; the users are [`USERS`].
@@ -56,6 +57,59 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// The services as the kernel knows them; `silent` servers get no new connections. With `proxy_works`
+    /// false each service's fail mode acts: connections to a listener that nobody serves would hang.
+    pub fn kernel_services(
+        &self,
+        ids: &ServiceIds,
+        proxy_works: bool,
+        silent: &Silent,
+    ) -> Vec<ServiceSpec> {
+        let nat = &self.config().kernel.nat;
+        let services = self.config().services.iter();
+        services
+            .map(|service| ServiceSpec {
+                id: ids.id(&service.name).expect("each was given a number"),
+                name: service.name.clone(),
+                addresses: service.addresses.clone(),
+                ports: service.ports.clone(),
+                verdicts: if proxy_works {
+                    service.verdicts()
+                } else {
+                    service.verdicts_without_proxy()
+                },
+                observe: service.observe,
+                nat: NatSource {
+                    addresses: nat.addresses.clone(),
+                    ports: nat.ports.clone(),
+                },
+                topology: service.topology,
+                servers: servers(service, silent),
+            })
+            .collect()
+    }
+
+    /// Those of its servers that are `down` in the kernel, each by the number of its service.
+    pub fn silent(&self, ids: &ServiceIds, down: &[(u16, IpAddr)]) -> Silent {
+        let services = self.config().services.iter();
+        services
+            .flat_map(|service| {
+                let id = ids.id(&service.name);
+                let is_down = move |server: &&IpAddr| {
+                    id.is_some_and(|id| down.contains(&(id, server.to_canonical())))
+                };
+                let servers = service.servers.iter().filter(is_down);
+                servers.map(|server| SocketAddr::new(*server, service.ports[0]))
+            })
+            .collect()
+    }
+
+    /// The names of the services.
+    pub fn service_names(&self) -> Vec<&str> {
+        let services = self.config().services.iter();
+        services.map(|service| service.name.as_str()).collect()
+    }
+
     /// Reads and checks the configuration at `path` and everything that it names. Blocks.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let config_stamp = Stamp::of(path);
@@ -226,28 +280,22 @@ pub struct Generation {
     pub candidate: Candidate,
     /// Its listening sockets.
     pub listeners: Listeners,
+    /// The numbers of its services in the kernel.
+    pub ids: ServiceIds,
 }
 
 impl Generation {
-    /// The services as the kernel knows them; `silent` servers get no new connections. With `proxy_works` false each service's fail mode acts:
-    /// connections to a listener that nobody serves would hang.
+    /// See [`Candidate::kernel_services`].
     pub fn kernel_services(&self, proxy_works: bool, silent: &Silent) -> Vec<ServiceSpec> {
-        (0..)
-            .zip(&self.candidate.config().services)
-            .map(|(id, service)| ServiceSpec {
-                id,
-                name: service.name.clone(),
-                addresses: service.addresses.clone(),
-                ports: service.ports.clone(),
-                verdicts: if proxy_works {
-                    service.verdicts()
-                } else {
-                    service.verdicts_without_proxy()
-                },
-                observe: service.observe,
-                topology: service.topology,
-                servers: servers(service, silent),
-            })
+        let candidate = &self.candidate;
+        candidate.kernel_services(&self.ids, proxy_works, silent)
+    }
+
+    /// Its services, each with its number in the kernel.
+    pub fn numbered(&self) -> Vec<(u16, &str)> {
+        let names = self.candidate.service_names().into_iter();
+        names
+            .filter_map(|name| Some((self.ids.id(name)?, name)))
             .collect()
     }
 
@@ -264,24 +312,18 @@ impl Generation {
 
     /// The number of a service in the kernel.
     pub fn service_id(&self, name: &str) -> Result<u16, Error> {
-        let services = &self.candidate.config().services;
-        let found = (0..)
-            .zip(services)
-            .find(|(_, service)| service.name == name);
-        found.map(|(id, _)| id).ok_or_else(|| Error::NoService {
+        let numbered = self.numbered();
+        let found = numbered.iter().find(|(_, one)| *one == name);
+        found.map(|(id, _)| *id).ok_or_else(|| Error::NoService {
             wanted: format!("`{name}`"),
-            known: services
-                .iter()
-                .map(|service| service.name.clone())
-                .collect(),
+            known: numbered.iter().map(|(_, one)| (*one).to_owned()).collect(),
         })
     }
 
     /// The name of a service by its number in the kernel; empty for none.
     pub fn service_name(&self, id: Option<u16>) -> String {
-        let services = &self.candidate.config().services;
-        id.and_then(|id| services.get(usize::from(id)))
-            .map_or_else(String::new, |service| service.name.clone())
+        let name = id.and_then(|id| self.ids.name(id));
+        name.unwrap_or_default().to_owned()
     }
 
     /// What the proxy gets.

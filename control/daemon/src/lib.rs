@@ -8,7 +8,7 @@
 //! It must never let an error change what is in force: everything of a new generation is loaded and
 //! checked before the first plane hears of it, and when a plane refuses, both go back. When it ends,
 //! both planes go on with their last generation. What outlives it: sockets in the service manager's store
-//! ([`descriptor_store`]), the number of the newest generation, and a copy of the last good one, which
+//! ([`descriptor_store`]), the number of the newest generation, those of the services, and a copy of the last good one, which
 //! stands in ([`first`]) when the files are broken at a start.
 
 mod adopt;
@@ -23,17 +23,21 @@ pub mod first;
 pub mod flows;
 pub mod generation;
 mod last_good;
+pub mod ledger;
 pub mod listeners;
+pub mod migrate;
 mod one_way;
 pub mod pcapng;
 pub mod plane;
 mod process;
 pub mod proxy_link;
+mod service_ids;
 pub mod sockets;
 pub mod status;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod watch;
+pub mod windows;
 
 pub use error::Error;

@@ -14,6 +14,7 @@ use weir_control::audit::{Audit, Limits};
 use weir_control::brain::{Brain, Parts};
 use weir_control::descriptor_store::Inherited;
 use weir_control::first::{self, First};
+use weir_control::migrate;
 use weir_control::plane::Plane;
 use weir_control::proxy_link::ProxyLink;
 use weir_control::{Error, api, sockets};
@@ -29,7 +30,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  weir-control --config /etc/weir/weir.toml\n  weir-control --config /etc/weir/weir.toml --detach"
+    after_help = "Examples:\n  weir-control --config /etc/weir/weir.toml\n  weir-control --config /etc/weir/weir.toml --migrate\n  weir-control --config /etc/weir/weir.toml --detach"
 )]
 struct Arguments {
     /// The configuration file.
@@ -44,6 +45,9 @@ struct Arguments {
     /// Only take Weir out of the kernel, also what another version pinned, then exit.
     #[arg(long, conflicts_with = "detach_on_exit")]
     detach: bool,
+    /// Only put this version in the place of the one that is pinned, while packets flow, then exit.
+    #[arg(long, conflicts_with_all = ["detach_on_exit", "detach"])]
+    migrate: bool,
 }
 
 fn main() -> ExitCode {
@@ -104,7 +108,15 @@ async fn run(arguments: &Arguments, inherited: Inherited) -> Result<(), Error> {
     let config = first.candidate.config().clone();
     let _alone = alone(&config)?;
     let appliance = &config.appliance;
-    let plane = Plane::open(kernel_options(&config, arguments.object.as_deref())).await?;
+    let options = kernel_options(&config, arguments.object.as_deref());
+    if arguments.migrate {
+        eprintln!(
+            "weir-control: {}",
+            migrate::run(&options, &first.candidate)?
+        );
+        return Ok(());
+    }
+    let plane = Plane::open(options).await?;
     sockets::directory(&appliance.state, 0o750)?;
     let proxy_user = sockets::user(&appliance.proxy_user)?;
     let group = |name: &Option<String>, key| {

@@ -12,7 +12,7 @@ const COMMENT: u16 = 1;
 const USER_APPLICATION: u16 = 4;
 const INTERFACE_NAME: u16 = 2;
 const TIME_RESOLUTION: u16 = 9;
-const FILTER_ACCEPTED_DROPPED: u16 = 5;
+const INTERFACE_DROPPED: u16 = 5;
 /// `LINKTYPE_ETHERNET`.
 const ETHERNET: u16 = 1;
 
@@ -72,7 +72,7 @@ impl Pcapng {
         }
         let mut body = 0_u32.to_le_bytes().to_vec();
         moment(&mut body, time);
-        option(&mut body, FILTER_ACCEPTED_DROPPED, &lost.to_le_bytes());
+        option(&mut body, INTERFACE_DROPPED, &lost.to_le_bytes());
         end_of_options(&mut body);
         block(INTERFACE_STATISTICS, &body)
     }

@@ -10,26 +10,43 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 
 use tokio::sync::oneshot;
+use weir_abi::Class;
 use weir_dataplane::{
-    CaptureFilter, Counter, Dataplane, Error, Lost, Options, Probe, ProbeOutcome, Published,
-    SeenPacket, ServiceSpec, Status,
+    CaptureFilter, Counter, Dataplane, Error, GrantSpec, Lost, Options, Probe, ProbeOutcome,
+    Published, SeenPacket, ServiceSpec, Status,
 };
-use weir_tables::{History, KernelTables};
+use weir_tables::KernelTables;
 
 /// What the brain asks of the kernel.
 pub trait KernelPlane {
     /// A listening socket for a service's address, which need not be an address of this machine.
     fn listen(&mut self, address: SocketAddr) -> io::Result<OwnedFd>;
     /// See [`Dataplane::set_services`].
-    fn set_services(&mut self, services: &[ServiceSpec]) -> Result<(), Error>;
-    /// See [`Dataplane::publish`].
-    fn publish(&mut self, tables: &KernelTables) -> Result<Published, Error>;
+    fn set_services(&mut self, services: &[ServiceSpec]) -> Result<(), Error> {
+        self.switch(None, Some(services)).map(drop)
+    }
+    /// See [`Dataplane::switch`].
+    fn switch(
+        &mut self,
+        tables: Option<&KernelTables>,
+        services: Option<&[ServiceSpec]>,
+    ) -> Result<Published, Error>;
     /// See [`Dataplane::inherited`].
-    fn inherited(&self) -> Result<Option<History>, Error>;
+    fn inherited(&self) -> Result<Option<KernelTables>, Error>;
     /// See [`Dataplane::cut`].
     fn cut(&mut self, local: &[SocketAddr], goes: &dyn Fn(IpAddr) -> bool) -> Result<usize, Error>;
+    /// See [`Dataplane::set_principal`].
+    fn set_principal(&mut self, index: u32, class: Class) -> Result<(), Error>;
+    /// See [`Dataplane::grant`].
+    fn grant(&mut self, source: IpAddr, grant: Option<&GrantSpec>) -> Result<(), Error>;
+    /// See [`Dataplane::granted`].
+    fn granted(&self) -> Vec<IpAddr>;
     /// See [`Dataplane::counters`].
     fn counters(&self) -> Result<Vec<Counter>, Error>;
+    /// See [`Dataplane::forget_counters`].
+    fn forget_counters(&mut self, services: &[u16]) -> Result<(), Error>;
+    /// See [`Dataplane::down`].
+    fn down(&self) -> Result<Vec<(u16, IpAddr)>, Error>;
     /// See [`Dataplane::probe`].
     fn probe(&self, packet: &Probe) -> Result<ProbeOutcome, Error>;
     /// See [`Dataplane::flows`].
@@ -53,15 +70,15 @@ impl KernelPlane for Dataplane {
         crate::listeners::transparent(address)
     }
 
-    fn set_services(&mut self, services: &[ServiceSpec]) -> Result<(), Error> {
-        Self::set_services(self, services)
+    fn switch(
+        &mut self,
+        tables: Option<&KernelTables>,
+        services: Option<&[ServiceSpec]>,
+    ) -> Result<Published, Error> {
+        Self::switch(self, tables, services, &mut |_| {})
     }
 
-    fn publish(&mut self, tables: &KernelTables) -> Result<Published, Error> {
-        Self::publish(self, tables)
-    }
-
-    fn inherited(&self) -> Result<Option<History>, Error> {
+    fn inherited(&self) -> Result<Option<KernelTables>, Error> {
         Self::inherited(self)
     }
 
@@ -69,8 +86,28 @@ impl KernelPlane for Dataplane {
         Self::cut(self, local, goes)
     }
 
+    fn set_principal(&mut self, index: u32, class: Class) -> Result<(), Error> {
+        Self::set_principal(self, index, class)
+    }
+
+    fn grant(&mut self, source: IpAddr, grant: Option<&GrantSpec>) -> Result<(), Error> {
+        Self::grant(self, source, grant)
+    }
+
+    fn granted(&self) -> Vec<IpAddr> {
+        Self::granted(self)
+    }
+
     fn counters(&self) -> Result<Vec<Counter>, Error> {
         Self::counters(self)
+    }
+
+    fn forget_counters(&mut self, services: &[u16]) -> Result<(), Error> {
+        Self::forget_counters(self, services)
+    }
+
+    fn down(&self) -> Result<Vec<(u16, IpAddr)>, Error> {
+        Self::down(self)
     }
 
     fn probe(&self, packet: &Probe) -> Result<ProbeOutcome, Error> {

@@ -10,6 +10,7 @@
 //! offered when it goes on. When a proxy has ended, what its last heartbeat had open is counted as broken,
 //! also when it ended while no weir-control ran (a small file in the run directory remembers it).
 
+mod heard;
 mod memory;
 mod peers;
 
@@ -30,6 +31,7 @@ use crate::audit::Audit;
 use crate::brain::blocking;
 use crate::clock;
 use crate::process::{Identity, Process};
+use heard::Heard;
 use memory::Memory;
 
 pub use peers::{Peer, Peers, SILENT_AFTER};
@@ -85,6 +87,7 @@ pub struct ProxyLink {
     uid: u32,
     audit: Arc<Audit>,
     memory: Arc<PathBuf>,
+    heard: Arc<Heard>,
 }
 
 impl ProxyLink {
@@ -98,6 +101,7 @@ impl ProxyLink {
             uid,
             audit,
             memory: Arc::new(memory),
+            heard: Arc::default(),
         }
     }
 
@@ -148,6 +152,11 @@ impl ProxyLink {
     /// Offers a generation without waiting.
     pub fn offer(&self, handover: Arc<Handover>) {
         self.offer.send_replace(Some(handover));
+    }
+
+    /// The sign-ins that the proxies tell of.
+    pub(crate) fn heard(&self) -> &Heard {
+        &self.heard
     }
 
     /// The connected proxies, and how they change.
@@ -309,6 +318,8 @@ impl ProxyLink {
             FromProxy::Event(event) => {
                 self.audit.append(RecordBody::Event(event));
             }
+            FromProxy::SignIn(sign_in) => self.heard.tell(*sign_in),
+            FromProxy::SignInsLost { count } => self.heard.miss(count),
             FromProxy::Heartbeat(counts) => change(&|peer| peer.counts = counts.clone()),
             FromProxy::Ready { generation } => change(&|peer| {
                 tracing::info!(

@@ -39,14 +39,12 @@ impl Brain {
         kernel.warnings.extend(one_way::warnings(&specs, &counters));
         let services = specs
             .iter()
-            .map(|service| ServiceStatus {
+            .zip(&config.services)
+            .map(|(service, configured)| ServiceStatus {
                 name: service.name.clone(),
                 addresses: service.addresses.clone(),
                 ports: service.ports.clone(),
-                proxy_down: config.services[usize::from(service.id)]
-                    .proxy_down
-                    .name()
-                    .to_owned(),
+                proxy_down: configured.proxy_down.name().to_owned(),
                 topology: service.topology.name().to_owned(),
                 servers: service
                     .servers
@@ -109,6 +107,7 @@ impl Brain {
             lists: self.summaries(&running),
             control: ControlStatus::default(),
             listeners: self.listeners_status(&running),
+            grants: self.grants_status(),
             warnings,
         })
     }
@@ -117,13 +116,10 @@ impl Brain {
     pub async fn counters(&self) -> Result<Vec<Counter>, Error> {
         let running = self.running();
         let counters = self.parts.plane.run(|plane| plane.counters()).await??;
-        let services = &running.candidate.config().services;
         Ok(counters
             .into_iter()
             .map(|counter| Counter {
-                service: services
-                    .get(usize::from(counter.service))
-                    .map_or_else(String::new, |service| service.name.clone()),
+                service: running.service_name(Some(counter.service)),
                 class: counter.class,
                 verdict: counter.verdict,
                 reason: counter.reason.name().to_owned(),
@@ -312,6 +308,7 @@ impl Brain {
         if let (Some(why), None) = (&proxy.turned_away_why, proxy.generation) {
             warnings.push(format!("a proxy was turned away: {why}"));
         }
+        warnings.extend(self.grants_warnings());
         if let Some(why) = &noted.config_refused {
             warnings.push(format!(
                 "THE CONFIGURATION FILE IS NOT IN FORCE: {}; correct it and run `weir reload`",

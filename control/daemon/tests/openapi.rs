@@ -10,10 +10,15 @@ use serde_json::{Value, json};
 use weir_abi::{Class, Hook, Reason, Verdict};
 use weir_api::Actor;
 use weir_control::api::{DESCRIPTION, Limits, OPERATIONS};
-use weir_control::testing::{Appliance, LIST, Reply, Settings, event, packet};
+use weir_control::testing::{
+    Appliance, FakeProxy, LIST, Reply, Settings, earn, event, packet, principal,
+};
 
 const CAPTURE: &str = "/v1/capture";
 const ENTRIES: &str = "/v1/lists/{name}/entries";
+const GRANTS: &str = "/v1/grants";
+const REVOKE: &str = "/v1/principals/revoke";
+const RESTORE: &str = "/v1/principals/restore";
 
 #[test]
 fn the_document_describes_every_operation_and_no_other() {
@@ -192,6 +197,7 @@ async fn answers(seen: &mut Seen) {
     let mut log = appliance.lines("/v1/events?follow=true&limit=0").await;
     proxy.event(event("00000000000000a1"));
     log.next().await.expect("the event");
+    grants(seen, &appliance, &proxy).await;
     let entry = r#"{"prefix":"198.51.100.7","comment":"Basel"}"#;
     let get = Method::GET;
     for (method, path, target, body) in [
@@ -277,6 +283,38 @@ async fn answers(seen: &mut Seen) {
     seen.note(&get, "/v1/events", &reply);
     let served = appliance.get("/v1/openapi.json").await;
     assert_eq!(served, seen.document);
+}
+
+/// A grant that the kernel does not go by: shown, taken away, and what else can be done and not done.
+async fn grants(seen: &mut Seen, appliance: &Appliance, proxy: &FakeProxy) {
+    let mut log = appliance
+        .lines("/v1/events?follow=true&limit=0&kind=change")
+        .await;
+    proxy.sign_in(earn('a', "10.20.0.7", 60));
+    log.next().await.expect("the grant");
+    let revoke = json!({ "principal": principal('a'), "reason": "left" }).to_string();
+    let restore = json!({ "principal": principal('a') }).to_string();
+    let nobody = r#"{"principal":"a","reason":"b"}"#;
+    let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+    let explain = r#"{"source":"10.20.0.7"}"#;
+    for (method, path, query, body, status) in [
+        (&get, GRANTS, "", "", 200),
+        (&post, "/v1/explain", "", explain, 200),
+        (&delete, GRANTS, "?address=10.20.0.7", "", 200),
+        (&delete, GRANTS, "?address=10.20.0.7", "", 404),
+        (&delete, GRANTS, "?address=nowhere", "", 422),
+        (&delete, GRANTS, "", "", 400),
+        (&post, REVOKE, "", &revoke, 200),
+        (&post, REVOKE, "", nobody, 422),
+        (&get, GRANTS, "", "", 200),
+        (&post, RESTORE, "", &restore, 200),
+        (&post, RESTORE, "", &restore, 404),
+        (&post, RESTORE, "", r#"{"principal":"a"}"#, 422),
+    ] {
+        let target = format!("{path}{query}");
+        let got = seen.ask(appliance, method.clone(), path, &target, body);
+        assert_eq!(got.await, status, "{method} {target}");
+    }
 }
 
 /// Counters, and a flow that weir-control has heard of.
@@ -428,6 +466,17 @@ async fn planes_that_refuse(seen: &mut Seen) {
     }
     let capture = seen.ask(&appliance, Method::POST, CAPTURE, CAPTURE, "{}");
     assert_eq!(capture.await, 500);
+    let revoke = json!({ "principal": principal('a'), "reason": "left" }).to_string();
+    let restore = json!({ "principal": principal('a') }).to_string();
+    let address = "/v1/grants?address=10.20.0.7";
+    for (method, path, target, body) in [
+        (Method::POST, REVOKE, REVOKE, revoke.as_str()),
+        (Method::POST, RESTORE, RESTORE, &restore),
+        (Method::DELETE, GRANTS, address, ""),
+    ] {
+        let status = seen.ask(&appliance, method, path, target, body).await;
+        assert_eq!(status, 500, "{target}");
+    }
     let source = r#"{"source":"192.0.2.1"}"#;
     let explain = "/v1/explain";
     assert_eq!(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use weir_abi::{Class, Hook, Reason, Verdict};
+use weir_api::{Actor, CaptureRequest};
 use weir_control::testing::{Appliance, Settings, packet};
 use weir_dataplane::{Counter, SeenPacket};
 
@@ -67,6 +68,21 @@ async fn flows_are_followed_and_found_again() {
 }
 
 #[tokio::test]
+async fn whoever_reads_too_slowly_is_told_how_much_it_missed() {
+    let appliance = Appliance::start().await;
+    for query in ["", "&verdict=drop"] {
+        let mut follower = appliance.lines(&format!("{FOLLOW}{query}")).await;
+        let mut flows = vec![packet("203.0.113.9", Verdict::Forward); 5000];
+        flows.push(packet("203.0.113.9", Verdict::Drop));
+        tell(&appliance, flows);
+        let first = follower.next().await.expect("a line");
+        assert_eq!(first, json!({"missed": 5001 - 4096}), "{query}");
+        let second = follower.next().await.expect("a line");
+        assert!(second["seq"].is_u64(), "{second}");
+    }
+}
+
+#[tokio::test]
 async fn one_source_that_has_nearly_everything_is_pointed_out() {
     let appliance = Appliance::start().await;
     let mut follower = appliance.lines(FOLLOW).await;
@@ -87,6 +103,15 @@ async fn one_source_that_has_nearly_everything_is_pointed_out() {
         follower.next().await.expect("the rest");
     }
     assert!(!warnings(&appliance).await.contains("192.0.2.200"));
+    // A flood that is dropped comes from its sender, not from who hides others.
+    tell(
+        &appliance,
+        vec![packet("198.51.100.66", Verdict::Drop); 4096],
+    );
+    for _ in 0..4096 {
+        follower.next().await.expect("the flood");
+    }
+    assert!(!warnings(&appliance).await.contains("198.51.100.66"));
 }
 
 #[tokio::test]
@@ -105,9 +130,10 @@ async fn a_capture_is_a_file_with_verdicts_and_ends_by_itself() {
         assert_eq!(filter.within, Duration::from_mins(1));
         let mut frame = packet("203.0.113.9", Verdict::Drop);
         frame.frame = (0..66).collect();
-        appliance
-            .kernel
-            .change(|kernel| kernel.frames = vec![frame; 3]);
+        appliance.kernel.change(|kernel| {
+            kernel.frames = vec![frame; 3];
+            kernel.lost.frames += 7;
+        });
     };
     let (reply, ()) = tokio::join!(capture, frames);
     assert_eq!(reply.status, StatusCode::OK);
@@ -133,7 +159,7 @@ async fn a_capture_is_a_file_with_verdicts_and_ends_by_itself() {
         }
     }
     assert!(told[0].contains("203.0.113.0/24"), "{told:?}");
-    assert_eq!(told[1], "ended after 2 packets");
+    assert_eq!(told[1], "ended after 2 packets; 7 more found no room");
 }
 
 #[tokio::test]
@@ -160,6 +186,28 @@ async fn a_capture_ends_when_nobody_takes_it_any_more() {
             "{answer}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_end_of_a_capture_does_not_end_the_next_one() {
+    let appliance = Appliance::start().await;
+    let wanted = CaptureRequest::default();
+    let brain = &appliance.brain;
+    let first = brain.capture(Actor::Weir, &wanted).await.expect("a place");
+    drop(first);
+    let second = brain.capture(Actor::Weir, &wanted).await.expect("a place");
+    // Whatever the first one still asked of the kernel plane is done before this.
+    brain.status().await.expect("the kernel plane answers");
+    let mut running = None;
+    appliance
+        .kernel
+        .change(|kernel| running = kernel.capture.clone());
+    assert!(running.is_some(), "the second one goes on");
+    let refused = brain.capture(Actor::Weir, &wanted).await;
+    let refused = refused.expect_err("there is one place");
+    assert!(refused.to_string().contains("capture"), "{refused}");
+    drop(second);
+    appliance.kernel.until_capture(false).await;
 }
 
 #[tokio::test]

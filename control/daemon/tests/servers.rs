@@ -56,6 +56,53 @@ async fn a_server_that_does_not_answer_gets_no_new_connections_until_it_does() {
     appliance.kernel.until_up(&[first, second]).await;
 }
 
+#[tokio::test]
+async fn a_restart_gives_no_new_connections_to_a_server_that_had_none() {
+    let (first, second) = (IpAddr::from(FIRST), IpAddr::from(SECOND));
+    let one = TcpListener::bind((first, 0)).expect("a free port");
+    let port = one.local_addr().expect("bound").port();
+    let mut appliance = Appliance::start_with(dsr(port)).await;
+    appliance.kernel.until_up(&[first]).await;
+
+    appliance.restart(async || {}).await;
+    assert_eq!(appliance.kernel.up(), [first]);
+    let _other = listen(second, port);
+    appliance.kernel.until_up(&[first, second]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_taken_out_is_not_said_to_answer() {
+    let (first, second) = (IpAddr::from(FIRST), IpAddr::from(SECOND));
+    let one = TcpListener::bind((first, 0)).expect("a free port");
+    let port = one.local_addr().expect("bound").port();
+    let appliance = Appliance::start_with(dsr(port)).await;
+    appliance.kernel.until_up(&[first]).await;
+    let config = appliance.read("weir.toml");
+    let config = config.replace(
+        &format!("\"{first}\", \"{second}\""),
+        &format!("\"{first}\""),
+    );
+    appliance.write("weir.toml", &config);
+    let who = Actor::Signal("SIGHUP".to_owned());
+    let reloaded = appliance.brain.reload(who, false).await;
+    reloaded.expect("nothing is wrong");
+
+    drop(one);
+    let log = "/v1/events?kind=change&follow=true";
+    let mut log = appliance.lines(log).await;
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let line = log.next().await.expect("the log goes on");
+        if line["action"] == "servers" {
+            told.push(line["detail"].as_str().expect("text").to_owned());
+        }
+    }
+    let silent = [second, first].map(|server| format!("{server}:{port} does not answer"));
+    for (told, silent) in told.iter().zip(silent) {
+        assert!(told.starts_with(&silent), "{told}");
+    }
+}
+
 fn dsr(port: u16) -> Settings {
     let service = format!(
         "addresses = [\"192.0.2.10\"]\nports = [{port}]\ntopology = \"dsr\"\n\

@@ -15,6 +15,7 @@ use crate::hook::{self, Plan};
 use crate::links::{self, Link};
 use crate::pins::{Pins, pin_name};
 use crate::programs;
+use crate::steps::{Step, Watch};
 use crate::sys::{self, Mapped};
 use crate::types::{Direction, HookChoice, InterfaceStatus, Options, XdpStatus};
 
@@ -31,6 +32,7 @@ pub(crate) fn attach(
     options: &Options,
     pins: &Pins,
     insist: bool,
+    watch: Watch<'_>,
 ) -> Result<Vec<InterfaceStatus>, Error> {
     let mut at_tcx = Vec::new();
     let (devices, absent) = devices(options, insist)?;
@@ -38,6 +40,7 @@ pub(crate) fn attach(
         let pin = pins.link(Hook::Tcx, direction, &device.name);
         let program = put(ebpf, Hook::Tcx, direction, &device, &pin)
             .map_err(|e| Error::kernel(format!("cannot attach to {} at tcx", device.name), e))?;
+        watch(Step::Attached);
         at_tcx.push((direction, device, pin, program));
     }
     let mut attached: Vec<InterfaceStatus> = Vec::new();
@@ -53,6 +56,7 @@ pub(crate) fn attach(
             }
             Xdp::Hindered(why) | Xdp::Off(why) => (None, why),
         };
+        watch(Step::Attached);
         attached.push(InterfaceStatus {
             name: device.name,
             index: device.index,

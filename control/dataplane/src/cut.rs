@@ -1,5 +1,6 @@
 //! Ends connections of this machine's stack, by sock_diag(7).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,6 +12,7 @@ const PROTOCOL: libc::c_int = 4;
 const LIST: u16 = 20;
 /// `SOCK_DESTROY` (Linux 4.5, `CONFIG_INET_DIAG_DESTROY`).
 const DESTROY: u16 = 21;
+const TCP: libc::c_int = libc::IPPROTO_TCP;
 /// Every state but `TIME_WAIT` (6), `CLOSE` (7) and `LISTEN` (10), as bits.
 const STATES: u32 = 0x1ffe & !(1 << 6 | 1 << 7 | 1 << 10);
 /// `struct inet_diag_sockid`: both ports, both addresses, interface, cookie.
@@ -19,40 +21,51 @@ const ID: usize = 48;
 /// Ends the connections to these addresses whose other end is to go. Gives how many.
 pub(crate) fn cut(local: &[SocketAddr], goes: &dyn Fn(IpAddr) -> bool) -> io::Result<usize> {
     let socket = Socket::open(PROTOCOL)?;
-    let mut ended = 0;
+    let mut ports: BTreeMap<(Family, u16), BTreeSet<IpAddr>> = BTreeMap::new();
     for address in local {
+        let family = Family::of(address.ip());
+        let addresses = ports.entry((family, address.port())).or_default();
+        addresses.insert(address.ip());
+    }
+    let mut ended = 0;
+    let mut failed = None;
+    for ((family, port), addresses) in ports {
+        // The kernel goes by all its sockets for a list, and most of them stay: one list for all addresses,
+        // and of it no more is held than what goes.
+        let mut going = Vec::new();
         let mut wanted = [0; ID];
-        wanted[0..2].copy_from_slice(&address.port().to_be_bytes());
-        for entry in socket.dump(LIST, &request(*address, &wanted))? {
+        wanted[0..2].copy_from_slice(&port.to_be_bytes());
+        socket.list(LIST, &request(family, TCP, &wanted), |entry| {
             // `struct inet_diag_msg`: four bytes, then which socket.
-            let Some(id) = entry.get(4..4 + ID) else {
-                continue;
-            };
-            let id: [u8; ID] = id.try_into().expect("as long");
-            if of(*address, &id[4..20]) != address.ip() || !goes(of(*address, &id[20..36])) {
-                continue;
+            if let Some(id) = entry.get(4..).and_then(<[u8]>::first_chunk::<ID>)
+                && addresses.contains(&family.address(&id[4..20]))
+                && goes(family.address(&id[20..36]))
+            {
+                going.push(*id);
             }
-            match socket.request(DESTROY, 0, &request(*address, &id)) {
+        })?;
+        for id in going {
+            match socket.request(DESTROY, 0, &request(family, TCP, &id)) {
                 Ok(()) => ended += 1,
                 // It ended by itself.
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-                Err(error) => return Err(error),
+                // The others go all the same.
+                Err(error) => failed = Some(error),
             }
         }
     }
-    Ok(ended)
+    failed.map_or(Ok(ended), Err)
 }
 
 /// `struct inet_diag_req_v2`
-fn request(address: SocketAddr, id: &[u8; ID]) -> Vec<u8> {
-    let family = if address.is_ipv4() {
-        libc::AF_INET
-    } else {
-        libc::AF_INET6
+fn request(family: Family, protocol: libc::c_int, id: &[u8; ID]) -> Vec<u8> {
+    let family = match family {
+        Family::V4 => libc::AF_INET,
+        Family::V6 => libc::AF_INET6,
     };
     let mut body = vec![
         u8::try_from(family).expect("a small number"),
-        u8::try_from(libc::IPPROTO_TCP).expect("a small number"),
+        u8::try_from(protocol).expect("a small number"),
         0,
         0,
     ];
@@ -61,13 +74,48 @@ fn request(address: SocketAddr, id: &[u8; ID]) -> Vec<u8> {
     body
 }
 
-/// An address of the family of `like`, from sixteen bytes.
-fn of(like: SocketAddr, bytes: &[u8]) -> IpAddr {
-    let bytes: [u8; 16] = bytes.try_into().expect("sixteen bytes");
-    if like.is_ipv4() {
-        let [a, b, c, d, ..] = bytes;
-        IpAddr::from([a, b, c, d])
-    } else {
-        IpAddr::from(bytes)
+/// Family of a list, and of the addresses in it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// An address, from sixteen bytes.
+    fn address(self, bytes: &[u8]) -> IpAddr {
+        let bytes: [u8; 16] = bytes.try_into().expect("sixteen bytes");
+        match self {
+            Self::V4 => {
+                let [a, b, c, d, ..] = bytes;
+                IpAddr::from([a, b, c, d])
+            }
+            Self::V6 => IpAddr::from(bytes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_cannot_be_had_is_not_an_empty_one() {
+        let socket = Socket::open(PROTOCOL).expect("a socket");
+        let list = |protocol| {
+            let body = request(Family::V4, protocol, &[0; ID]);
+            socket.list(LIST, &body, |_| {})
+        };
+        list(TCP).expect("connections");
+        // No transport protocol: for experiments (RFC 3692).
+        let error = list(253).expect_err("nobody knows its connections");
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     }
 }

@@ -52,7 +52,7 @@ pub enum Error {
         detail: String,
     },
     /// What is pinned has another layout.
-    #[error("{} was pinned by another version of Weir ({detail}); run `weir-control --detach`, which takes the old programs off, and start again", path.display())]
+    #[error("{} was pinned by another version of Weir ({detail}); run `weir-control --migrate`, which puts this version in its place while packets flow, or `weir-control --detach`, which takes the old programs off; then start again", path.display())]
     Incompatible {
         /// The pin.
         path: PathBuf,

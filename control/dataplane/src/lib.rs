@@ -9,13 +9,17 @@
 //! All calls block, and must be made on one thread in the network namespace that owns the interfaces.
 
 mod attach;
+mod counters;
 mod cut;
 mod device;
 mod error;
 mod ethtool;
+mod grants;
 mod hook;
 mod links;
 mod maglev;
+mod migrate;
+mod nat;
 mod neighbours;
 mod netfilter;
 mod netlink;
@@ -27,30 +31,39 @@ mod route;
 mod seen;
 mod servers;
 mod services;
+mod steps;
 mod surroundings;
 mod sys;
 mod types;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use aya::Ebpf;
 use aya::programs::Program;
 pub use error::Error;
+pub use grants::{GrantSpec, since_boot};
+pub use migrate::Migration;
+pub use nat::NatUse;
 pub use probe::{Answer, Judged};
+pub use steps::{Step, Watch};
 pub use types::{
-    CaptureFilter, Counter, Direction, HookChoice, InterfaceStatus, Lost, MapStatus, Options,
-    Probe, ProbeOutcome, Published, SeenPacket, ServerSpec, ServiceSpec, Status, SynBudget,
-    SynBudgets, XdpStatus,
+    CaptureFilter, Counter, Direction, HookChoice, InterfaceStatus, Lost, MapStatus, NatSource,
+    Options, Probe, ProbeOutcome, Published, SeenPacket, ServerSpec, ServiceSpec, Status,
+    SynBudget, SynBudgets, XdpStatus,
 };
-use weir_abi::{ABI_VERSION, Config, Hook, MAX_STATIONS, Station, counter_at};
-use weir_tables::{History, KernelTables};
+use weir_abi::{ABI_VERSION, Config, Count, Hook};
+use weir_tables::KernelTables;
 
+use crate::grants::Granted;
 use crate::netfilter::Netfilter;
 use crate::pins::{Maps, Pins};
 use crate::publish::Writer;
 use crate::seen::Rings;
+use crate::services::Services;
 
 /// The kernel plane of this network namespace.
 #[derive(Debug)]
@@ -64,6 +77,8 @@ pub struct Dataplane {
     adopted: bool,
     interfaces: Vec<InterfaceStatus>,
     cpus: usize,
+    /// What was counted before a migration.
+    carried: BTreeMap<u32, Count>,
     /// Families that marked packets are brought home in.
     families: Vec<u8>,
     /// A sentence for each that is switched off.
@@ -72,6 +87,10 @@ pub struct Dataplane {
     behind: bool,
     rings: Rings,
     netfilter: Netfilter,
+    clearing: nat::Clearing,
+    /// Ports of [`weir_abi::Topology::Nat`]; none without such a service.
+    nat_ports: Option<RangeInclusive<u16>>,
+    granted: Granted,
 }
 
 impl Dataplane {
@@ -81,17 +100,28 @@ impl Dataplane {
     /// Maps that are pinned are adopted when their ABI version and every layout match, with all that is
     /// in them; the program under a pinned link is swapped for the one in the object file without a gap.
     pub fn open(options: &Options) -> Result<Self, Error> {
+        Self::open_watched(options, &mut steps::nobody)
+    }
+
+    /// As [`Dataplane::open`], and tells each step once it is done.
+    pub fn open_watched(options: &Options, watch: Watch<'_>) -> Result<Self, Error> {
         programs::probe_kernel()?;
         let pins = Pins::prepare(&options.pin_dir)?;
         let adopted = pins.maps().exists();
         let (mut ebpf, maps, config) = if adopted {
             adopt(options, &pins)?
         } else {
-            make(options, &pins)?
+            let made = make(options, &pins)?;
+            watch(Step::Made);
+            std::fs::rename(pins.unfinished_maps(), pins.maps())
+                .map_err(|e| Error::kernel("cannot pin the maps", e))?;
+            watch(Step::Named);
+            made
         };
         let writer = Writer::new(&maps)?;
         // Before any packet carries the mark: without them it would be forwarded to the server.
         let (families, absent) = add_routes(options)?;
+        watch(Step::Routed);
         let changed = Config {
             mark: options.mark,
             table: options.table,
@@ -105,13 +135,18 @@ impl Dataplane {
         if (config.mark, config.table) != (options.mark, options.table) {
             remove_routes(config.mark, config.table, config.table == options.table)?;
         }
+        watch(Step::Configured);
         programs::pin(&mut ebpf, &pins)?;
-        let interfaces = attach::attach(&mut ebpf, options, &pins, true)?;
+        watch(Step::Pinned);
+        let interfaces = attach::attach(&mut ebpf, options, &pins, true, watch)?;
+        migrate::clear(&pins, &writer, watch)?;
         attach::tell(&mut ebpf, writer.config(), &interfaces)?;
+        let carried = pins::carried(&pins.maps());
         let rings = Rings::open(&mut ebpf, writer.config(), options.sample)?;
+        let granted = Granted::of(&maps)?;
         let cpus = aya::util::nr_cpus()
             .map_err(|(what, error)| Error::kernel(format!("cannot read {what}"), error))?;
-        Ok(Self {
+        let plane = Self {
             options: options.clone(),
             pins,
             maps,
@@ -121,94 +156,81 @@ impl Dataplane {
             adopted,
             interfaces,
             cpus,
+            carried,
             families,
             absent,
             behind: false,
             rings,
             netfilter: Netfilter::default(),
-        })
+            clearing: nat::Clearing::default(),
+            nat_ports: None,
+            granted,
+        };
+        plane.tell_of_grants();
+        Ok(plane)
     }
 
-    /// Replaces all services. An address and port may belong to one service only. Each address changes
-    /// at once; the addresses change one after the other.
+    /// Replaces all services at once, see [`Dataplane::switch`].
     pub fn set_services(&mut self, services: &[ServiceSpec]) -> Result<(), Error> {
-        let entries = services::compile(services)?;
-        servers::check(services)?;
-        let failed = |e| Error::kernel("cannot write the services", e);
-        let present = self.maps.addresses.keys().map_err(failed)?;
-        // Room first: the map may be full.
-        for gone in present.iter().filter(|key| !entries.contains_key(*key)) {
-            self.maps.addresses.remove(gone).map_err(failed)?;
-        }
-        // Servers before who leads to them.
-        let vacated = servers::write(&self.maps, services)?;
-        for (key, address) in &entries {
-            self.maps.addresses.set(key, address).map_err(failed)?;
-        }
-        vacated.clear(&self.maps)?;
-        self.netfilter.set_services(services);
+        self.switch(None, Some(services), &mut steps::nobody)?;
         Ok(())
     }
 
-    /// Writes the tables beside those in use, then switches every packet to them at once.
+    /// Replaces the tables at once, see [`Dataplane::switch`].
     pub fn publish(&mut self, tables: &KernelTables) -> Result<Published, Error> {
-        self.writer.publish(&self.maps, tables)
+        self.switch(Some(tables), None, &mut steps::nobody)
     }
 
-    /// What an earlier process published: which classes sources have and held. Nothing when the maps were
-    /// made by this one.
-    pub fn inherited(&self) -> Result<Option<History>, Error> {
+    /// Writes tables, services (all of them) or both beside those in use, then switches every packet to
+    /// them at once. An address and port may belong to one service only. Whatever fails, and at whichever
+    /// step the process dies, all of it is in force afterwards or nothing.
+    pub fn switch(
+        &mut self,
+        tables: Option<&KernelTables>,
+        services: Option<&[ServiceSpec]>,
+        watch: Watch<'_>,
+    ) -> Result<Published, Error> {
+        let checked = services.map(Services::new).transpose()?;
+        let published = self
+            .writer
+            .publish(&self.maps, tables, checked.as_ref(), watch)?;
+        if let Some(services) = services {
+            self.netfilter.set_services(services);
+            self.nat_ports = nat::ports(services);
+        }
+        Ok(published)
+    }
+
+    /// The tables that an earlier process published. Nothing when the maps were made by this one.
+    pub fn inherited(&self) -> Result<Option<KernelTables>, Error> {
         if !self.adopted {
             return Ok(None);
         }
-        let tables = self.writer.tables(&self.maps)?;
-        Ok(Some(History::read(&tables)))
+        Ok(Some(self.writer.tables(&self.maps)?))
     }
 
     /// Ends the connections of this machine's stack to these addresses whose other end is to go, and tells
-    /// both ends. Gives how many.
+    /// both ends; and those of `nat` whose clients are to go: their next packets belong to none. Gives how
+    /// many.
     pub fn cut(
         &mut self,
         local: &[SocketAddr],
         goes: &dyn Fn(IpAddr) -> bool,
     ) -> Result<usize, Error> {
-        cut::cut(local, goes).map_err(|error| match error.raw_os_error() {
+        let translated = nat::cut(&self.maps, goes)?;
+        let ended = cut::cut(local, goes).map_err(|error| match error.raw_os_error() {
             Some(libc::EOPNOTSUPP) => Error::Unsupported {
                 what: "ending connections",
                 needs: "CONFIG_INET_DIAG_DESTROY",
             },
             _ => Error::kernel("cannot end connections", error),
-        })
+        })?;
+        Ok(translated + ended)
     }
 
-    /// Every counter that is not zero, summed over the CPUs.
-    pub fn counters(&self) -> Result<Vec<Counter>, Error> {
-        let mut counters = Vec::new();
-        let visit = |index, slots: &[weir_abi::Count]| {
-            let (packets, bytes) = slots.iter().fold((0, 0), |(packets, bytes), slot| {
-                (packets + slot.packets, bytes + slot.bytes)
-            });
-            if packets == 0 {
-                return;
-            }
-            if let Some((hook, observed, service, class, verdict, reason)) = counter_at(index) {
-                counters.push(Counter {
-                    service,
-                    class,
-                    verdict,
-                    reason,
-                    hook,
-                    observed,
-                    packets,
-                    bytes,
-                });
-            }
-        };
-        self.maps
-            .counters
-            .each_per_cpu(self.cpus, visit)
-            .map_err(|e| Error::kernel("cannot read the counters", e))?;
-        Ok(counters)
+    /// The servers that an earlier process gave no new connections, each with the number of its service.
+    pub fn down(&self) -> Result<Vec<(u16, IpAddr)>, Error> {
+        servers::down(&self.maps, self.writer.second_services())
     }
 
     /// Beginnings of flows that the programs told of since the last look, oldest first: one of
@@ -304,7 +326,13 @@ impl Dataplane {
             .collect();
         let changes = attach::look_again(&mut self.interfaces);
         if !gone.is_empty() {
-            let attached = attach::attach(&mut self.ebpf, &self.options, &self.pins, false)?;
+            let attached = attach::attach(
+                &mut self.ebpf,
+                &self.options,
+                &self.pins,
+                false,
+                &mut steps::nobody,
+            )?;
             for now in attached {
                 let mut before = self.interfaces.iter_mut();
                 if let Some(before) = before.find(|before| before.name == now.name) {
@@ -322,6 +350,7 @@ impl Dataplane {
             self.behind = false;
         }
         back.extend(changes);
+        self.clearing.go_on(&self.maps)?;
         for index in attach::targets(&self.interfaces) {
             if let Err(error) = neighbours::refresh(index) {
                 tracing::warn!(%error, index, "cannot ask neighbours whether they are there");
@@ -363,10 +392,20 @@ impl Dataplane {
             table: self.options.table,
             interfaces: self.interfaces.iter().map(attach::told).collect(),
             maps: [self.maps.status(), self.rings.status()].concat(),
+            nat: self.nat_use(),
             sample: self.options.sample,
             lost: self.rings.lost().unwrap_or_default(),
             warnings,
         }
+    }
+
+    /// Connections of `nat`; nothing when there are none, and no service of that topology.
+    fn nat_use(&self) -> Option<NatUse> {
+        let ports = self.nat_ports.as_ref().map_or(0, |ports| {
+            (ports.end().saturating_sub(*ports.start())).saturating_add(1)
+        });
+        let usage = nat::usage(&self.maps, ports).ok()?;
+        (ports > 0 || usage.connections > 0).then_some(usage)
     }
 
     /// Takes the programs off the interfaces and removes pins, rule and route.
@@ -410,22 +449,24 @@ fn make(options: &Options, pins: &Pins) -> Result<(Ebpf, Maps, Config), Error> {
     pins::remove_flat(&unfinished).map_err(failed)?;
     std::fs::create_dir(&unfinished).map_err(failed)?;
     let ebpf = programs::load(options, &unfinished)?;
-    let maps = Maps::open(&unfinished)?;
+    let maps = Maps::open(&unfinished).map_err(|error| match error {
+        Error::Incompatible { path, detail } => Error::WrongObject {
+            path: options.object.clone(),
+            detail: format!("{}: {detail}", pins::pin_name(&path)),
+        },
+        error => error,
+    })?;
     let magic = sys::random().map_err(|e| Error::kernel("cannot get random bits", e))?;
     let config = Config {
         abi: ABI_VERSION,
-        active: 0,
         mark: options.mark,
         table: options.table,
         probe: magic,
-        stations: [Station::default(); MAX_STATIONS],
         proxied: options.budgets.proxied.to_abi(),
         forwarded: options.budgets.forwarded.to_abi(),
-        sample: 0,
-        capture: 0,
+        ..Config::default()
     };
     write_config(&maps, &config)?;
-    std::fs::rename(&unfinished, pins.maps()).map_err(failed)?;
     Ok((ebpf, maps, config))
 }
 

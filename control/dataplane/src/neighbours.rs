@@ -25,7 +25,8 @@ pub(crate) fn refresh(interface: u32) -> io::Result<()> {
     let socket = Socket::open(libc::NETLINK_ROUTE)?;
     let mut body = vec![0_u8; HEADER];
     attribute(&mut body, INTERFACE, &interface.to_ne_bytes());
-    let neighbours = socket.dump(GET, &body)?;
+    let mut neighbours = Vec::new();
+    socket.list(GET, &body, |entry| neighbours.push(entry.to_vec()))?;
     let stale = neighbours.iter().filter_map(|answer| {
         let header = answer.get(..HEADER)?;
         let is_stale = u16::from_ne_bytes([header[8], header[9]]) & STALE != 0;

@@ -42,19 +42,23 @@ impl Socket {
         self.exchange(kind, 0, body)
     }
 
-    /// Asks for a list: what follows the header of each entry.
-    pub(crate) fn dump(&self, kind: u16, body: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    /// Asks for a list, and hands on what follows the header of each entry, as it comes.
+    pub(crate) fn list(
+        &self,
+        kind: u16,
+        body: &[u8],
+        mut visit: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
         self.send(kind, DUMP, body)?;
-        let mut entries = Vec::new();
         loop {
             let messages = self.receive()?;
             let mut rest = messages.as_slice();
             while !rest.is_empty() {
                 let (kind, body) = message(rest).ok_or(io::ErrorKind::UnexpectedEof)?;
                 match kind {
-                    DONE => return Ok(entries),
-                    ERROR => return code(body).map(|()| entries),
-                    _ => entries.push(body.to_vec()),
+                    // Also a list that ends early, or was never begun, ends so.
+                    DONE | ERROR => return code(body),
+                    _ => visit(body),
                 }
                 let length = (HEADER + body.len()).next_multiple_of(4);
                 rest = rest.get(length..).unwrap_or_default();
@@ -132,7 +136,7 @@ fn message(bytes: &[u8]) -> Option<(u16, &[u8])> {
     Some((kind, bytes.get(HEADER..usize::try_from(length).ok()?)?))
 }
 
-/// What `struct nlmsgerr` says; it begins with the negative error number.
+/// What `struct nlmsgerr` says, or the end of a list: it begins with the negative error number, or zero.
 fn code(body: &[u8]) -> io::Result<()> {
     let code = body
         .get(..4)

@@ -6,14 +6,15 @@
 //! PIN_DIR/links/HOOK-SIDE-INTERFACE   the links that hold the programs on the interfaces
 //! ```
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use weir_abi::{
-    ABI_VERSION, Address, COUNTERS, Config, Count, Flow, GENERATIONS, Hook, MAX_ADDRESSES,
-    MAX_FLOWS, Root, SERVERS, Server, V4_BLOCKS, V4_ROOT_BLOCKS, V6_ROOT_BLOCKS, WHEELS, Wheel,
-    maps,
+    ABI_VERSION, Address, COUNTERS, Config, Count, Flow, GENERATIONS, Grant, Hook, MAX_ADDRESSES,
+    MAX_BEGUN, MAX_FLOWS, MAX_GRANTS, MAX_PRINCIPALS, MAX_TRANSLATIONS, Principal, Root, SERVERS,
+    Server, Translation, V4_BLOCKS, V4_ROOT_BLOCKS, V6_ROOT_BLOCKS, WHEELS, Wheel, maps,
 };
 
 use crate::error::Error;
@@ -25,9 +26,10 @@ use crate::types::{Direction, MapStatus};
 const USUAL: &str = "/sys/fs/bpf";
 
 /// The names of all maps.
-pub(crate) const MAPS: [&str; 11] = [
+pub(crate) const MAPS: [&str; 18] = [
     maps::CONFIG,
-    maps::ADDRESSES,
+    maps::ADDRESSES[0],
+    maps::ADDRESSES[1],
     maps::V4_BLOCKS,
     maps::V4_ROOTS,
     maps::V4_NODES,
@@ -37,6 +39,12 @@ pub(crate) const MAPS: [&str; 11] = [
     maps::SERVERS,
     maps::WHEELS,
     maps::FLOWS,
+    maps::TRANSLATIONS,
+    maps::ANSWERS,
+    maps::BEGUN,
+    maps::BEGUN_ANSWERS,
+    maps::PRINCIPALS,
+    maps::GRANTS,
 ];
 
 /// The pin directory.
@@ -148,10 +156,39 @@ pub(crate) fn remove_flat(directory: &Path) -> io::Result<()> {
     fs::remove_dir(directory)
 }
 
+/// Where what was counted before a migration is pinned, beside the maps. Only user space reads it.
+const CARRIED: &str = "CARRIED";
+
+/// What was counted before a migration, by index.
+pub(crate) fn carried(directory: &Path) -> BTreeMap<u32, Count> {
+    let Ok((map, _)) = Map::<u32, Count>::open(&directory.join(CARRIED)) else {
+        return BTreeMap::new();
+    };
+    let indexes = map.keys().unwrap_or_default().into_iter();
+    let counts = indexes.filter_map(|index| Some((index, map.get(&index).ok()??)));
+    counts.collect()
+}
+
+/// Pins what was counted before a migration, whole, in the place of what is there.
+pub(crate) fn pin_carried(directory: &Path, counted: &BTreeMap<u32, Count>) -> Result<(), Error> {
+    let failed = |e| Error::kernel("cannot carry the counters over", e);
+    let path = directory.join(CARRIED);
+    let room = u32::try_from(counted.len().max(1)).expect("fewer than counters");
+    let map = Map::<u32, Count>::hash(room).map_err(failed)?;
+    for (index, count) in counted {
+        map.set(index, count).map_err(failed)?;
+    }
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    map.pin(&path).map_err(failed)
+}
+
 /// The pinned configuration, when it has this version's layout.
 pub(crate) fn config(directory: &Path) -> Option<Config> {
     let path = directory.join(maps::CONFIG);
-    if sys::first_word(&path)? != ABI_VERSION {
+    if *sys::first_words(&path)?.first()? != ABI_VERSION {
         return None;
     }
     let (map, _) = Map::<u32, Config>::open(&path).ok()?;
@@ -162,16 +199,28 @@ pub(crate) fn config(directory: &Path) -> Option<Config> {
 #[derive(Debug)]
 pub(crate) struct Maps {
     pub(crate) config: Map<u32, Config>,
-    pub(crate) addresses: Map<[u8; 16], Address>,
+    pub(crate) addresses: [Map<[u8; 16], Address>; 2],
+    pub(crate) sources: Sources,
+    pub(crate) counters: Map<u32, Count>,
+    pub(crate) servers: Map<u32, Server>,
+    pub(crate) wheels: Map<u32, Wheel>,
+    pub(crate) flows: Map<Flow, u32>,
+    pub(crate) translations: Map<Flow, Translation>,
+    pub(crate) answers: Map<Flow, Flow>,
+    pub(crate) begun: Map<Flow, Translation>,
+    pub(crate) begun_answers: Map<Flow, Flow>,
+    pub(crate) principals: Map<u32, Principal>,
+    pub(crate) grants: Map<[u8; 16], Grant>,
+}
+
+/// The maps of sources, with both generations.
+#[derive(Debug)]
+pub(crate) struct Sources {
     pub(crate) v4_blocks: Map<u32, Block>,
     pub(crate) v4_roots: Map<u32, Roots>,
     pub(crate) v4_nodes: Map<u32, u32>,
     pub(crate) v6_roots: Map<u32, Roots>,
     pub(crate) v6_nodes: Map<u32, u32>,
-    pub(crate) counters: Map<u32, Count>,
-    pub(crate) servers: Map<u32, Server>,
-    pub(crate) wheels: Map<u32, Wheel>,
-    pub(crate) flows: Map<Flow, u32>,
 }
 
 /// Bytes of 256 /24.
@@ -184,8 +233,8 @@ impl Maps {
     pub(crate) fn adopt(directory: &Path) -> Result<Self, Error> {
         // The version first: every version has it at the beginning of this map, of whatever size.
         let path = directory.join(maps::CONFIG);
-        if let Some(abi) = sys::first_word(&path)
-            && abi != ABI_VERSION
+        if let Some([abi, ..]) = sys::first_words(&path).as_deref()
+            && *abi != ABI_VERSION
         {
             return Err(Error::Incompatible {
                 path,
@@ -199,16 +248,21 @@ impl Maps {
     pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
         Ok(Self {
             config: open(directory, maps::CONFIG, ARRAY, 1, MMAPABLE)?,
-            addresses: open(directory, maps::ADDRESSES, HASH, MAX_ADDRESSES, 0)?,
-            v4_blocks: halves(directory, maps::V4_BLOCKS, V4_BLOCKS)?,
-            v4_roots: halves(directory, maps::V4_ROOTS, V4_ROOT_BLOCKS)?,
-            v4_nodes: open(directory, maps::V4_NODES, ARRAY_OF_MAPS, GENERATIONS, 0)?,
-            v6_roots: halves(directory, maps::V6_ROOTS, V6_ROOT_BLOCKS)?,
-            v6_nodes: open(directory, maps::V6_NODES, ARRAY_OF_MAPS, GENERATIONS, 0)?,
+            addresses: [
+                open(directory, maps::ADDRESSES[0], HASH, MAX_ADDRESSES, 0)?,
+                open(directory, maps::ADDRESSES[1], HASH, MAX_ADDRESSES, 0)?,
+            ],
+            sources: Sources::open(directory)?,
             counters: open(directory, maps::COUNTERS, PERCPU_ARRAY, COUNTERS, 0)?,
-            servers: open(directory, maps::SERVERS, ARRAY, SERVERS, 0)?,
-            wheels: open(directory, maps::WHEELS, ARRAY, WHEELS, 0)?,
-            flows: open(directory, maps::FLOWS, LRU_HASH, MAX_FLOWS, 0)?,
+            servers: open(directory, maps::SERVERS, ARRAY, GENERATIONS * SERVERS, 0)?,
+            wheels: open(directory, maps::WHEELS, ARRAY, GENERATIONS * WHEELS, 0)?,
+            flows: lru(directory, maps::FLOWS, MAX_FLOWS)?,
+            translations: lru(directory, maps::TRANSLATIONS, MAX_TRANSLATIONS)?,
+            answers: lru(directory, maps::ANSWERS, MAX_TRANSLATIONS)?,
+            begun: lru(directory, maps::BEGUN, MAX_BEGUN)?,
+            begun_answers: lru(directory, maps::BEGUN_ANSWERS, MAX_BEGUN)?,
+            principals: open(directory, maps::PRINCIPALS, ARRAY, MAX_PRINCIPALS, MMAPABLE)?,
+            grants: open(directory, maps::GRANTS, HASH, MAX_GRANTS, 0)?,
         })
     }
 
@@ -216,28 +270,76 @@ impl Maps {
     pub(crate) fn status(&self) -> Vec<MapStatus> {
         [
             told(maps::CONFIG, &self.config, self.config.memory()),
-            told(maps::ADDRESSES, &self.addresses, self.addresses.memory()),
-            told(maps::V4_BLOCKS, &self.v4_blocks, self.v4_blocks.memory()),
-            told(maps::V4_ROOTS, &self.v4_roots, self.v4_roots.memory()),
+            told(
+                maps::ADDRESSES[0],
+                &self.addresses[0],
+                self.addresses[0].memory(),
+            ),
+            told(
+                maps::ADDRESSES[1],
+                &self.addresses[1],
+                self.addresses[1].memory(),
+            ),
+            told(
+                maps::V4_BLOCKS,
+                &self.sources.v4_blocks,
+                self.sources.v4_blocks.memory(),
+            ),
+            told(
+                maps::V4_ROOTS,
+                &self.sources.v4_roots,
+                self.sources.v4_roots.memory(),
+            ),
             told(
                 maps::V4_NODES,
-                &self.v4_nodes,
-                self.v4_nodes.memory_inside(),
+                &self.sources.v4_nodes,
+                self.sources.v4_nodes.memory_inside(),
             ),
-            told(maps::V6_ROOTS, &self.v6_roots, self.v6_roots.memory()),
+            told(
+                maps::V6_ROOTS,
+                &self.sources.v6_roots,
+                self.sources.v6_roots.memory(),
+            ),
             told(
                 maps::V6_NODES,
-                &self.v6_nodes,
-                self.v6_nodes.memory_inside(),
+                &self.sources.v6_nodes,
+                self.sources.v6_nodes.memory_inside(),
             ),
             told(maps::COUNTERS, &self.counters, self.counters.memory()),
             told(maps::SERVERS, &self.servers, self.servers.memory()),
             told(maps::WHEELS, &self.wheels, self.wheels.memory()),
             told(maps::FLOWS, &self.flows, self.flows.memory()),
+            told(
+                maps::TRANSLATIONS,
+                &self.translations,
+                self.translations.memory(),
+            ),
+            told(maps::ANSWERS, &self.answers, self.answers.memory()),
+            told(maps::BEGUN, &self.begun, self.begun.memory()),
+            told(
+                maps::BEGUN_ANSWERS,
+                &self.begun_answers,
+                self.begun_answers.memory(),
+            ),
+            told(maps::PRINCIPALS, &self.principals, self.principals.memory()),
+            told(maps::GRANTS, &self.grants, self.grants.memory()),
         ]
         .into_iter()
         .flatten()
         .collect()
+    }
+}
+
+impl Sources {
+    /// Opens the maps in a directory, and checks types and sizes of all of them.
+    pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            v4_blocks: halves(directory, maps::V4_BLOCKS, V4_BLOCKS)?,
+            v4_roots: halves(directory, maps::V4_ROOTS, V4_ROOT_BLOCKS)?,
+            v4_nodes: open(directory, maps::V4_NODES, ARRAY_OF_MAPS, GENERATIONS, 0)?,
+            v6_roots: halves(directory, maps::V6_ROOTS, V6_ROOT_BLOCKS)?,
+            v6_nodes: open(directory, maps::V6_NODES, ARRAY_OF_MAPS, GENERATIONS, 0)?,
+        })
     }
 }
 
@@ -253,6 +355,15 @@ fn told<K: sys::Plain, V: sys::Plain>(
         capacity: info.max_entries,
         memory,
     })
+}
+
+/// A hash that forgets the longest unused.
+fn lru<K: sys::Plain, V: sys::Plain>(
+    directory: &Path,
+    name: &str,
+    entries: u32,
+) -> Result<Map<K, V>, Error> {
+    open(directory, name, LRU_HASH, entries, 0)
 }
 
 /// An array that holds both generations, one behind the other.

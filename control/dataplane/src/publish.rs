@@ -1,4 +1,5 @@
-//! Writes a generation beside the one in use, and switches to it with one store.
+//! Writes a generation beside the one in use, and switches to it with one store: of the sources, of the
+//! services with their servers, or of both together.
 
 use std::mem::{offset_of, size_of, size_of_val};
 
@@ -6,7 +7,9 @@ use weir_abi::{Config, GENERATIONS, MAX_NODES, V6_ROOT_BLOCKS};
 use weir_tables::{KernelTables, Parts};
 
 use crate::error::Error;
-use crate::pins::Maps;
+use crate::pins::{Maps, Sources};
+use crate::services::Services;
+use crate::steps::{Step, Watch};
 use crate::sys::{Map, Mapped, Plain};
 use crate::types::Published;
 
@@ -14,6 +17,31 @@ use crate::types::Published;
 #[derive(Debug)]
 pub(crate) struct Writer {
     config: Mapped,
+    grace: Grace,
+}
+
+/// What makes the kernel wait: it does so whenever a map takes a place in an array of maps, whichever
+/// that is. Nothing that programs read changes by it.
+#[derive(Debug)]
+struct Grace {
+    place: Map<u32, u32>,
+    map: Map<u32, u32>,
+}
+
+impl Grace {
+    fn new() -> Result<Self, Error> {
+        let failed = |e| Error::kernel("cannot make the maps to wait with", e);
+        let map = Map::nodes(1).map_err(failed)?;
+        let place = Map::place_for(&map).map_err(failed)?;
+        Ok(Self { place, map })
+    }
+
+    /// Waits until every program that is running has ended.
+    fn wait(&self) -> Result<(), Error> {
+        self.place
+            .set_inner(0, &self.map)
+            .map_err(|e| Error::kernel("cannot wait for running programs", e))
+    }
 }
 
 impl Writer {
@@ -21,7 +49,8 @@ impl Writer {
     pub(crate) fn new(maps: &Maps) -> Result<Self, Error> {
         let config = Mapped::new(&maps.config, size_of::<Config>())
             .map_err(|e| Error::kernel("cannot map the configuration map", e))?;
-        Ok(Self { config })
+        let grace = Grace::new()?;
+        Ok(Self { config, grace })
     }
 
     /// The configuration map in memory.
@@ -31,49 +60,102 @@ impl Writer {
 
     /// Half that packets are classified by.
     pub(crate) fn active(&self) -> u32 {
+        self.word() & Config::SOURCES
+    }
+
+    /// Whether packets are judged by the second generation of the services.
+    pub(crate) fn second_services(&self) -> bool {
+        self.word() & Config::SERVICES != 0
+    }
+
+    /// The generations in force, as the programs read them.
+    fn word(&self) -> u32 {
         self.config
             .word(offset_of!(Config, active))
             .load(std::sync::atomic::Ordering::SeqCst)
-            & 1
     }
 
-    /// Publishes the tables. Until the last store packets are classified by the generation before, also
-    /// when this fails or the process dies on the way.
-    pub(crate) fn publish(&self, maps: &Maps, tables: &KernelTables) -> Result<Published, Error> {
-        let slot = 1 - self.active();
-        // Replacing the nodes waits until every program that was running has ended, so from then on none
-        // reads the roots and blocks of this half either.
-        hang(&maps.v4_nodes, slot, tables.v4_nodes(), "IPv4")?;
-        hang(&maps.v6_nodes, slot, tables.v6_nodes(), "IPv6")?;
-        write(&maps.v4_roots, slot, tables.v4_roots(), "IPv4 roots")?;
-        write(&maps.v6_roots, slot, tables.v6_roots(), "IPv6 roots")?;
-        write(&maps.v4_blocks, slot, tables.v4_blocks(), "IPv4 blocks")?;
-        self.config.publish_word(offset_of!(Config, active), slot);
+    /// Publishes the tables, the services, or both. Until the one store packets are judged by the
+    /// generations before, also when this fails or the process dies on the way.
+    pub(crate) fn publish(
+        &self,
+        maps: &Maps,
+        tables: Option<&KernelTables>,
+        services: Option<&Services>,
+        watch: Watch<'_>,
+    ) -> Result<Published, Error> {
+        let before = self.word();
+        let mut after = before;
+        // A program that began before the last switch may still read the halves that are not in force now.
+        self.grace.wait()?;
+        watch(Step::Waited);
+        let slot = 1 - (before & Config::SOURCES);
+        if let Some(tables) = tables {
+            hang(&maps.sources.v4_nodes, slot, tables.v4_nodes(), "IPv4")?;
+            watch(Step::Nodes);
+            hang(&maps.sources.v6_nodes, slot, tables.v6_nodes(), "IPv6")?;
+            watch(Step::Nodes);
+            write(
+                &maps.sources.v4_roots,
+                slot,
+                tables.v4_roots(),
+                "IPv4 roots",
+            )?;
+            watch(Step::Roots);
+            write(
+                &maps.sources.v6_roots,
+                slot,
+                tables.v6_roots(),
+                "IPv6 roots",
+            )?;
+            watch(Step::Roots);
+            write(
+                &maps.sources.v4_blocks,
+                slot,
+                tables.v4_blocks(),
+                "IPv4 blocks",
+            )?;
+            watch(Step::Blocks);
+            after ^= Config::SOURCES;
+        }
+        if let Some(services) = services {
+            services.write(maps, before & Config::SERVICES != 0, watch)?;
+            after ^= Config::SERVICES;
+            after &= !Config::NAT;
+            if services.translate() {
+                after |= Config::NAT;
+            }
+        }
+        self.config.publish_word(offset_of!(Config, active), after);
+        watch(Step::Switched);
         Ok(Published {
-            slot,
-            v4_nodes: tables.v4_nodes().len(),
-            v6_nodes: tables.v6_nodes().len(),
+            slot: after & Config::SOURCES,
+            v4_nodes: tables.map_or(0, |tables| tables.v4_nodes().len()),
+            v6_nodes: tables.map_or(0, |tables| tables.v6_nodes().len()),
         })
+    }
+
+    /// Waits until every program that is running has ended.
+    pub(crate) fn wait(&self) -> Result<(), Error> {
+        self.grace.wait()
+    }
+
+    /// The tables that packets are classified by.
+    pub(crate) fn tables(&self, maps: &Maps) -> Result<KernelTables, Error> {
+        tables(&maps.sources, self.active())
     }
 }
 
-impl Writer {
-    /// The tables that packets are classified by.
-    pub(crate) fn tables(&self, maps: &Maps) -> Result<KernelTables, Error> {
-        let slot = self.active();
-        Ok(KernelTables::of(Parts {
-            v4_blocks: read(&maps.v4_blocks, slot, 1 << 24, "IPv4 blocks")?,
-            v4_roots: read(&maps.v4_roots, slot, 1 << 16, "IPv4 roots")?,
-            v4_nodes: hung(&maps.v4_nodes, slot, "IPv4")?,
-            v6_roots: read(
-                &maps.v6_roots,
-                slot,
-                V6_ROOT_BLOCKS as usize * 256,
-                "IPv6 roots",
-            )?,
-            v6_nodes: hung(&maps.v6_nodes, slot, "IPv6")?,
-        }))
-    }
+/// The tables in one half.
+pub(crate) fn tables(sources: &Sources, slot: u32) -> Result<KernelTables, Error> {
+    let v6_roots = V6_ROOT_BLOCKS as usize * 256;
+    Ok(KernelTables::of(Parts {
+        v4_blocks: read(&sources.v4_blocks, slot, 1 << 24, "IPv4 blocks")?,
+        v4_roots: read(&sources.v4_roots, slot, 1 << 16, "IPv4 roots")?,
+        v4_nodes: hung(&sources.v4_nodes, slot, "IPv4")?,
+        v6_roots: read(&sources.v6_roots, slot, v6_roots, "IPv6 roots")?,
+        v6_nodes: hung(&sources.v6_nodes, slot, "IPv6")?,
+    }))
 }
 
 /// The nodes in a slot of the array of maps.

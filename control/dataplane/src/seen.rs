@@ -136,20 +136,21 @@ fn compile(wanted: &CaptureFilter) -> Filter {
         }
     };
     let verdicts = if wanted.verdicts.is_empty() {
-        u32::MAX
+        Verdict::ALL.as_slice()
     } else {
-        wanted
-            .verdicts
-            .iter()
-            .fold(0, |bits, one| bits | 1 << *one as u32)
+        wanted.verdicts.as_slice()
     };
+    let verdicts = verdicts
+        .iter()
+        .fold(0_u32, |bits, one| bits | 1 << *one as u32);
+    let payload = if wanted.payload { Filter::PAYLOAD } else { 0 };
     let service = wanted.service.map_or(Filter::ANY, u32::from);
-    let until = sys::since_start() + wanted.within;
+    let until = sys::since_boot() + wanted.within;
     Filter {
         until: u64::try_from(until.as_nanos()).unwrap_or(u64::MAX),
         client: halves(client),
         mask: halves(mask),
-        which: u64::from(verdicts) << 32 | u64::from(service),
+        which: payload | u64::from(verdicts) << 32 | u64::from(service),
     }
 }
 
@@ -161,7 +162,7 @@ fn halves(bytes: [u8; 16]) -> [u64; 2] {
 fn drain(ring: &mut RingBuf<MapData>) -> Vec<SeenPacket> {
     // One difference of clocks for all: they are moments old.
     let started = SystemTime::now()
-        .checked_sub(sys::since_start())
+        .checked_sub(sys::since_boot())
         .unwrap_or(SystemTime::UNIX_EPOCH);
     let mut names = Names::default();
     let mut packets = Vec::new();

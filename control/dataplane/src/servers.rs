@@ -5,18 +5,19 @@
 //! from the map, where flows remember them.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
 
-use weir_abi::{MAX_SERVERS, MAX_SERVICES, Server, Topology, server_index, wheel_index};
+use weir_abi::{
+    MAX_SERVERS, MAX_SERVICES, SERVERS, Server, Topology, WHEELS, server_index, wheel_index,
+};
 
 use crate::error::Error;
 use crate::maglev;
 use crate::pins::Maps;
 use crate::services::key;
+use crate::steps::{Step, Watch};
+use crate::sys::Map;
 use crate::types::ServiceSpec;
-
-/// Slots that nobody is in any more, once the wheels say so.
-#[derive(Debug)]
-pub(crate) struct Vacated(Vec<u32>);
 
 /// Checks what would be written.
 pub(crate) fn check(services: &[ServiceSpec]) -> Result<(), Error> {
@@ -33,42 +34,71 @@ pub(crate) fn check(services: &[ServiceSpec]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes the servers of all services, then their wheels. Until [`Vacated::clear`] nobody's slot is taken
-/// away, so whatever wheel a packet meets, it finds the server that it names.
-pub(crate) fn write(maps: &Maps, services: &[ServiceSpec]) -> Result<Vacated, Error> {
-    let mut vacated = Vec::new();
-    let mut wheels = Vec::new();
+/// Writes the servers of all services and their wheels into the generation beside the one in force, which
+/// is the second if `second` says so.
+pub(crate) fn write(
+    maps: &Maps,
+    services: &[ServiceSpec],
+    second: bool,
+    watch: Watch<'_>,
+) -> Result<(), Error> {
+    let (now, next) = (u32::from(second), u32::from(!second));
     for id in 0..u16::try_from(MAX_SERVICES).expect("a small constant") {
         let service = services.iter().find(|service| service.id == id);
         let wanted = service.map(wanted).unwrap_or_default();
-        let placed = place(maps, id, &wanted, &mut vacated)?;
+        let placed = place(maps, id, &wanted, now)?;
+        for (slot, server) in (0_u32..).zip(&placed) {
+            let index = next * SERVERS + server_index(id, 0) + slot;
+            if maps.servers.get(&index).map_err(failed)?.as_ref() != Some(server) {
+                maps.servers.set(&index, server).map_err(failed)?;
+                watch(Step::Server);
+            }
+        }
         for six in [false, true] {
-            let up: Vec<_> = placed
-                .iter()
+            let up: Vec<_> = (0..)
+                .zip(&placed)
                 .filter(|(_, server)| server.state == Server::UP && is_six(server) == six)
-                .map(|(slot, server)| (*slot, server.address))
+                .map(|(slot, server)| (slot, server.address))
                 .collect();
-            wheels.push((wheel_index(id, six), maglev::wheel(&up)));
+            let index = next * WHEELS + wheel_index(id, six);
+            let wheel = maglev::wheel(&up);
+            if maps.wheels.get(&index).map_err(failed)?.as_ref() != Some(&wheel) {
+                maps.wheels.set(&index, &wheel).map_err(failed)?;
+                watch(Step::Wheel);
+            }
         }
     }
-    for (index, wheel) in wheels {
-        if maps.wheels.get(&index).map_err(failed)?.as_ref() != Some(&wheel) {
-            maps.wheels.set(&index, &wheel).map_err(failed)?;
-        }
-    }
-    Ok(Vacated(vacated))
+    Ok(())
 }
 
-impl Vacated {
-    /// Empties the slots.
-    pub(crate) fn clear(self, maps: &Maps) -> Result<(), Error> {
-        for index in self.0 {
-            maps.servers
-                .set(&index, &Server::default())
-                .map_err(failed)?;
-        }
-        Ok(())
+/// The servers that get no new connections, each with the number of its service.
+pub(crate) fn down(maps: &Maps, second: bool) -> Result<Vec<(u16, IpAddr)>, Error> {
+    let all = all(&maps.servers, u32::from(second) * SERVERS, SERVERS)?;
+    Ok(all.into_iter().filter_map(is_down).collect())
+}
+
+/// A server in its slot, where it gets no new connections.
+pub(crate) fn is_down((index, server): (u32, Server)) -> Option<(u16, IpAddr)> {
+    let service = u16::try_from(index as usize / MAX_SERVERS).expect("few services");
+    let address = Ipv6Addr::from(server.address).to_canonical();
+    (server.state == Server::DOWN).then_some((service, address))
+}
+
+/// The servers that lie from `start` on, in at most so many slots.
+pub(crate) fn all(
+    map: &Map<u32, Server>,
+    start: u32,
+    slots: u32,
+) -> Result<Vec<(u32, Server)>, Error> {
+    let mut servers = Vec::new();
+    for index in 0..SERVERS.min(slots) {
+        let server = map
+            .get(&(start + index))
+            .map_err(|e| Error::kernel("cannot read the servers", e))?;
+        let there = server.filter(|server| server.state != Server::NONE);
+        servers.extend(there.map(|server| (index, server)));
     }
+    Ok(servers)
 }
 
 /// The servers that a service is to have, by address.
@@ -84,64 +114,40 @@ fn wanted(service: &ServiceSpec) -> BTreeMap<[u8; 16], Server> {
     servers.collect()
 }
 
-/// Gives each server of a service its slot, and writes it there.
+/// The slots of a service, with each of its servers in that which it has in the generation in force, or in
+/// a free one.
 fn place(
     maps: &Maps,
     id: u16,
     wanted: &BTreeMap<[u8; 16], Server>,
-    vacated: &mut Vec<u32>,
-) -> Result<Vec<(u8, Server)>, Error> {
-    let slots = 0..u8::try_from(MAX_SERVERS).expect("a small constant");
-    let mut present = Vec::new();
-    for slot in slots {
-        let server = maps.servers.get(&server_index(id, slot)).map_err(failed)?;
-        present.push((slot, server.unwrap_or_default()));
-    }
-    let stays =
-        |server: &Server| server.state != Server::NONE && wanted.contains_key(&server.address);
-    let mut placed = Vec::new();
-    for (slot, server) in present.iter().filter(|(_, server)| stays(server)) {
-        placed.push((*slot, wanted[&server.address], *server));
-    }
-    // Slots that were empty before those that become so now: flows may still name these.
-    let mut free: Vec<_> = present
-        .iter()
-        .filter(|(_, server)| !stays(server))
-        .collect();
-    free.sort_by_key(|(slot, server)| (server.state, *slot));
-    let mut free = free.into_iter();
-    let new = wanted
-        .values()
-        .filter(|server| {
-            placed
-                .iter()
-                .all(|(_, other, _)| other.address != server.address)
-        })
-        .copied()
-        .collect::<Vec<_>>();
-    for server in new {
-        let (slot, before) = free.next().expect("as many slots as servers at most");
-        placed.push((*slot, server, *before));
-    }
-    let empty = free.filter(|(_, server)| server.state != Server::NONE);
-    vacated.extend(empty.map(|(slot, _)| server_index(id, *slot)));
-    for (slot, server, before) in &placed {
-        if server != before {
-            maps.servers
-                .set(&server_index(id, *slot), server)
-                .map_err(failed)?;
+    now: u32,
+) -> Result<[Server; MAX_SERVERS], Error> {
+    let mut placed = [Server::default(); MAX_SERVERS];
+    let mut missing = wanted.clone();
+    let mut free = Vec::new();
+    for (slot, place) in placed.iter_mut().enumerate() {
+        let index = now * SERVERS + server_index(id, 0) + u32::try_from(slot).expect("few slots");
+        let before = maps.servers.get(&index).map_err(failed)?;
+        let before = before.unwrap_or_default();
+        match missing.remove(&before.address) {
+            Some(server) if before.state != Server::NONE => *place = server,
+            Some(server) => {
+                missing.insert(server.address, server);
+                free.push((before.state, slot));
+            }
+            None => free.push((before.state, slot)),
         }
     }
-    Ok(placed
-        .into_iter()
-        .map(|(slot, server, _)| (slot, server))
-        .collect())
+    // Slots that were empty before those that become so now: flows may still name these.
+    free.sort_unstable();
+    for (server, (_, slot)) in missing.into_values().zip(free) {
+        placed[slot] = server;
+    }
+    Ok(placed)
 }
 
 fn is_six(server: &Server) -> bool {
-    std::net::Ipv6Addr::from(server.address)
-        .to_ipv4_mapped()
-        .is_none()
+    Ipv6Addr::from(server.address).to_ipv4_mapped().is_none()
 }
 
 fn failed(error: std::io::Error) -> Error {
@@ -155,7 +161,7 @@ mod tests {
     use weir_abi::{Class, Verdict};
 
     use super::*;
-    use crate::types::ServerSpec;
+    use crate::types::{NatSource, ServerSpec};
 
     #[test]
     fn a_service_has_room_for_so_many_servers_each_counted_once() {
@@ -166,6 +172,7 @@ mod tests {
             ports: vec![443],
             verdicts: [Verdict::Forward; Class::COUNT],
             observe: false,
+            nat: NatSource::default(),
             topology,
             servers: (0..servers)
                 .map(|number| ServerSpec {

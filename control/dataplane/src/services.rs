@@ -3,14 +3,59 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-use weir_abi::{Address, MAX_ADDRESSES, MAX_PORTS, MAX_SERVICES, Port, mapped};
+use weir_abi::{Address, MAX_ADDRESSES, MAX_PORTS, MAX_SERVICES, Nat, Port, Topology, mapped};
 
 use crate::error::Error;
+use crate::pins::Maps;
+use crate::servers;
+use crate::steps::{Step, Watch};
 use crate::types::ServiceSpec;
+
+/// All services, checked.
+#[derive(Debug)]
+pub(crate) struct Services<'a> {
+    services: &'a [ServiceSpec],
+    entries: BTreeMap<[u8; 16], Address>,
+}
+
+impl<'a> Services<'a> {
+    /// Checks what would be written.
+    pub(crate) fn new(services: &'a [ServiceSpec]) -> Result<Self, Error> {
+        servers::check(services)?;
+        let entries = compile(services)?;
+        Ok(Self { services, entries })
+    }
+
+    /// Whether servers answer to any address of this machine.
+    pub(crate) fn translate(&self) -> bool {
+        let mut entries = self.entries.values();
+        entries.any(|address| address.nat.answers != 0)
+    }
+
+    /// Writes the generation beside the one in force, which is the second if `second` says so.
+    pub(crate) fn write(&self, maps: &Maps, second: bool, watch: Watch<'_>) -> Result<(), Error> {
+        let failed = |e| Error::kernel("cannot write the services", e);
+        let addresses = &maps.addresses[usize::from(!second)];
+        let present = addresses.keys().map_err(failed)?;
+        // Room first: the map may be full.
+        for gone in present
+            .iter()
+            .filter(|key| !self.entries.contains_key(*key))
+        {
+            addresses.remove(gone).map_err(failed)?;
+            watch(Step::Address);
+        }
+        for (key, address) in &self.entries {
+            addresses.set(key, address).map_err(failed)?;
+            watch(Step::Address);
+        }
+        servers::write(maps, self.services, second, watch)
+    }
+}
 
 /// The entries for all services. An address and port that two services claim is an error, because a
 /// packet tells no more than these two.
-pub(crate) fn compile(services: &[ServiceSpec]) -> Result<BTreeMap<[u8; 16], Address>, Error> {
+fn compile(services: &[ServiceSpec]) -> Result<BTreeMap<[u8; 16], Address>, Error> {
     let mut entries: BTreeMap<[u8; 16], Vec<(Port, &str)>> = BTreeMap::new();
     for service in services {
         if usize::from(service.id) >= MAX_SERVICES {
@@ -65,7 +110,39 @@ pub(crate) fn compile(services: &[ServiceSpec]) -> Result<BTreeMap<[u8; 16], Add
         }
         (key, address)
     });
-    Ok(entries.collect())
+    let mut entries = entries.collect();
+    translate(services, &mut entries);
+    Ok(entries)
+}
+
+/// Notes with which source the packets of each address of `nat` go on, and at which addresses the servers
+/// answer.
+fn translate(services: &[ServiceSpec], entries: &mut BTreeMap<[u8; 16], Address>) {
+    let translated = services
+        .iter()
+        .filter(|service| service.topology == Topology::Nat);
+    for service in translated {
+        for address in &service.addresses {
+            let source = source(service, *address);
+            let ports = &service.nat.ports;
+            let entry = entries.entry(key(*address)).or_default();
+            entry.nat = Nat {
+                source: key(source),
+                first: *ports.start(),
+                count: (ports.end().saturating_sub(*ports.start())).saturating_add(1),
+                answers: entry.nat.answers,
+            };
+            entries.entry(key(source)).or_default().nat.answers = 1;
+        }
+    }
+}
+
+/// The address that servers see instead of the clients of this one.
+fn source(service: &ServiceSpec, address: IpAddr) -> IpAddr {
+    let six = address.to_canonical().is_ipv6();
+    let mut sources = service.nat.addresses.iter();
+    let source = sources.find(|source| source.to_canonical().is_ipv6() == six);
+    source.copied().unwrap_or(address)
 }
 
 /// The key of an address. IPv4-mapped IPv6 addresses stand for IPv4 (RFC 4291 §2.5.5.2).
@@ -81,6 +158,7 @@ mod tests {
     use weir_abi::{Class, Topology, Verdict};
 
     use super::*;
+    use crate::types::NatSource;
 
     fn service(id: u16, name: &str, address: &str, ports: &[u16]) -> ServiceSpec {
         ServiceSpec {
@@ -98,6 +176,7 @@ mod tests {
             topology: Topology::Route,
             servers: Vec::new(),
             observe: false,
+            nat: NatSource::default(),
         }
     }
 

@@ -24,8 +24,9 @@ pub(crate) fn warnings(options: &Options) -> Vec<String> {
                 .to_owned(),
         );
     }
+    let interfaces = || options.outside.iter().chain(&options.inside);
     for (family, what) in [("ipv4", "IPv4"), ("ipv6", "IPv6")] {
-        for interface in options.outside.iter().chain(&options.inside) {
+        for interface in interfaces() {
             if setting(family, interface, "forwarding") == Some(0) {
                 warnings.push(format!(
                     "{what} forwarding is off on {interface}: managed sources cannot be forwarded; \
@@ -35,24 +36,60 @@ pub(crate) fn warnings(options: &Options) -> Vec<String> {
             }
         }
     }
+    // What the programs leave to the stack goes by this alone (`ip6_forward`), unless an interface has
+    // `force_forwarding` (Linux 6.17).
+    let forced = |interface: &String| setting("ipv6", interface, "force_forwarding") == Some(1);
+    if setting("ipv6", "all", "forwarding") == Some(0) && !interfaces().all(forced) {
+        warnings.push(
+            "IPv6 forwarding is off for all: packets that need the stack, such as the first to a server \
+             that is not known yet, are not forwarded; set net.ipv6.conf.all.forwarding=1"
+                .to_owned(),
+        );
+    }
+    if number("/proc/sys/net/netfilter/nf_conntrack_count").is_some_and(|tracked| tracked > 0) {
+        let legacy = ["ip", "ip6"].map(|family| {
+            let tables = read(&format!("/proc/thread-self/net/{family}_tables_names"));
+            unseen_rules(family, &tables.unwrap_or_default())
+        });
+        warnings.extend(legacy.into_iter().flatten());
+    }
     for interface in &options.outside {
-        let filter =
-            setting("ipv4", interface, "rp_filter").max(setting("ipv4", "all", "rp_filter"));
-        let mark_counts = setting("ipv4", interface, "src_valid_mark").max(setting(
-            "ipv4",
-            "all",
-            "src_valid_mark",
-        ));
-        if filter > Some(0) && mark_counts > Some(0) {
+        if marked_are_martians(interface) {
             warnings.push(format!(
-                "on {interface} rp_filter and src_valid_mark are both set: the kernel drops packets \
-                 for the proxy, uncounted; set net.ipv4.conf.{{all,{0}}}.src_valid_mark=0 or \
-                 net.ipv4.conf.{{all,{0}}}.rp_filter=0",
+                "on {interface} src_valid_mark is set: the kernel looks for the way back of marked packets \
+                 by the mark, finds this machine, and drops all packets for the proxy, uncounted; set \
+                 net.ipv4.conf.all.src_valid_mark=0 and net.ipv4.conf.{}.src_valid_mark=0",
                 interface.replace('.', "/")
             ));
         }
     }
     warnings
+}
+
+/// What is to be said of these tables of iptables-legacy, one a line, in a family (`ip`, `ip6`): their rules
+/// are not among those that nft tells.
+fn unseen_rules(family: &str, tables: &str) -> Option<String> {
+    let tables: Vec<_> = tables.split_whitespace().collect();
+    let first = tables.first()?;
+    Some(format!(
+        "netfilter tracks connections, and {family}tables-legacy has tables ({}), whose rules nft does not \
+         tell: whether a stateful one drops what Weir forwards cannot be seen; move them to nftables \
+         (`{family}tables-legacy-save | {family}tables-nft-restore`), and unload them (`{family}tables-legacy \
+         -t {first} -F`, `modprobe -r {family}table_{first}`, and so for each)",
+        tables.join(", ")
+    ))
+}
+
+/// Whether the kernel takes the source of a marked packet for an address of its own, and drops the packet:
+/// by the rule for the mark it is one. The rule is also why it looks at all while `rp_filter` is 0
+/// (`fib_validate_source`). Where such sources are accepted, only the strict `rp_filter` minds that the way
+/// back leads by another interface. The greater of the settings for all and for the interface counts.
+fn marked_are_martians(interface: &str) -> bool {
+    let greater = |name| {
+        let of = |interface| setting("ipv4", interface, name).unwrap_or(0);
+        of("all").max(of(interface))
+    };
+    greater("src_valid_mark") > 0 && (greater("accept_local") == 0 || greater("rp_filter") == 1)
 }
 
 /// A setting of this network namespace; nothing when the family is switched off.

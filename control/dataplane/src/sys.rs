@@ -3,6 +3,8 @@
 //!
 //! All unsafe code of this crate is here, and where it speaks to sockets: in `netlink` and `ethtool`.
 
+mod batches;
+
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
@@ -15,7 +17,10 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use weir_abi::{Address, Config, Count, Flow, GENERATIONS, Root, Server, V4Node, V6Node, Wheel};
+use weir_abi::{
+    Address, Config, Count, Flow, GENERATIONS, Grant, Principal, Root, Server, Translation, V4Node,
+    V6Node, Wheel,
+};
 
 /// Types of maps, as the kernel numbers them (`enum bpf_map_type`).
 pub(crate) const HASH: u32 = 1;
@@ -28,6 +33,9 @@ pub(crate) const MMAPABLE: u32 = 1 << 10;
 /// Maps of other sizes may take this one's place in an array of maps (`BPF_F_INNER_MAP`, Linux 5.10).
 const INNER_MAP: u32 = 1 << 12;
 
+/// Only where there is no such key yet (`BPF_NOEXIST`).
+const NOEXIST: u64 = 1;
+
 const MAP_CREATE: libc::c_long = 0;
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
@@ -37,10 +45,6 @@ pub(crate) const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
 pub(crate) const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MAP_GET_FD_BY_ID: libc::c_long = 14;
-const MAP_LOOKUP_BATCH: libc::c_long = 24;
-
-/// Entries that one batch reads.
-const READ_BATCH: usize = 1024;
 
 /// Values without padding for which every bit pattern is valid.
 ///
@@ -66,6 +70,12 @@ unsafe impl Plain for Config {}
 unsafe impl Plain for Count {}
 // SAFETY: see above.
 unsafe impl Plain for Flow {}
+// SAFETY: see above.
+unsafe impl Plain for Grant {}
+// SAFETY: see above.
+unsafe impl Plain for Principal {}
+// SAFETY: see above.
+unsafe impl Plain for Translation {}
 // SAFETY: see above.
 unsafe impl Plain for Wheel {}
 // SAFETY: see above.
@@ -120,18 +130,35 @@ impl<K: Plain, V: Plain> Map<K, V> {
 
     /// Makes an array for an array of maps, that nobody else knows yet.
     pub(crate) fn nodes(max_entries: u32) -> io::Result<Self> {
-        let mut attr = Create {
-            kind: ARRAY,
+        Self::make(ARRAY, max_entries, MMAPABLE | INNER_MAP)
+    }
+
+    /// Makes a hash that nobody else knows yet.
+    pub(crate) fn hash(max_entries: u32) -> io::Result<Self> {
+        Self::make(HASH, max_entries, 0)
+    }
+
+    fn make(kind: u32, max_entries: u32, flags: u32) -> io::Result<Self> {
+        Self::create(&mut Create {
+            kind,
             key_size: size_u32::<K>(),
             value_size: size_u32::<V>(),
             max_entries,
-            flags: MMAPABLE | INNER_MAP,
-        };
-        let fd = owned(bpf(MAP_CREATE, &mut attr)?);
+            flags,
+            inner: 0,
+        })
+    }
+
+    fn create(attr: &mut Create) -> io::Result<Self> {
         Ok(Self {
-            fd,
+            fd: owned(bpf(MAP_CREATE, attr)?),
             types: PhantomData,
         })
+    }
+
+    /// Keeps the map at a path in a bpffs.
+    pub(crate) fn pin(&self, path: &Path) -> io::Result<()> {
+        bpf(OBJ_PIN, &mut Object::new(&c_path(path)?, self.raw())).map(drop)
     }
 
     /// What the kernel says of the map.
@@ -190,49 +217,6 @@ impl<K: Plain, V: Plain> Map<K, V> {
         }
     }
 
-    /// Calls `visit` with the index and the slots of all CPUs, for each entry of a per-CPU array.
-    pub(crate) fn each_per_cpu(
-        &self,
-        cpus: usize,
-        mut visit: impl FnMut(u32, &[V]),
-    ) -> io::Result<()> {
-        // The kernel rounds each CPU's slot up to eight bytes; counters are a multiple of that.
-        assert_eq!(size_of::<V>() % 8, 0, "slots without a gap");
-        let mut keys = vec![0_u32; READ_BATCH];
-        // SAFETY: every bit pattern of V is valid, zero too.
-        let mut values = vec![unsafe { zeroed::<V>() }; READ_BATCH * cpus];
-        let mut position = 0_u32;
-        let mut first = true;
-        loop {
-            let mut next = 0_u32;
-            let mut attr = Batch {
-                position: if first {
-                    0
-                } else {
-                    ptr::from_ref(&position) as u64
-                },
-                next_position: ptr::from_mut(&mut next) as u64,
-                keys: keys.as_mut_ptr() as u64,
-                values: values.as_mut_ptr() as u64,
-                count: u32::try_from(READ_BATCH).expect("a small constant"),
-                fd: self.raw(),
-                ..Batch::default()
-            };
-            let end = match bpf(MAP_LOOKUP_BATCH, &mut attr) {
-                Ok(_) => false,
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
-                Err(error) => return Err(error),
-            };
-            for (i, key) in keys.iter().take(attr.count as usize).enumerate() {
-                visit(*key, &values[i * cpus..(i + 1) * cpus]);
-            }
-            if end || attr.count == 0 {
-                return Ok(());
-            }
-            (position, first) = (next, false);
-        }
-    }
-
     fn element(&self, key: &K, value: *const u8) -> Element {
         Element {
             fd: self.raw(),
@@ -249,6 +233,18 @@ impl<K: Plain, V: Plain> Map<K, V> {
 }
 
 impl Map<u32, u32> {
+    /// Makes an array of maps like this one, with one place, that no program knows.
+    pub(crate) fn place_for<K: Plain, V: Plain>(inner: &Map<K, V>) -> io::Result<Self> {
+        Self::create(&mut Create {
+            kind: ARRAY_OF_MAPS,
+            key_size: size_u32::<u32>(),
+            value_size: size_u32::<u32>(),
+            max_entries: 1,
+            flags: 0,
+            inner: inner.raw(),
+        })
+    }
+
     /// Puts a map into a slot of an array of maps, and waits until no program reads the map that was
     /// there (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c).
     pub(crate) fn set_inner<K: Plain, V: Plain>(
@@ -362,6 +358,17 @@ impl Drop for Mapped {
     }
 }
 
+/// Time since boot, also that in which the machine slept (`CLOCK_BOOTTIME`), as the programs see it.
+pub(crate) fn since_boot() -> Duration {
+    // SAFETY: all-zero is a valid value, which the kernel fills.
+    let mut now: libc::timespec = unsafe { zeroed() };
+    // SAFETY: a structure of the right type.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    assert_eq!(failed, 0, "every Linux has this clock");
+    Duration::from_secs(now.tv_sec.unsigned_abs())
+        + Duration::from_nanos(now.tv_nsec.unsigned_abs())
+}
+
 /// What the kernel says of a map.
 pub(crate) fn map_info(fd: RawFd) -> io::Result<Info> {
     let mut info = Info::default();
@@ -382,8 +389,8 @@ pub(crate) fn map_memory(fd: RawFd) -> u64 {
         .unwrap_or(0)
 }
 
-/// The first word of the first value of a pinned array, whatever the size of its values.
-pub(crate) fn first_word(path: &Path) -> Option<u32> {
+/// The words of the first value of a pinned array, whatever their number.
+pub(crate) fn first_words(path: &Path) -> Option<Vec<u32>> {
     let map: Map<u32, u32> = Map {
         fd: pinned(path).ok()?,
         types: PhantomData,
@@ -395,7 +402,75 @@ pub(crate) fn first_word(path: &Path) -> Option<u32> {
     let mut value = vec![0_u32; (info.value_size as usize).div_ceil(4)];
     let mut attr = map.element(&0, value.as_mut_ptr().cast_const().cast());
     bpf(MAP_LOOKUP_ELEM, &mut attr).ok()?;
-    value.first().copied()
+    Some(value)
+}
+
+/// Copies the entries of a pinned hash into another one, but for those that are there already. What finds
+/// no room is left out. False where keys or values have other sizes, and nothing is copied.
+pub(crate) fn copy_entries(from: &Path, to: &Path) -> io::Result<bool> {
+    let [Ok(from), Ok(to)] = [from, to].map(pinned) else {
+        return Ok(false);
+    };
+    let mut before = 0;
+    let info = map_info(from.as_raw_fd())?;
+    let other = map_info(to.as_raw_fd())?;
+    if (info.key_size, info.value_size) != (other.key_size, other.value_size) {
+        return Ok(false);
+    }
+    let mut key = vec![0_u8; info.key_size as usize];
+    let mut next = key.clone();
+    let mut value = vec![0_u8; info.value_size as usize];
+    let element = |map: &OwnedFd, key: u64, value: u64, flags: u64| Element {
+        fd: raw(map.as_fd()),
+        key,
+        value,
+        flags,
+        ..Element::default()
+    };
+    // While programs insert and remove, the walk may begin anew.
+    for _ in 0..2 * u64::from(info.max_entries) {
+        let mut attr = element(&from, before, next.as_mut_ptr() as u64, 0);
+        match bpf(MAP_GET_NEXT_KEY, &mut attr) {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => break,
+            Err(error) => return Err(error),
+        }
+        key.copy_from_slice(&next);
+        before = key.as_ptr() as u64;
+        let mut attr = element(&from, before, value.as_mut_ptr() as u64, 0);
+        if bpf(MAP_LOOKUP_ELEM, &mut attr).is_err() {
+            // Removed meanwhile.
+            continue;
+        }
+        let mut attr = element(&to, before, value.as_ptr() as u64, NOEXIST);
+        match bpf(MAP_UPDATE_ELEM, &mut attr) {
+            Err(error) if !matches!(error.raw_os_error(), Some(libc::EEXIST | libc::E2BIG)) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    Ok(true)
+}
+
+/// Has two directories of a bpffs change their names, in one step (Linux 5.16 there).
+pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    let (one, other) = (c_path(one)?, c_path(other)?);
+    // SAFETY: terminated strings.
+    let result = unsafe {
+        libc::renameat2(
+            libc::AT_FDCWD,
+            one.as_ptr(),
+            libc::AT_FDCWD,
+            other.as_ptr(),
+            libc::RENAME_EXCHANGE,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Whether the path lies in a bpffs.
@@ -451,20 +526,6 @@ pub(crate) fn interface_name(index: u32) -> Option<String> {
     Some(name.to_string_lossy().into_owned())
 }
 
-/// Time since the machine was started, suspended or not, as the programs see it.
-pub(crate) fn since_start() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: a structure of the right type.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
-}
-
 /// Random words from the kernel.
 pub(crate) fn random() -> io::Result<[u32; 2]> {
     let mut words = [0_u32; 2];
@@ -485,6 +546,8 @@ struct Create {
     value_size: u32,
     max_entries: u32,
     flags: u32,
+    /// A map like those that an array of maps holds.
+    inner: u32,
 }
 
 /// An object by the kernel's number.
@@ -503,19 +566,6 @@ struct Element {
     reserved: u32,
     key: u64,
     value: u64,
-    flags: u64,
-}
-
-#[repr(C)]
-#[derive(Default)]
-struct Batch {
-    position: u64,
-    next_position: u64,
-    keys: u64,
-    values: u64,
-    count: u32,
-    fd: u32,
-    element_flags: u64,
     flags: u64,
 }
 

@@ -1,11 +1,14 @@
 //! What callers hand in and get back.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use weir_abi::{Budget, Class, Hook, Reason, Topology, Verdict};
+
+use crate::nat::NatUse;
 
 /// Where the kernel plane comes from and where it goes.
 #[derive(Clone, Debug)]
@@ -104,6 +107,28 @@ pub struct ServiceSpec {
     pub servers: Vec<ServerSpec>,
     /// Packets are judged and counted, and go on untouched.
     pub observe: bool,
+    /// How its packets go on to servers, for [`Topology::Nat`].
+    pub nat: NatSource,
+}
+
+/// What servers see instead of the client, for [`Topology::Nat`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NatSource {
+    /// Addresses of this machine, at most one of each family; where there is none, the service's own.
+    pub addresses: Vec<IpAddr>,
+    /// Their ports.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// Below what Linux gives to its own connections (`ip_local_port_range`), and above what services listen
+/// on.
+impl Default for NatSource {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            ports: 4096..=32767,
+        }
+    }
 }
 
 /// One server of a service.
@@ -193,6 +218,8 @@ pub struct CaptureFilter {
     pub service: Option<u16>,
     /// Verdicts; all when there is none.
     pub verdicts: Vec<Verdict>,
+    /// Whether what follows the headers is kept, too.
+    pub payload: bool,
     /// How long it goes on when nobody ends it.
     pub within: Duration,
 }
@@ -275,6 +302,8 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// Each map.
     pub maps: Vec<MapStatus>,
+    /// Connections of topology `nat`; nothing when no service is of it, and none are left.
+    pub nat: Option<NatUse>,
     /// One of so many beginnings of flows is told of; 0 is none.
     pub sample: u32,
     /// What could not be told, since the programs were loaded.

@@ -5,7 +5,6 @@ mod bed;
 mod plane;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -40,7 +39,7 @@ fn captures_are_judged_alike_by_host_and_kernel() {
         introduce(bed);
         let mut replay = Replay::new(&plane);
         for file in capture::files(&root) {
-            let frames = capture::frames(&fs::read(&file).expect("a readable capture"));
+            let frames = capture::frames(&file);
             assert!(!frames.is_empty(), "{} holds packets", file.display());
             for (number, frame) in frames.iter().enumerate() {
                 let packet = format!("{} packet {}", file.display(), number + 1);
@@ -81,6 +80,7 @@ impl<'a> Replay<'a> {
             let verdicts = Class::ALL.map(|class| first.verdict(class));
             *address = Address {
                 ports: PORTS.map(|port| Port::new(port, first.service, verdicts)),
+                ..Address::default()
             };
         }
         Self {

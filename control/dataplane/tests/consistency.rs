@@ -1,4 +1,4 @@
-//! Lists change under load, and every flow keeps its verdict: long connections live on where they began,
+//! Lists change under load, or grants come and expire, and every flow keeps its verdict: long connections live on where they began,
 //! new ones never fail, whoever answers them.
 //!
 //! `WEIR_LONG=1` makes it a test of many thousand connections and minutes.
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use bed::{Bed, within};
 use crowd::{Crowd, Size, raise_limit, serve};
 use plane::{services, sts};
-use weir_abi::{Class, Hook, Reason, Verdict};
-use weir_dataplane::{Dataplane, HookChoice, SynBudget, SynBudgets};
+use weir_abi::{Class, ClassSet, Hook, Reason, Verdict};
+use weir_dataplane::{Dataplane, GrantSpec, HookChoice, SynBudget, SynBudgets, since_boot};
 use weir_fixtures::source;
 use weir_tables::{History, KernelTables, List, Lists, Origin, Scope};
 
@@ -29,27 +29,88 @@ const TURNS: [Class; 4] = [
 
 #[test]
 fn flows_keep_their_verdict_at_tcx() {
-    flows_keep_their_verdict("flows_keep_their_verdict_at_tcx", HookChoice::Tcx, false);
+    flows_keep_their_verdict(
+        "flows_keep_their_verdict_at_tcx",
+        HookChoice::Tcx,
+        false,
+        by_lists(),
+    );
 }
 
 #[test]
 fn flows_keep_their_verdict_at_xdp() {
-    flows_keep_their_verdict("flows_keep_their_verdict_at_xdp", HookChoice::Xdp, false);
+    flows_keep_their_verdict(
+        "flows_keep_their_verdict_at_xdp",
+        HookChoice::Xdp,
+        false,
+        by_lists(),
+    );
 }
 
 #[test]
 fn flows_keep_their_verdict_with_cookies_at_tcx() {
     let name = "flows_keep_their_verdict_with_cookies_at_tcx";
-    flows_keep_their_verdict(name, HookChoice::Tcx, true);
+    flows_keep_their_verdict(name, HookChoice::Tcx, true, by_lists());
 }
 
 #[test]
 fn flows_keep_their_verdict_with_cookies_at_xdp() {
     let name = "flows_keep_their_verdict_with_cookies_at_xdp";
-    flows_keep_their_verdict(name, HookChoice::Xdp, true);
+    flows_keep_their_verdict(name, HookChoice::Xdp, true, by_lists());
 }
 
-fn flows_keep_their_verdict(name: &str, hook: HookChoice, cookies: bool) {
+#[test]
+fn flows_keep_their_verdict_while_grants_expire_at_tcx() {
+    let name = "flows_keep_their_verdict_while_grants_expire_at_tcx";
+    flows_keep_their_verdict(name, HookChoice::Tcx, false, by_grants);
+}
+
+#[test]
+fn flows_keep_their_verdict_while_grants_expire_at_xdp() {
+    let name = "flows_keep_their_verdict_while_grants_expire_at_xdp";
+    flows_keep_their_verdict(name, HookChoice::Xdp, false, by_grants);
+}
+
+#[test]
+fn flows_keep_their_verdict_while_grants_expire_with_cookies() {
+    let name = "flows_keep_their_verdict_while_grants_expire_with_cookies";
+    flows_keep_their_verdict(name, HookChoice::Xdp, true, by_grants);
+}
+
+/// In each turn the lists give the source another class.
+fn by_lists() -> impl Fn(&mut Dataplane, usize, Duration) + Sync {
+    let turns = turns();
+    move |plane, turn, _| {
+        let tables = &turns[turn % turns.len()];
+        plane.publish(tables).expect("a small generation");
+    }
+}
+
+/// In every other turn the source is granted a class, which expires by itself at the end of the turn.
+fn by_grants(plane: &mut Dataplane, turn: usize, lasts: Duration) {
+    plane
+        .set_principal(0, Class::Managed)
+        .expect("there is room");
+    for six in [false, true].into_iter().filter(|_| turn % 2 == 1) {
+        let grant = GrantSpec {
+            principal: 0,
+            class: Class::Managed,
+            held: ClassSet::EMPTY,
+            expires: since_boot() + lasts,
+            rests: since_boot() + Duration::from_hours(1),
+            cut: false,
+        };
+        let from = source(Class::Unmanaged, six);
+        plane.grant(from, Some(&grant)).expect("there is room");
+    }
+}
+
+fn flows_keep_their_verdict(
+    name: &str,
+    hook: HookChoice,
+    cookies: bool,
+    take_turn: impl Fn(&mut Dataplane, usize, Duration) + Sync,
+) {
     let long = std::env::var_os("WEIR_LONG").is_some();
     let (size, time, pause) = if long {
         let size = Size {
@@ -76,8 +137,7 @@ fn flows_keep_their_verdict(name: &str, hook: HookChoice, cookies: bool) {
             serve(&bed.router, sts(six, 443), b'p', true);
         }
         let mut plane = unbounded(bed);
-        let turns = turns();
-        plane.publish(&turns[0]).expect("a small generation");
+        take_turn(&mut plane, 0, pause);
         let stop = AtomicBool::new(false);
         let crowds = thread::scope(|scope| {
             let crowds = [false, true].map(|six| {
@@ -89,8 +149,8 @@ fn flows_keep_their_verdict(name: &str, hook: HookChoice, cookies: bool) {
                 })
             });
             let end = Instant::now() + time;
-            for tables in turns.iter().cycle() {
-                plane.publish(tables).expect("a small generation");
+            for turn in 0.. {
+                take_turn(&mut plane, turn, pause);
                 if Instant::now() > end {
                     break;
                 }

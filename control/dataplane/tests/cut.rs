@@ -87,6 +87,7 @@ fn a_restart_finds_what_was_held() {
         drop(plane);
         let plane = Dataplane::open(&bed.options).expect("pins of this version");
         let found = plane.inherited().expect("readable").expect("adopted");
+        let found = History::read(&found);
         assert_eq!(found, history.and(&History::of(&lists(Class::Blocked))));
         let again = KernelTables::compile(&lists(Class::Bypass), &found);
         let held = [Class::Managed, Class::Relay, Class::Blocked];

@@ -4,6 +4,7 @@ mod bed;
 mod far;
 mod farm;
 mod plane;
+mod version;
 
 use std::io::Read as _;
 
@@ -14,8 +15,8 @@ use plane::{
     LONG, SHORT, find, find_at, open, services, story, story_at_both_hooks, story_of_processes, sts,
 };
 use weir_abi::{Class, Hook, Reason, Topology, Verdict};
-use weir_dataplane::{Dataplane, HookChoice, ServerSpec};
-use weir_fixtures::source;
+use weir_dataplane::{Dataplane, HookChoice, Migration, ServerSpec};
+use weir_fixtures::{STS, source};
 
 /// More than every buffer on the way.
 const BULK: usize = 2_000_000;
@@ -165,6 +166,8 @@ fn a_restart_moves_no_flow_whatever_order_the_servers_have_then() {
             drop(plane);
             // Some of the places of the others change hands now.
             let mut plane = open_without_services(bed);
+            let down = [false, true].map(|six| (STS, own(1, six)));
+            assert_eq!(plane.down().expect("readable"), down);
             serve(&mut plane, Topology::Dsr, &[true, true, true]);
             let mut second = begin();
             assert!(second.iter().any(|long| long.word == b'b'));
@@ -179,6 +182,20 @@ fn a_restart_moves_no_flow_whatever_order_the_servers_have_then() {
             assert!(begin().iter().all(|long| long.word != b'a'));
         },
     );
+}
+
+#[test]
+fn another_version_tells_which_servers_are_silent() {
+    story_of_processes("another_version_tells_which_servers_are_silent", |bed| {
+        let mut plane = open(bed);
+        serve(&mut plane, Topology::Dsr, &[true, false]);
+        drop(plane);
+        version::pretend(&bed.options, 4);
+        let migration = Migration::prepare(&bed.options).expect("looked");
+        let migration = migration.expect("another version");
+        let down = [false, true].map(|six| (STS, own(1, six)));
+        assert_eq!(migration.down().expect("readable"), down);
+    });
 }
 
 #[test]

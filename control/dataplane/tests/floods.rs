@@ -3,13 +3,15 @@
 mod bed;
 mod plane;
 
-use std::net::SocketAddr;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
 
-use bed::{answer, ask, within};
+use bed::{Bed, answer, ask, must, within};
 use plane::{LONG, SHORT, open, story_at, sts};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use weir_abi::{Class, Hook, Reason, Verdict};
 use weir_dataplane::{Counter, Dataplane, HookChoice, Options, SynBudget, SynBudgets};
+use weir_fixtures::frame::Segment;
 use weir_fixtures::source;
 
 #[test]
@@ -42,6 +44,13 @@ fn a_source_that_floods_takes_from_nobody_else() {
                     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
                 }
                 // IPv6 sources are one /64: who shares it shares the budget.
+                // A second gives one more.
+                begin(
+                    &bed.client,
+                    source(Class::Unmanaged, six),
+                    sts(six, 443),
+                    60,
+                );
                 let other = get(Class::Bypass, SHORT);
                 assert_eq!(other.is_ok(), !six, "{other:?}");
                 // A refused source is let in again: its SYN is sent again.
@@ -91,6 +100,103 @@ fn established_connections_cost_nothing() {
     );
 }
 
+#[test]
+fn honest_sources_get_through_when_the_listener_is_flooded() {
+    let name = "honest_sources_get_through_when_the_listener_is_flooded";
+    for hook in [HookChoice::Tcx, HookChoice::Xdp] {
+        story_at(hook, name, |bed| {
+            drop(open(bed));
+            let plane = Dataplane::open(&few(&bed.options)).expect("pins of this version");
+            within(&bed.router, || {
+                fs::write("/proc/sys/net/ipv4/tcp_syncookies", "1").expect("root may");
+            });
+            // Who is invented answers nobody, so that its connections stay half open.
+            ip(
+                &bed.router,
+                &["route", "add", "100.64.0.0/10", "via", "203.0.113.10"],
+            );
+            ip(
+                &bed.router,
+                &["-6", "route", "add", "fd64::/16", "via", "2001:db8:c::a"],
+            );
+            for six in [false, true] {
+                answer(&bed.router, sts(six, 443), "proxy", true);
+                let (sent, brought_back) = cookies(bed);
+                // More than the listener has room for, none of which begins more than one; and one that does.
+                invent(&bed.client, sts(six, 443), 1000);
+                let loud = source(Class::Unmanaged, six);
+                begin(&bed.client, loud, sts(six, 443), 100);
+                assert!(refused(&plane, Class::Unmanaged) > 50, "six={six}");
+                let (more, _) = cookies(bed);
+                assert!(more > sent, "the listener has no room left");
+                // IPv6 sources are one /64, which has used up its share: those beside it wait, others do not.
+                let from = if six {
+                    ip(
+                        &bed.client,
+                        &["addr", "add", "fd65::1/64", "dev", "c0", "nodad"],
+                    );
+                    ip(
+                        &bed.router,
+                        &["-6", "route", "add", "fd65::/64", "dev", "out"],
+                    );
+                    "fd65::1".parse().expect("a literal")
+                } else {
+                    source(Class::Bypass, six)
+                };
+                for _ in 0..5 {
+                    let got = ask(&bed.client, from, sts(six, 443), 50_000, LONG);
+                    assert_eq!(got.expect("an answer"), format!("proxy {from} 50000"));
+                }
+                let (_, more) = cookies(bed);
+                assert!(more > brought_back, "honest ones brought theirs back");
+            }
+        });
+    }
+}
+
+/// SYN cookies that the router's listeners sent, and those that came back.
+fn cookies(bed: &Bed) -> (u64, u64) {
+    let text = within(&bed.router, || {
+        fs::read_to_string("/proc/thread-self/net/netstat").expect("readable")
+    });
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
+    let value = |name: &str| {
+        let mut columns = names.split(' ').zip(values.split(' '));
+        let (_, value) = columns
+            .find(|(column, _)| *column == name)
+            .expect("it is counted");
+        value.parse().expect("a number")
+    };
+    (value("SyncookiesSent"), value("SyncookiesRecv"))
+}
+
+/// Sends a SYN from each of so many sources that are nowhere, each in a network of its own.
+fn invent(namespace: &str, to: SocketAddr, count: u16) {
+    const HEADERS_ARE_THERE: i32 = 255;
+    within(namespace, || {
+        let raw = Protocol::from(HEADERS_ARE_THERE);
+        let socket =
+            Socket::new(Domain::for_address(to), Type::RAW, Some(raw)).expect("root may have one");
+        for number in 0..count {
+            let [high, low] = number.to_be_bytes();
+            let from: IpAddr = match to {
+                SocketAddr::V4(_) => [100, 64 + high, low, 7].into(),
+                SocketAddr::V6(_) => [0xfd64, 0, 0, number, 0, 0, 0, 7].into(),
+            };
+            let syn = Segment::new(40_000, to.port());
+            let packet = syn.between(from, to.ip());
+            let no_port = SocketAddr::new(to.ip(), 0);
+            socket.send_to(&packet, &no_port.into()).expect("sent");
+        }
+    });
+}
+
+/// Runs ip(8) in a namespace.
+fn ip(namespace: &str, words: &[&str]) {
+    must("ip", &[&["-n", namespace], words].concat());
+}
+
 /// Budgets that a test can spend.
 fn few(options: &Options) -> Options {
     Options {
@@ -109,7 +215,7 @@ fn few(options: &Options) -> Options {
 }
 
 /// Sends so many SYNs, each once.
-fn begin(namespace: &str, from: std::net::IpAddr, to: SocketAddr, times: usize) {
+fn begin(namespace: &str, from: IpAddr, to: SocketAddr, times: usize) {
     within(namespace, || {
         for _ in 0..times {
             let socket =

@@ -6,8 +6,8 @@ mod plane;
 
 use std::collections::BTreeMap;
 
-use bed::{Bed, ip_output};
-use plane::{introduce, open, story_at};
+use bed::Bed;
+use plane::{introduce, open, station, story_at};
 use weir_abi::{Class, Hook, Reason, Verdict};
 use weir_classify::Side;
 use weir_dataplane::{Answer, Dataplane, Direction, HookChoice};
@@ -160,17 +160,6 @@ fn addressed_to(station: [u8; 6], mut case: Case) -> Case {
     case.frame[..6].copy_from_slice(&station);
     case.after[if answered { 6..12 } else { 0..6 }].copy_from_slice(&station);
     case
-}
-
-/// The hardware address of the router on a side.
-fn station(bed: &Bed, side: Side) -> [u8; 6] {
-    let device = if side == Side::Outside { "out" } else { "in" };
-    let told = ip_output(&bed.router, &["-br", "link", "show", "dev", device]);
-    let address = told.split_whitespace().nth(2).expect("an Ethernet device");
-    let bytes = address
-        .split(':')
-        .map(|byte| u8::from_str_radix(byte, 16).expect("hexadecimal"));
-    bytes.collect::<Vec<_>>().try_into().expect("six bytes")
 }
 
 fn direction(side: Side) -> Direction {

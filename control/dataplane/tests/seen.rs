@@ -5,15 +5,19 @@ mod plane;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{self, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use bed::{Bed, answer, ask, eventually, udp};
-use plane::{LONG, SHORT, services, story, story_at_both_hooks, sts};
+use plane::{LONG, SHORT, services, station, story, story_at_both_hooks, sts};
 use weir_abi::{Class, Hook, Reason, Verdict};
+use weir_classify::Side;
 use weir_dataplane::{
     CaptureFilter, Counter, Dataplane, Direction, HookChoice, Probe, SeenPacket, ServiceSpec,
 };
+use weir_fixtures::stories::all;
 use weir_fixtures::{STS, STS_V4, source};
 
 /// The port of the service that this machine's own firewall lets through, too.
@@ -194,6 +198,7 @@ fn a_capture_takes_what_it_is_asked_for() {
             source: Some((managed, 32)),
             service: Some(STS),
             verdicts: vec![Verdict::Forward],
+            payload: true,
             within: Duration::from_mins(1),
         };
         plane.capture(Some(&wanted)).expect("a capture");
@@ -225,6 +230,24 @@ fn a_capture_takes_what_it_is_asked_for() {
             assert_eq!(frame.frame[22], 64);
         }
 
+        let headers_only = CaptureFilter {
+            payload: false,
+            ..wanted.clone()
+        };
+        plane.capture(Some(&headers_only)).expect("a capture");
+        talk(bed, managed);
+        let mut cut = Vec::new();
+        eventually("a segment with payload", || {
+            cut.extend(plane.captured());
+            let longer = |frame: &SeenPacket| frame.length as usize > frame.frame.len();
+            let found = cut.iter().any(longer).then_some(());
+            found.ok_or_else(|| format!("{cut:?}"))
+        });
+        for frame in &cut {
+            let header = 14 + 20 + usize::from(frame.frame[14 + 20 + 12] >> 4) * 4;
+            assert_eq!(frame.frame.len(), header, "what people sent is not kept");
+        }
+
         plane.capture(None).expect("the end of it");
         talk(bed, managed);
         plane.captured();
@@ -241,6 +264,40 @@ fn a_capture_takes_what_it_is_asked_for() {
 }
 
 #[test]
+fn what_is_captured_of_fragments_is_their_ip_header() {
+    const NAME: &str = "what_is_captured_of_fragments_is_their_ip_header";
+    story(NAME, |bed, plane| {
+        let here = station(bed, Side::Outside);
+        let wanted = CaptureFilter {
+            within: Duration::from_mins(1),
+            ..CaptureFilter::default()
+        };
+        plane.capture(Some(&wanted)).expect("a capture");
+        let mut families = BTreeSet::new();
+        for mut case in all() {
+            case.frame[..6].copy_from_slice(&here);
+            let fragment = matches!(case.expected, Some((.., Reason::Fragment)));
+            let header = match case.frame[12..14] {
+                [0x08, 0x00] => 14 + 20,
+                [0x86, 0xdd] => 14 + 40 + 8,
+                _ => continue,
+            };
+            if !fragment || case.side == Side::Inside {
+                continue;
+            }
+            plane
+                .replay(Direction::Outside, Hook::Tcx, &case.frame)
+                .expect("a run");
+            let captured = plane.captured();
+            assert_eq!(captured.len(), 1, "{}", case.name);
+            assert_eq!(captured[0].frame, case.frame[..header], "{}", case.name);
+            families.insert(header);
+        }
+        assert_eq!(families.len(), 2, "of both families");
+    });
+}
+
+#[test]
 fn stateful_rules_are_seen_and_the_rule_that_is_told_mends_them() {
     story(
         "stateful_rules_are_seen_and_the_rule_that_is_told_mends_them",
@@ -248,6 +305,15 @@ fn stateful_rules_are_seen_and_the_rule_that_is_told_mends_them() {
             let told = |plane: &Dataplane| {
                 let warnings = plane.status().warnings;
                 warnings.into_iter().find(|one| one.contains("netfilter"))
+            };
+            // Rules that take long to tell are told later.
+            let comes = |plane: &Dataplane| {
+                let mut warning = None;
+                eventually("a stateful rule", || {
+                    warning = told(plane);
+                    warning.as_ref().map(drop).ok_or_else(String::new)
+                });
+                warning.expect("it came")
             };
             assert_eq!(told(plane), None);
             let rules = "table inet guard {
@@ -258,8 +324,49 @@ fn stateful_rules_are_seen_and_the_rule_that_is_told_mends_them() {
         }";
             bed.nft(&bed.router, rules);
             look_again(plane);
-            let warning = told(plane).expect("a stateful rule");
+            let warning = comes(plane);
             assert!(warning.contains("chain inet guard forward"), "{warning}");
+            let (_, rest) = warning.split_once("`nft '").expect("a command");
+            let (mend, _) = rest.split_once("'`").expect("its end");
+            bed.nft(&bed.router, mend);
+            look_again(plane);
+            assert_eq!(told(plane), None);
+            // Rules of the other family, and those of packets for this machine, are no matter.
+            bed.nft(
+                &bed.router,
+                "flush ruleset
+                table ip6 six {
+                    chain forward {
+                        type filter hook forward priority 0; policy accept;
+                        ct state invalid drop
+                    }
+                }
+                table inet own {
+                    chain deeper { ct state invalid drop; }
+                    chain deep { meta l4proto vmap { tcp : jump deeper }; }
+                    chain input {
+                        type filter hook input priority 0; policy accept;
+                        jump deep
+                    }
+                }",
+            );
+            look_again(plane);
+            let warning = comes(plane);
+            assert!(warning.contains("chain ip6 six forward"), "{warning}");
+            assert!(!warning.contains("192.0.2.10"), "{warning}");
+            // What a chain leads to is met, too.
+            bed.nft(
+                &bed.router,
+                "table inet own {
+                chain forward {
+                    type filter hook forward priority 0; policy accept;
+                    goto deep
+                }
+            }",
+            );
+            look_again(plane);
+            let warning = comes(plane);
+            assert!(warning.contains("chain inet own deeper"), "{warning}");
             let (_, rest) = warning.split_once("`nft '").expect("a command");
             let (mend, _) = rest.split_once("'`").expect("its end");
             bed.nft(&bed.router, mend);
@@ -272,11 +379,43 @@ fn stateful_rules_are_seen_and_the_rule_that_is_told_mends_them() {
                 ..adfs
             };
             plane.set_services(&[sts, moved]).expect("two services");
-            let warning = told(plane).expect("a stateful rule");
+            let warning = comes(plane);
             assert!(
                 warning.contains("192.0.2.77") && !warning.contains("192.0.2.10 "),
                 "{warning}"
             );
+        },
+    );
+}
+
+#[test]
+fn rules_that_nft_does_not_tell_are_pointed_out() {
+    const LEGACY: &str = "/usr/sbin/iptables-legacy";
+    if !std::path::Path::new(LEGACY).exists() {
+        let name = "rules_that_nft_does_not_tell_are_pointed_out";
+        let _ = writeln!(io::stderr(), "skipped: {name}: needs iptables-legacy");
+        return;
+    }
+    story(
+        "rules_that_nft_does_not_tell_are_pointed_out",
+        |_, plane| {
+            let told = |plane: &Dataplane| {
+                let warnings = plane.status().warnings;
+                warnings.into_iter().find(|one| one.contains("legacy"))
+            };
+            assert_eq!(told(plane), None);
+            let rule = "-A FORWARD -m conntrack --ctstate INVALID -j DROP";
+            let added = Command::new(LEGACY).args(rule.split(' ')).status();
+            assert!(added.expect("it runs").success());
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = listener.local_addr().expect("bound");
+            let _tracked = TcpStream::connect(address).expect("it listens");
+            let warning = told(plane).expect("one");
+            assert!(
+                warning.contains("iptables-legacy has tables (filter)"),
+                "{warning}"
+            );
+            assert!(warning.contains("iptables-nft-restore"), "{warning}");
         },
     );
 }
@@ -303,6 +442,7 @@ fn settings_that_hinder_are_told_with_what_mends_them() {
                     "1",
                     "net.ipv6.conf.in.forwarding=1",
                 ),
+                ("ipv4/conf/all/src_valid_mark", "1", "0", "src_valid_mark=0"),
             ] {
                 let path = format!("/proc/sys/net/{path}");
                 fs::write(&path, bad).expect("root may");
@@ -310,8 +450,55 @@ fn settings_that_hinder_are_told_with_what_mends_them() {
                 fs::write(&path, good).expect("root may");
                 assert!(!told(plane, what), "{what}");
             }
+            // The stack forwards IPv6 by what holds for all interfaces, which sets each of them too.
+            let six = |interface, value| {
+                let path = format!("/proc/sys/net/ipv6/conf/{interface}/forwarding");
+                fs::write(path, value).expect("root may");
+            };
+            six("all", "0");
+            for interface in ["out", "in"] {
+                six(interface, "1");
+            }
+            assert!(told(plane, "net.ipv6.conf.all.forwarding=1"));
+            six("all", "1");
+            assert!(!told(plane, "net.ipv6.conf.all.forwarding=1"));
         },
     );
+}
+
+#[test]
+fn the_proxy_is_not_reached_where_the_mark_counts_for_sources() {
+    const NAME: &str = "the_proxy_is_not_reached_where_the_mark_counts_for_sources";
+    story(NAME, |bed, plane| {
+        answer(&bed.router, sts(false, 443), "proxy", true);
+        let from = source(Class::Unmanaged, false);
+        // Whether packets for the proxy get through is what status has to say.
+        for (reverse_path, mark, local, gets_through) in [
+            ("0", "0", "0", true),
+            ("0", "1", "0", false),
+            ("0", "1", "1", true),
+            ("1", "0", "0", true),
+            ("1", "1", "1", false),
+            ("2", "1", "0", false),
+            ("2", "1", "1", true),
+        ] {
+            for (name, value) in [
+                ("rp_filter", reverse_path),
+                ("src_valid_mark", mark),
+                ("accept_local", local),
+            ] {
+                let path = format!("/proc/sys/net/ipv4/conf/out/{name}");
+                fs::write(path, value).expect("root may");
+            }
+            let patience = if gets_through { LONG } else { SHORT };
+            let got = ask(&bed.client, from, sts(false, 443), 1, patience);
+            let setting = format!("{reverse_path}, {mark}, {local}");
+            assert_eq!(got.is_ok(), gets_through, "{setting}");
+            let warnings = plane.status().warnings;
+            let told = warnings.iter().any(|one| one.contains("src_valid_mark"));
+            assert_eq!(told, !gets_through, "{setting}: {warnings:?}");
+        }
+    });
 }
 
 /// What was seen of the rules is forgotten when services are set.

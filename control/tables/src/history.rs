@@ -69,10 +69,40 @@ impl History {
         }
     }
 
+    /// What these tables say that sources hold.
+    pub fn in_force(tables: &KernelTables) -> Self {
+        let v4 = tables.v4_standings().map(|(start, now)| (start, only(now)));
+        let v6 = tables.v6_standings().map(|(start, now)| (start, only(now)));
+        Self {
+            v4: Held::collect(joined(v4)),
+            v6: Held::collect(joined(v6)),
+        }
+    }
+
     /// Bytes of memory that it holds.
     pub fn memory(&self) -> usize {
         self.v4.memory() + self.v6.memory()
     }
+
+    /// It as bytes, from which [`History::from_bytes`] makes it again.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.memory() + 16);
+        self.v4.put(&mut bytes, u32::to_le_bytes);
+        self.v6.put(&mut bytes, u128::to_le_bytes);
+        bytes
+    }
+
+    /// What [`History::to_bytes`] made bytes of. Nothing when they are not such.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (v4, bytes) = Held::take(bytes, u32::from_le_bytes)?;
+        let (v6, bytes) = Held::take(bytes, u128::from_le_bytes)?;
+        bytes.is_empty().then_some(Self { v4, v6 })
+    }
+}
+
+/// The class of a standing, without those before.
+fn only(standing: Standing) -> Standing {
+    Standing::stable(standing.class())
 }
 
 /// The classes of standings, neighbours that are equal joined.
@@ -107,6 +137,30 @@ impl<A: Address> Held<A> {
         Self::collect(overlay(self.spans(), marked, |set, marked| {
             if marked == 0 { set } else { 0 }
         }))
+    }
+
+    /// How many spans there are, their starts, their sets.
+    fn put<const N: usize>(&self, bytes: &mut Vec<u8>, word: impl Fn(A) -> [u8; N]) {
+        bytes.extend((self.starts.len() as u64).to_le_bytes());
+        bytes.extend(self.starts.iter().flat_map(|start| word(*start)));
+        bytes.extend(&self.sets);
+    }
+
+    /// The same back, and the bytes behind it.
+    fn take<const N: usize>(bytes: &[u8], word: impl Fn([u8; N]) -> A) -> Option<(Self, &[u8])> {
+        let (count, bytes) = bytes.split_first_chunk()?;
+        let count = usize::try_from(u64::from_le_bytes(*count)).ok()?;
+        let (starts, bytes) = bytes.split_at_checked(count.checked_mul(N)?)?;
+        let (sets, bytes) = bytes.split_at_checked(count)?;
+        let (starts, _) = starts.as_chunks();
+        let starts: Vec<A> = starts.iter().map(|start| word(*start)).collect();
+        let whole = starts.first().is_none_or(|first| *first == A::FIRST)
+            && starts.is_sorted_by(|one, next| one < next)
+            && sets
+                .iter()
+                .all(|set| ClassSet::from_bits(*set).bits() == *set);
+        let sets = sets.to_vec();
+        whole.then_some((Self { starts, sets }, bytes))
     }
 
     fn memory(&self) -> usize {

@@ -33,7 +33,14 @@ proptest! {
             prop_assert_eq!(kernel.standing(source), expected, "{}", source);
         }
         // Who reads the tables back knows as much.
-        prop_assert_eq!(History::read(&kernel), history.and(&History::of(&compile(&now))));
+        let all = history.and(&History::of(&compile(&now)));
+        prop_assert_eq!(&History::read(&kernel), &all);
+        prop_assert_eq!(History::in_force(&kernel), History::of(&compile(&now)));
+        // And so does who reads it from a disk, or finds that it is damaged there.
+        let bytes = all.to_bytes();
+        prop_assert_eq!(History::from_bytes(&bytes), Some(all));
+        prop_assert_eq!(History::from_bytes(&bytes[..bytes.len() - 1]), None);
+        prop_assert_eq!(History::from_bytes(&[&bytes[..], &[0]].concat()), None);
     }
 }
 

@@ -15,7 +15,7 @@
 
 use core::mem::{offset_of, size_of};
 
-use crate::{Class, Hook, Reason, Topology, Verdict};
+use crate::{Class, Hook, Nat, Reason, Topology, Verdict};
 
 /// Services at most; service ids lie below it.
 pub const MAX_SERVICES: usize = 64;
@@ -43,8 +43,8 @@ pub const COUNTERS: u32 = (Hook::COUNT as u32 + 1) * COUNTERS_OF_HOOK;
 pub mod maps {
     /// One [`Config`](super::Config); array.
     pub const CONFIG: &str = "CONFIG";
-    /// [`Address`](super::Address) by address (IPv4 as IPv4-mapped IPv6); hash.
-    pub const ADDRESSES: &str = "ADDRESSES";
+    /// By generation, [`Address`](super::Address) by address (IPv4 as IPv4-mapped IPv6); hashes.
+    pub const ADDRESSES: [&str; 2] = ["ADDRESSES_0", "ADDRESSES_1"];
     /// Blocks of 256 bytes, index = generation * [`V4_BLOCKS`](crate::V4_BLOCKS) + the address' upper 16
     /// bits; array.
     pub const V4_BLOCKS: &str = "V4_BLOCKS";
@@ -60,12 +60,27 @@ pub mod maps {
     pub const V6_NODES: &str = "V6_NODES";
     /// [`Count`](super::Count) by [`counter_index`](super::counter_index); per-CPU array.
     pub const COUNTERS: &str = "COUNTERS";
-    /// [`Server`](crate::Server) by [`server_index`](crate::server_index); array.
+    /// [`Server`](crate::Server), index = generation * [`SERVERS`](crate::SERVERS) +
+    /// [`server_index`](crate::server_index); array.
     pub const SERVERS: &str = "SERVERS";
-    /// [`Wheel`](crate::Wheel) by [`wheel_index`](crate::wheel_index); array.
+    /// [`Wheel`](crate::Wheel), index = generation * [`WHEELS`](crate::WHEELS) +
+    /// [`wheel_index`](crate::wheel_index); array.
     pub const WHEELS: &str = "WHEELS";
     /// Place among the servers by [`Flow`](crate::Flow), of connections of `dsr`; LRU hash.
     pub const FLOWS: &str = "FLOWS";
+    /// [`Translation`](crate::Translation) by [`Flow`](crate::Flow), of established connections of `nat`;
+    /// LRU hash.
+    pub const TRANSLATIONS: &str = "TRANSLATIONS";
+    /// [`Flow`](crate::Flow) of the client by that of what the server sends, of the same; LRU hash.
+    pub const ANSWERS: &str = "ANSWERS";
+    /// As [`TRANSLATIONS`], of connections that only begin.
+    pub const BEGUN: &str = "BEGUN";
+    /// As [`ANSWERS`], of connections that only begin.
+    pub const BEGUN_ANSWERS: &str = "BEGUN_ANSWERS";
+    /// [`Principal`](crate::Principal) by its index; array.
+    pub const PRINCIPALS: &str = "PRINCIPALS";
+    /// [`Grant`](crate::Grant) by address (IPv4 as IPv4-mapped IPv6); hash.
+    pub const GRANTS: &str = "GRANTS";
     /// [`Seen`](crate::Seen); ring buffer. Not pinned, as those below.
     pub const EVENTS: &str = "EVENTS";
     /// [`Seen`](crate::Seen), each with its frame; ring buffer.
@@ -82,7 +97,8 @@ pub mod maps {
 pub struct Config {
     /// [`ABI_VERSION`](crate::ABI_VERSION) of whoever made the maps. Always first, in every version.
     pub abi: u32,
-    /// Generation that packets are classified by: 0 or 1. Publishing is one store to this word.
+    /// Generations that packets are judged by: [`Config::SOURCES`] and [`Config::SERVICES`], each with
+    /// the bit for generation 1, and [`Config::NAT`]. Publishing any of it is one store to this word.
     pub active: u32,
     /// Mark on packets for the proxy.
     pub mark: u32,
@@ -101,6 +117,20 @@ pub struct Config {
     pub sample: u32,
     /// 1 while frames are captured.
     pub capture: u32,
+    /// 1 while there is any grant: without one, none is looked for.
+    pub grants: u32,
+    /// Always zero.
+    pub spare: u32,
+}
+
+impl Config {
+    /// Bit of [`Config::active`]: the generation of the sources.
+    pub const SOURCES: u32 = 1;
+    /// Bit of [`Config::active`]: the generation of addresses, servers and wheels.
+    pub const SERVICES: u32 = 2;
+    /// Bit of [`Config::active`]: servers answer to addresses of this machine, see [`Nat`]. Without it no
+    /// packet is taken for such an answer.
+    pub const NAT: u32 = 4;
 }
 
 /// How often one source may begin connections: once in `interval`, and some at once.
@@ -208,6 +238,8 @@ impl Reply {
 pub struct Address {
     /// What listens here; port 0 ends the list.
     pub ports: [Port; MAX_PORTS],
+    /// What its packets have to do with `nat`.
+    pub nat: Nat,
 }
 
 /// One port of a service address.
@@ -294,8 +326,8 @@ pub struct Count {
 }
 
 const _: () = {
-    assert!(size_of::<Config>() == 256 && offset_of!(Config, abi) == 0);
-    assert!(size_of::<Address>() == 64 && size_of::<Port>() == 8);
+    assert!(size_of::<Config>() == 264 && offset_of!(Config, abi) == 0);
+    assert!(size_of::<Address>() == 88 && size_of::<Port>() == 8);
     assert!(size_of::<Station>() == 12 && size_of::<Reply>() == 20);
     assert!(size_of::<Count>() == 16);
 };
@@ -427,7 +459,12 @@ mod tests {
             Verdict::Reject,
         ];
         let port = Port::new(443, 7, verdicts);
-        for topology in [Topology::Route, Topology::Dsr, Topology::Route] {
+        for topology in [
+            Topology::Route,
+            Topology::Dsr,
+            Topology::Nat,
+            Topology::Route,
+        ] {
             let port = port.with_topology(topology);
             assert_eq!(Class::ALL.map(|class| port.verdict(class)), verdicts);
             let observed = port.observed(true);

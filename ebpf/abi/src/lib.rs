@@ -6,14 +6,18 @@
 
 #![no_std]
 
+mod grants;
 mod layout;
+mod nat;
 mod reason;
 mod seen;
 mod servers;
 mod sources;
 mod standing;
 
+pub use grants::*;
 pub use layout::*;
+pub use nat::*;
 pub use reason::Reason;
 pub use seen::*;
 pub use servers::*;
@@ -21,7 +25,21 @@ pub use sources::*;
 pub use standing::{ClassSet, Standing};
 
 /// Version of all layouts in this crate. Stored in a pinned map and compared before maps are reused.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
+
+/// The oldest versions that have a part as this one has it: what is carried over from their maps. A change
+/// of such a part sets its number to the version that the change makes.
+pub mod since {
+    /// [`Config::mark`](crate::Config::mark) and [`Config::table`](crate::Config::table), as third and
+    /// fourth word.
+    pub const MARK: u32 = 4;
+    /// The maps of sources.
+    pub const SOURCES: u32 = 4;
+    /// The map of counters, but for reasons that were added behind the others.
+    pub const COUNTERS: u32 = 4;
+    /// [`Flow`](crate::Flow), and the places of servers that it names.
+    pub const FLOWS: u32 = 4;
+}
 
 /// What the kernel knows of a source address (DESIGN: "class").
 #[repr(u8)]

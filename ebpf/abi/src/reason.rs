@@ -41,11 +41,15 @@ pub enum Reason {
     /// Would have been forwarded, but the service has no server that is up, or the packet does not tell to
     /// which flow it belongs.
     NoServer = 14,
+    /// Would have begun a connection, but no port was found for it towards its server.
+    NoPort = 15,
+    /// Would have been forwarded, but belongs to no connection that is known: the client is told.
+    NoFlow = 16,
 }
 
 impl Reason {
     /// Number of reasons.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 17;
     /// Every reason, in the order of its number.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Class,
@@ -63,6 +67,8 @@ impl Reason {
         Self::SynBudget,
         Self::Kept,
         Self::NoServer,
+        Self::NoPort,
+        Self::NoFlow,
     ];
 
     /// The reason with this number; what is no reason is [`Reason::Other`].
@@ -92,6 +98,8 @@ impl Reason {
             Self::SynBudget => "syn-budget",
             Self::Kept => "kept",
             Self::NoServer => "no-server",
+            Self::NoPort => "no-port",
+            Self::NoFlow => "no-flow",
         }
     }
 }

@@ -120,13 +120,16 @@ pub struct Filter {
     pub client: [u64; 2],
     /// Which bits of the address count.
     pub mask: [u64; 2],
-    /// Number of the service, or [`Filter::ANY`]; above it one bit for each verdict.
+    /// Number of the service, or [`Filter::ANY`]; above it one bit for each verdict, and
+    /// [`Filter::PAYLOAD`].
     pub which: u64,
 }
 
 impl Filter {
     /// Every service.
     pub const ANY: u32 = u32::MAX;
+    /// Bit of [`Filter::which`]: what follows the headers is captured, too.
+    pub const PAYLOAD: u64 = 1 << 63;
 
     /// The words of an array entry.
     pub const fn words(&self) -> [u64; 6] {

@@ -1,6 +1,6 @@
 //! The servers behind a service, how packets get to them, and which of them a new connection gets.
 //!
-//! A service of topology `dsr` has servers, each in a slot that it keeps as long as it is
+//! A service of topology `dsr` or `nat` has servers, each in a slot that it keeps as long as it is
 //! configured. For each family a *wheel* says which slot a new connection falls on; what began keeps its
 //! server by an entry of its own, whatever becomes of the wheel.
 
@@ -48,6 +48,8 @@ pub enum Topology {
     /// Weir sends the packet to the hardware address of a server that has the service's address on its
     /// loopback; the server answers the client itself.
     Dsr = 1,
+    /// Weir rewrites both ends of the connection: the server answers Weir, which answers the client.
+    Nat = 2,
 }
 
 impl Topology {
@@ -56,6 +58,7 @@ impl Topology {
     pub const fn from_u8(number: u8) -> Self {
         match number {
             1 => Self::Dsr,
+            2 => Self::Nat,
             _ => Self::Route,
         }
     }
@@ -65,6 +68,7 @@ impl Topology {
         match self {
             Self::Route => "route",
             Self::Dsr => "dsr",
+            Self::Nat => "nat",
         }
     }
 }
@@ -102,6 +106,20 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Whether it is this one.
+    #[inline(always)]
+    pub const fn is(&self, other: &Self) -> bool {
+        let mut differs = self.ports[0] != other.ports[0] || self.ports[1] != other.ports[1];
+        // Word by word: comparing arrays would become a call that the kernel does not have.
+        let mut i = 0;
+        while i < 16 {
+            differs |= word(&self.client, i) != word(&other.client, i);
+            differs |= word(&self.service, i) != word(&other.service, i);
+            i += 4;
+        }
+        !differs
+    }
+
     /// The place of this flow on every wheel.
     #[inline(always)]
     pub const fn place(&self) -> u32 {
@@ -181,9 +199,9 @@ mod tests {
 
     #[test]
     fn topologies_come_back_from_their_numbers() {
-        for topology in [Topology::Route, Topology::Dsr] {
+        for topology in [Topology::Route, Topology::Dsr, Topology::Nat] {
             assert_eq!(Topology::from_u8(topology as u8), topology);
         }
-        assert_eq!(Topology::from_u8(2), Topology::Route);
+        assert_eq!(Topology::from_u8(3), Topology::Route);
     }
 }

@@ -14,13 +14,21 @@
 pub mod budget;
 mod class;
 mod flow;
+mod grants;
 mod ip;
+mod nat;
 mod parse;
 mod transition;
+mod usual;
 
 pub use class::{standing_v4, standing_v6};
 pub use flow::{Found, classify, find, judge};
-use weir_abi::{Address, Class, Flow, Reason, Root, Topology, V4Node, V6Node, Verdict};
+pub use grants::{Granted, granted};
+pub use nat::{Answer, Quoted, answer, find_answer, judge_answer};
+pub use usual::{address_v4, address_v6};
+use weir_abi::{
+    Address, Class, Flow, Grant, Principal, Reason, Root, Topology, V4Node, V6Node, Verdict,
+};
 
 /// The bytes of a packet, from its Ethernet header on.
 pub trait Packet {
@@ -35,14 +43,21 @@ pub trait Packet {
     /// `N` bytes from `offset` on; nothing when the packet is shorter.
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
 
+    /// The same where it takes no call, for an offset that the compiler knows; nothing also for bytes that
+    /// [`read`](Self::read) would find.
+    #[inline(always)]
+    fn peek<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.read(offset)
+    }
+
     /// Whether a VLAN tag was taken off the packet and travels beside it.
     fn tagged(&self) -> bool {
         false
     }
 }
 
-/// One generation of services and sources.
-pub trait Tables: Sources {
+/// One generation of services and sources, and the grants of now.
+pub trait Tables: Sources + Grants {
     /// What is served at an address (IPv4 as IPv4-mapped IPv6).
     fn address(&self, address: &[u8; 16]) -> Option<&Address>;
 }
@@ -63,6 +78,35 @@ pub trait Sources {
 
     /// A node of the IPv6 ranges.
     fn v6_node(&self, index: u32) -> Option<&V6Node>;
+}
+
+/// Who was granted a class. Without any of these there are no grants.
+pub trait Grants {
+    /// Whether there is any grant; without one, nothing else is asked.
+    fn any(&self) -> bool {
+        false
+    }
+
+    /// What an address (IPv4 as IPv4-mapped IPv6) was granted.
+    fn grant(&self, _address: &[u8; 16]) -> Option<&Grant> {
+        None
+    }
+
+    /// The principal with this index.
+    fn principal(&self, _index: u32) -> Option<&Principal> {
+        None
+    }
+
+    /// Nanoseconds since boot.
+    fn now(&self) -> u64 {
+        0
+    }
+}
+
+/// The connections of topology `nat`.
+pub trait Translations {
+    /// The client's side of the connection that a server answers with this.
+    fn client(&self, answer: &Flow) -> Option<Flow>;
 }
 
 /// The connections that end at this machine.
@@ -150,6 +194,8 @@ pub struct Outcome {
     pub observed: bool,
     /// How what is forwarded gets to a server; what comes from one is routed.
     pub topology: Topology,
+    /// Whether it comes from a server that sees Weir instead of the client.
+    pub answers: bool,
     /// Offset of the client's address, perhaps in the packet that an ICMP error is about.
     pub client: u32,
     /// Ports of client and service, where the packet tells.
@@ -185,7 +231,7 @@ pub struct Headers {
 }
 
 impl Outcome {
-    /// Whether XDP may finish a packet with this outcome: it forwards and drops whole TCP segments, and
+    /// Whether XDP may finish a packet with this outcome: it forwards (but for `nat`) and drops whole TCP segments, and
     /// drops QUIC. All else is left to tcx, which judges it again and counts it: what goes to the stack
     /// or the proxy, is answered, is a fragment or an error, is malformed, or only observed.
     #[inline(always)]
@@ -195,7 +241,8 @@ impl Outcome {
         }
         match self.verdict {
             Verdict::Forward => {
-                matches!(self.reason, Reason::Class | Reason::Answer | Reason::Kept)
+                !matches!(self.topology, Topology::Nat)
+                    && matches!(self.reason, Reason::Class | Reason::Answer | Reason::Kept)
             }
             Verdict::Drop => {
                 matches!(side, Side::Outside)

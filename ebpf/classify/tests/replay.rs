@@ -2,12 +2,11 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use weir_abi::{Address, Class, Port, Reason, Root, Standing, V4Node, V6Node, Verdict};
-use weir_classify::{NoSockets, Packet, Side, Sources, Tables, classify};
+use weir_abi::{Address, Class, Nat, Port, Reason, Root, Standing, V4Node, V6Node, Verdict};
+use weir_classify::{Grants, NoSockets, Packet, Side, Sources, Tables, classify};
 use weir_fixtures::{STS_VERDICTS, capture};
 
 /// Reads that one packet may cost at most: nine extension headers, outside and inside an ICMP error,
@@ -27,7 +26,7 @@ fn captures_are_judged_within_bounds() {
     }
     let mut seen: BTreeMap<(Verdict, Reason), u32> = BTreeMap::new();
     for file in capture::files(&root) {
-        let frames = capture::frames(&fs::read(&file).expect("a readable capture"));
+        let frames = capture::frames(&file);
         assert!(!frames.is_empty(), "{} holds packets", file.display());
         for frame in &frames {
             for side in [Side::Outside, Side::Inside] {
@@ -86,6 +85,12 @@ const SERVED: Address = Address {
         Port::new(53, 1, STS_VERDICTS),
         Port::new(6000, 1, STS_VERDICTS),
     ],
+    nat: Nat {
+        source: [0; 16],
+        first: 0,
+        count: 0,
+        answers: 0,
+    },
 };
 
 impl Tables for Everything {
@@ -93,6 +98,8 @@ impl Tables for Everything {
         Some(&SERVED)
     }
 }
+
+impl Grants for Everything {}
 
 impl Sources for Everything {
     fn v4_block(&self, _: u32) -> u8 {

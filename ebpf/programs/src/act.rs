@@ -8,7 +8,7 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::{bpf_redirect_neigh, bpf_skb_load_bytes, bpf_skb_store_bytes};
 use aya_ebpf::programs::TcContext;
-use weir_abi::{Config, Hook, Reason, Reply, Server, Topology, Verdict, counter_index};
+use weir_abi::{Config, Flow, Hook, Reason, Reply, Server, Topology, Verdict, counter_index};
 use weir_classify::{Family, Headers, Outcome, Side};
 
 use crate::budget;
@@ -21,6 +21,9 @@ use crate::servers;
 
 /// Not Weir's: whatever is attached next sees the packet.
 pub const NEXT: i32 = TC_ACT_UNSPEC;
+
+/// The packet belongs to a connection of `nat`, and is not counted yet.
+pub const TRANSLATE: i32 = -3;
 
 /// `BPF_FIB_LOOKUP_SKIP_NEIGH`, since Linux 6.3 (31de4105f00d): `bpf_redirect_neigh` finds the
 /// neighbour, and resolves it where necessary.
@@ -41,6 +44,7 @@ pub fn carry_out(ctx: &TcContext, config: &Config, side: Side, mut outcome: Outc
             Some(action) => action,
             None => return NEXT,
         },
+        Verdict::Forward if matches!(outcome.topology, Topology::Nat) => return TRANSLATE,
         Verdict::Forward if !matches!(outcome.topology, Topology::Route) => {
             match servers::deliver(ctx, config, &outcome) {
                 Ok(action) => action,
@@ -66,7 +70,7 @@ pub fn carry_out(ctx: &TcContext, config: &Config, side: Side, mut outcome: Outc
         }
         Verdict::Reject if matches!(side, Side::Outside) => {
             // Only what was read as a whole TCP segment for a port of the service has this reason.
-            if !matches!(outcome.reason, Reason::Class) {
+            if !matches!(outcome.reason, Reason::Class | Reason::NoFlow) {
                 TC_ACT_SHOT
             } else if is_probe(ctx, config) || reset::is_due() {
                 reset::answer(ctx, &outcome.headers).unwrap_or(TC_ACT_SHOT)
@@ -77,14 +81,24 @@ pub fn carry_out(ctx: &TcContext, config: &Config, side: Side, mut outcome: Outc
             }
         }
         Verdict::Drop | Verdict::Reject => match side {
-            Side::Inside if matches!(route(ctx, &outcome.headers, None), Err(NoWay::Local)) => {
+            Side::Inside
+                if !outcome.answers
+                    && matches!(route(ctx, &outcome.headers, None), Err(NoWay::Local)) =>
+            {
                 return NEXT;
             }
             _ => TC_ACT_SHOT,
         },
         Verdict::Pass => NEXT,
     };
-    if !answer_probe(ctx, config, &outcome) {
+    finish(ctx, config, &outcome, length);
+    action
+}
+
+/// Tells the probe, or counts the packet, of so many bytes.
+#[inline(always)]
+pub fn finish(ctx: &TcContext, config: &Config, outcome: &Outcome, length: u32) {
+    if !answer_probe(ctx, config, outcome) {
         let index = counter_index(
             Hook::Tcx,
             outcome.observed,
@@ -94,9 +108,8 @@ pub fn carry_out(ctx: &TcContext, config: &Config, side: Side, mut outcome: Outc
             outcome.reason,
         );
         maps::count(index, length);
-        seen::tell(config, Hook::Tcx, &outcome);
+        seen::tell(config, Hook::Tcx, outcome);
     }
-    action
 }
 
 /// Finds out what would be done, as far as that takes no more than looking, and lets the packet go on.
@@ -125,7 +138,7 @@ fn observe(ctx: &TcContext, side: Side, outcome: &mut Outcome) -> Option<i32> {
 fn leave(outcome: &mut Outcome, no_way: NoWay) {
     outcome.verdict = Verdict::Pass;
     outcome.reason = match no_way {
-        NoWay::TooBig => Reason::TooBig,
+        NoWay::TooBig(_) => Reason::TooBig,
         NoWay::Local | NoWay::Neighbour | NoWay::None => Reason::NoRoute,
     };
 }
@@ -133,6 +146,29 @@ fn leave(outcome: &mut Outcome, no_way: NoWay) {
 /// Asks the routing table for the way on, or for that to a server.
 #[inline(always)]
 pub fn route(ctx: &TcContext, headers: &Headers, server: Option<&Server>) -> Result<Lookup, NoWay> {
+    let (length, interface) = measure(ctx, headers);
+    route::find(
+        ctx.skb.skb.cast(),
+        &Skb::new(ctx),
+        headers,
+        server,
+        length,
+        interface,
+        SKIP_NEIGHBOUR,
+    )
+}
+
+/// Asks for the way of a packet that goes on between these ends.
+#[inline(always)]
+pub fn route_between(ctx: &TcContext, headers: &Headers, ends: &Flow) -> Result<Lookup, NoWay> {
+    let (length, interface) = measure(ctx, headers);
+    let skb = ctx.skb.skb.cast();
+    route::between(skb, headers, ends, length, interface, SKIP_NEIGHBOUR)
+}
+
+/// What has to fit through, and where the packet came in.
+#[inline(always)]
+fn measure(ctx: &TcContext, headers: &Headers) -> (u32, u32) {
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid for the life of the program.
     let (segment, interface) = unsafe { ((*skb).gso_size, (*skb).ifindex) };
@@ -142,16 +178,7 @@ pub fn route(ctx: &TcContext, headers: &Headers, server: Option<&Server>) -> Res
     } else {
         headers.repeated + segment
     };
-    let packet = Skb::new(ctx);
-    route::find(
-        skb.cast(),
-        &packet,
-        headers,
-        server,
-        length,
-        interface,
-        SKIP_NEIGHBOUR,
-    )
+    (length, interface)
 }
 
 /// Takes one hop off and sends the packet out. What fails on the way is lost, as in any router.

@@ -4,7 +4,8 @@
 //! dropped or left alone, resets, counters, and what is told of single packets. What is decided is decided
 //! in `weir_classify`; here it is carried out: by XDP what it can finish, by tcx all that XDP leaves.
 //! Nothing here may touch a payload that goes on, or keep state of its own, except when the next reset may
-//! be sent, when a source may begin its next connection, and which server a connection began with.
+//! be sent, when a source may begin its next connection, which server a connection began with, and how it is
+//! translated.
 
 #![no_std]
 #![no_main]
@@ -12,6 +13,7 @@
 mod act;
 mod budget;
 mod maps;
+mod nat;
 mod outcome;
 mod packet;
 mod reset;
@@ -19,6 +21,8 @@ mod route;
 mod seen;
 mod servers;
 mod sockets;
+mod too_big;
+mod translate;
 mod xdp;
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
@@ -37,11 +41,32 @@ macro_rules! stages {
         #[classifier]
         pub fn $tcx(ctx: TcContext) -> i32 {
             let skb = ctx.skb.skb;
-            if $find(skb) == 0 || $judge(skb) == 0 {
+            if $find(skb) == 0 {
+                if !nat::is_used() || nat_find(skb) == 0 || nat_judge() == 0 {
+                    return act::NEXT;
+                }
+            } else if $judge(skb) == 0 {
                 return act::NEXT;
             }
-            $remember(skb);
-            $carry_out(skb)
+            if seen::is_wanted() {
+                $remember(skb);
+            }
+            let action = $carry_out(skb);
+            if action != act::TRANSLATE {
+                return action;
+            }
+            let mut assigned = nat_assign(skb);
+            if assigned == nat::Assigned::Begins as i32 {
+                assigned = nat_begin(skb);
+            }
+            if assigned == nat::Assigned::Nothing as i32 {
+                return $carry_out(skb);
+            }
+            let action = nat_send(skb);
+            if action == translate::TOO_BIG {
+                return nat_too_big(skb);
+            }
+            action
         }
 
         /// Packets from this side, in the driver.
@@ -51,7 +76,9 @@ macro_rules! stages {
             if $find_early(md) == 0 || $judge_early(md) == 0 {
                 return xdp::PASS;
             }
-            $remember_early(md);
+            if seen::is_wanted() {
+                $remember_early(md);
+            }
             $carry_out_early(md)
         }
 
@@ -134,6 +161,43 @@ stages!(
     carry_out_inside_early
 );
 
+/// The functions for connections of `nat`, for both sides.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn nat_find(skb: *mut __sk_buff) -> i32 {
+    i32::from(nat::find(skb))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn nat_judge() -> i32 {
+    i32::from(nat::judge())
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn nat_assign(skb: *mut __sk_buff) -> i32 {
+    nat::assign(skb) as i32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn nat_begin(skb: *mut __sk_buff) -> i32 {
+    i32::from(nat::begin(skb))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn nat_send(skb: *mut __sk_buff) -> i32 {
+    translate::send(skb)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn nat_too_big(skb: *mut __sk_buff) -> i32 {
+    too_big::answer(skb)
+}
+
 /// Finds out whose the packet is, and keeps it; false when it is to stay untouched.
 #[inline(always)]
 fn find(skb: *mut __sk_buff, side: Side) -> bool {
@@ -146,8 +210,9 @@ fn find(skb: *mut __sk_buff, side: Side) -> bool {
         return false;
     }
     let packet = packet::Skb::new(&ctx);
-    let found = weir_classify::find(&packet, side, &maps::Generation::new(config));
-    found.is_some_and(outcome::keep_found)
+    let generation = maps::Generation::new(config);
+    weir_classify::find(&packet, side, &generation)
+        .is_some_and(|found| outcome::keep_found(found, generation))
 }
 
 #[inline(always)]
@@ -157,34 +222,34 @@ fn find_early(md: *mut xdp_md, side: Side) -> bool {
         return false;
     };
     let frame = packet::Frame::new(&ctx);
-    let found = weir_classify::find(&frame, side, &maps::Generation::new(config));
-    found.is_some_and(outcome::keep_found)
+    let generation = maps::Generation::new(config);
+    weir_classify::find(&frame, side, &generation)
+        .is_some_and(|found| outcome::keep_found(found, generation))
 }
 
 /// Judges the packet, and keeps the outcome; false when it is to stay untouched.
 #[inline(always)]
 fn judge(skb: *mut __sk_buff, side: Side) -> bool {
     let ctx = TcContext::new(skb);
-    let (Some(config), Some(found)) = (maps::config(), outcome::found()) else {
+    let Some(outcome::InHand { found, generation }) = outcome::in_hand() else {
         return false;
     };
     let packet = packet::Skb::new(&ctx);
-    let tables = maps::Generation::new(config);
     let sockets = sockets::Sockets::new(skb.cast(), &packet);
-    weir_classify::judge(&packet, side, found, &tables, &sockets).is_some_and(outcome::keep_outcome)
+    weir_classify::judge(&packet, side, found, generation, &sockets)
+        .is_some_and(outcome::keep_outcome)
 }
 
 /// As [`judge`]; false also for what tcx has to do, which judges it again.
 #[inline(always)]
 fn judge_early(md: *mut xdp_md, side: Side) -> bool {
     let ctx = XdpContext::new(md);
-    let (Some(config), Some(found)) = (maps::config(), outcome::found()) else {
+    let Some(outcome::InHand { found, generation }) = outcome::in_hand() else {
         return false;
     };
     let frame = packet::Frame::new(&ctx);
-    let tables = maps::Generation::new(config);
     let sockets = sockets::Sockets::new(md.cast(), &frame);
-    weir_classify::judge(&frame, side, found, &tables, &sockets)
+    weir_classify::judge(&frame, side, found, generation, &sockets)
         .is_some_and(|judged| judged.ends_at_xdp(side) && outcome::keep_outcome(judged))
 }
 
@@ -196,6 +261,8 @@ fn remember(skb: *mut __sk_buff, side: Side) {
         // SAFETY: the context is valid for the life of the program.
         let interface = unsafe { (*skb).ifindex };
         let packet = packet::Skb::new(&ctx);
+        // With one interface, answers of servers come in at it too.
+        let side = if outcome.answers { Side::Inside } else { side };
         seen::remember(&packet, config, side, interface, outcome);
     }
 }

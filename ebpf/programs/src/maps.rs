@@ -3,14 +3,16 @@
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::bindings::{BPF_F_INNER_MAP, BPF_F_MMAPABLE};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, DevMapHash, HashMap, LruHashMap, PerCpuArray};
+use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::btf_map;
 use weir_abi::{
-    Address, COUNTERS as COUNTER_COUNT, Config, Count, Flow, MAX_ADDRESSES, MAX_FLOWS,
-    MAX_STATIONS, Root, SERVERS as SERVER_PLACES, Server, V4_BLOCKS as BLOCKS, V4_ROOT_BLOCKS,
-    V4Node, V6_ROOT_BLOCKS, V6Node, WHEELS as WHEEL_COUNT, Wheel,
+    Address, COUNTERS as COUNTER_COUNT, Config, Count, Flow, Grant, MAX_ADDRESSES, MAX_FLOWS,
+    MAX_GRANTS, MAX_PRINCIPALS, MAX_STATIONS, Principal, Root, SERVERS as SERVER_PLACES, Server,
+    V4_BLOCKS as BLOCKS, V4_ROOT_BLOCKS, V4Node, V6_ROOT_BLOCKS, V6Node, WHEELS as WHEEL_COUNT,
+    Wheel,
 };
 use weir_classify::budget::{BUCKETS, ROWS};
-use weir_classify::{Sources, Tables};
+use weir_classify::{Grants, Sources, Tables};
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 /// Nodes: a map of each generation's own size.
@@ -19,8 +21,11 @@ const INNER: usize = MMAPABLE | BPF_F_INNER_MAP as usize;
 #[btf_map(name = "CONFIG")]
 static CONFIG: Array<Config, 1, MMAPABLE> = Array::new();
 
-#[btf_map(name = "ADDRESSES")]
-static ADDRESSES: HashMap<[u8; 16], Address, { MAX_ADDRESSES as usize }> = HashMap::new();
+#[btf_map(name = "ADDRESSES_0")]
+static ADDRESSES_0: HashMap<[u8; 16], Address, { MAX_ADDRESSES as usize }> = HashMap::new();
+
+#[btf_map(name = "ADDRESSES_1")]
+static ADDRESSES_1: HashMap<[u8; 16], Address, { MAX_ADDRESSES as usize }> = HashMap::new();
 
 #[btf_map(name = "V4_BLOCKS")]
 static V4_BLOCKS: Array<[u8; 256], { 2 * BLOCKS as usize }, MMAPABLE> = Array::new();
@@ -41,13 +46,19 @@ static V6_NODES: ArrayOfMaps<Array<V6Node, 1, INNER>, 2> = ArrayOfMaps::new();
 static COUNTERS: PerCpuArray<Count, { COUNTER_COUNT as usize }> = PerCpuArray::new();
 
 #[btf_map(name = "SERVERS")]
-static SERVERS: Array<Server, { SERVER_PLACES as usize }> = Array::new();
+static SERVERS: Array<Server, { 2 * SERVER_PLACES as usize }> = Array::new();
 
 #[btf_map(name = "WHEELS")]
-static WHEELS: Array<Wheel, { WHEEL_COUNT as usize }> = Array::new();
+static WHEELS: Array<Wheel, { 2 * WHEEL_COUNT as usize }> = Array::new();
 
 #[btf_map(name = "FLOWS")]
 static FLOWS: LruHashMap<Flow, u32, { MAX_FLOWS as usize }> = LruHashMap::new();
+
+#[btf_map(name = "PRINCIPALS")]
+static PRINCIPALS: Array<Principal, { MAX_PRINCIPALS as usize }, MMAPABLE> = Array::new();
+
+#[btf_map(name = "GRANTS")]
+static GRANTS: HashMap<[u8; 16], Grant, { MAX_GRANTS as usize }> = HashMap::new();
 
 /// What is asked of this CPU's sockets. Not pinned: it is written anew for each question.
 #[btf_map(name = "ASKED")]
@@ -135,18 +146,6 @@ pub fn bucket(index: u32) -> Option<&'static mut u64> {
         .map(|next| unsafe { &mut *next })
 }
 
-/// The server at this place, or what an empty place holds.
-#[inline(always)]
-pub fn server(place: u32) -> Option<&'static Server> {
-    SERVERS.get(place)
-}
-
-/// The wheel of a service for a family.
-#[inline(always)]
-pub fn wheel(index: u32) -> Option<&'static Wheel> {
-    WHEELS.get(index)
-}
-
 /// The place of the server that a flow of `dsr` began with; nothing for those that are forgotten.
 #[inline(always)]
 pub fn flow(flow: &Flow) -> Option<&'static u32> {
@@ -167,31 +166,60 @@ pub fn redirect(interface: u32) -> Option<u32> {
     EGRESS.redirect(interface, u64::from(XDP_PASS)).ok()
 }
 
-/// The generation that was active when the packet came in.
+/// The generations that were active when the packet came in.
+#[derive(Clone, Copy)]
 pub struct Generation(u32);
 
 impl Generation {
-    /// Reads the active generation, once for the packet.
+    /// Reads which generations are active, once for the packet.
     #[inline(always)]
     pub fn new(config: &Config) -> Self {
         // SAFETY: the word is valid for the life of the program; user space may store to it at any
         // moment, so it is read exactly once.
-        Self(unsafe { core::ptr::read_volatile(&raw const config.active) } & 1)
+        Self(unsafe { core::ptr::read_volatile(&raw const config.active) })
+    }
+
+    /// The server at this place, or what an empty place holds.
+    #[inline(always)]
+    pub fn server(self, place: u32) -> Option<&'static Server> {
+        SERVERS.get(self.services() * SERVER_PLACES + place)
+    }
+
+    /// The wheel of a service for a family.
+    #[inline(always)]
+    pub fn wheel(self, index: u32) -> Option<&'static Wheel> {
+        WHEELS.get(self.services() * WHEEL_COUNT + index)
+    }
+
+    #[inline(always)]
+    fn sources(self) -> u32 {
+        self.0 & Config::SOURCES
+    }
+
+    #[inline(always)]
+    fn services(self) -> u32 {
+        (self.0 & Config::SERVICES) >> 1
     }
 }
 
 impl Tables for Generation {
     #[inline(always)]
     fn address(&self, address: &[u8; 16]) -> Option<&Address> {
-        // SAFETY: entries are replaced by user space as a whole, and freed after a grace period.
-        unsafe { ADDRESSES.get(address) }
+        // SAFETY: user space writes a generation only while no program reads it.
+        unsafe {
+            if self.services() == 0 {
+                ADDRESSES_0.get(address)
+            } else {
+                ADDRESSES_1.get(address)
+            }
+        }
     }
 }
 
 impl Sources for Generation {
     #[inline(always)]
     fn v4_block(&self, address: u32) -> u8 {
-        match V4_BLOCKS.get(self.0 * BLOCKS + (address >> 16)) {
+        match V4_BLOCKS.get(self.sources() * BLOCKS + (address >> 16)) {
             Some(block) => block[((address >> 8) & 0xff) as usize],
             None => 0,
         }
@@ -199,7 +227,7 @@ impl Sources for Generation {
 
     #[inline(always)]
     fn v4_root(&self, address: u32) -> Root {
-        match V4_ROOTS.get(self.0 * V4_ROOT_BLOCKS + (address >> 24)) {
+        match V4_ROOTS.get(self.sources() * V4_ROOT_BLOCKS + (address >> 24)) {
             Some(block) => block[((address >> 16) & 0xff) as usize],
             None => Root::default(),
         }
@@ -207,12 +235,12 @@ impl Sources for Generation {
 
     #[inline(always)]
     fn v4_node(&self, index: u32) -> Option<&V4Node> {
-        V4_NODES.get(self.0)?.get(index)
+        V4_NODES.get(self.sources())?.get(index)
     }
 
     #[inline(always)]
     fn v6_root(&self, slot: u32) -> Root {
-        match V6_ROOTS.get(self.0 * V6_ROOT_BLOCKS + (slot >> 8)) {
+        match V6_ROOTS.get(self.sources() * V6_ROOT_BLOCKS + (slot >> 8)) {
             Some(block) => block[(slot & 0xff) as usize],
             None => Root::default(),
         }
@@ -220,6 +248,31 @@ impl Sources for Generation {
 
     #[inline(always)]
     fn v6_node(&self, index: u32) -> Option<&V6Node> {
-        V6_NODES.get(self.0)?.get(index)
+        V6_NODES.get(self.sources())?.get(index)
+    }
+}
+
+impl Grants for Generation {
+    #[inline(always)]
+    fn any(&self) -> bool {
+        matches!(config(), Some(config) if config.grants != 0)
+    }
+
+    #[inline(always)]
+    fn grant(&self, address: &[u8; 16]) -> Option<&Grant> {
+        // SAFETY: the map is preallocated: an entry that user space replaces stays readable, and at worst
+        // tells of another address for this one packet.
+        unsafe { GRANTS.get(address) }
+    }
+
+    #[inline(always)]
+    fn principal(&self, index: u32) -> Option<&Principal> {
+        PRINCIPALS.get(index)
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: takes nothing.
+        unsafe { bpf_ktime_get_boot_ns() }
     }
 }

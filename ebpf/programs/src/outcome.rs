@@ -8,10 +8,12 @@ use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::macros::btf_map;
 use weir_classify::{Found, Outcome};
 
+use crate::maps::Generation;
+
 /// Words that there is room for.
 const WORDS: usize = 16;
 
-const _: () = assert!(size_of::<Outcome>() <= 8 * WORDS && size_of::<Found>() <= 8 * WORDS);
+const _: () = assert!(size_of::<Outcome>() <= 8 * WORDS && size_of::<InHand>() <= 8 * WORDS);
 
 /// Not pinned: nothing in them outlives a packet.
 #[btf_map(name = "FOUND")]
@@ -19,16 +21,30 @@ static FOUND: PerCpuArray<[u64; WORDS], 1> = PerCpuArray::new();
 #[btf_map(name = "OUTCOME")]
 static OUTCOME: PerCpuArray<[u64; WORDS], 1> = PerCpuArray::new();
 
+/// Whose the packet is, and the generations by which it is judged: all functions go by the same.
+pub struct InHand {
+    /// Whose the packet is.
+    pub found: Found,
+    /// The generations.
+    pub generation: Generation,
+}
+
 /// Keeps whose the packet is; false when it cannot, which cannot be.
 #[inline(always)]
-pub fn keep_found(found: Found) -> bool {
-    keep(&FOUND, found)
+pub fn keep_found(found: Found, generation: Generation) -> bool {
+    keep(&FOUND, InHand { found, generation })
 }
 
 /// Whose the packet is.
 #[inline(always)]
-pub fn found() -> Option<&'static Found> {
+pub fn in_hand() -> Option<&'static InHand> {
     kept(&FOUND)
+}
+
+/// The generations by which a packet of a client is judged.
+#[inline(always)]
+pub fn generation() -> Option<Generation> {
+    Some(in_hand()?.generation)
 }
 
 /// Keeps the outcome; false when it cannot, which cannot be.
@@ -41,6 +57,14 @@ pub fn keep_outcome(outcome: Outcome) -> bool {
 #[inline(always)]
 pub fn outcome() -> Option<&'static Outcome> {
     kept(&OUTCOME)
+}
+
+/// What was judged, for who finds out more.
+#[inline(always)]
+pub fn outcome_mut() -> Option<&'static mut Outcome> {
+    let place = OUTCOME.get_ptr_mut(0)?;
+    // SAFETY: as for `kept`, and nobody else has it while a program runs on this CPU.
+    Some(unsafe { &mut *place.cast::<Outcome>() })
 }
 
 #[inline(always)]

@@ -19,16 +19,50 @@ pub fn is_for_this_host(ctx: &TcContext) -> bool {
     unsafe { (*ctx.skb.skb).pkt_type == HOST }
 }
 
+/// The first buffer of a packet, in place: no call for each read, but only for offsets that the compiler
+/// knows. With others the verifier would have to walk more than it does.
+pub struct Plain {
+    start: usize,
+    end: usize,
+}
+
+impl Plain {
+    /// From the first byte up to the one behind the last.
+    #[inline(always)]
+    pub fn new(start: usize, end: usize) -> Self {
+        Self { start, end }
+    }
+}
+
+impl Packet for Plain {
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        (self.end - self.start) as u32
+    }
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let start = self.start + offset as usize;
+        if start + N > self.end {
+            return None;
+        }
+        // SAFETY: checked to lie in the buffer, just now.
+        Some(unsafe { *(start as *const [u8; N]) })
+    }
+}
+
 /// A packet at tcx.
 pub struct Skb<'a> {
     ctx: &'a TcContext,
+    near: Plain,
 }
 
 impl<'a> Skb<'a> {
     /// The packet that the program was called for.
     #[inline(always)]
     pub fn new(ctx: &'a TcContext) -> Self {
-        Self { ctx }
+        let near = Plain::new(ctx.data(), ctx.data_end());
+        Self { ctx, near }
     }
 }
 
@@ -60,6 +94,11 @@ impl Packet for Skb<'_> {
     }
 
     #[inline(always)]
+    fn peek<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.near.read(offset)
+    }
+
+    #[inline(always)]
     fn tagged(&self) -> bool {
         // SAFETY: the context is valid for the life of the program.
         unsafe { (*self.ctx.skb.skb).vlan_present != 0 }
@@ -78,6 +117,7 @@ impl Copied for Skb<'_> {
 /// A packet at XDP.
 pub struct Frame<'a> {
     ctx: &'a XdpContext,
+    near: Plain,
     length: u32,
 }
 
@@ -87,7 +127,8 @@ impl<'a> Frame<'a> {
     pub fn new(ctx: &'a XdpContext) -> Self {
         // SAFETY: the context is valid for the life of the program.
         let length = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as u32;
-        Self { ctx, length }
+        let near = Plain::new(ctx.data(), ctx.data_end());
+        Self { ctx, near, length }
     }
 }
 
@@ -110,6 +151,11 @@ impl Packet for Frame<'_> {
         } else {
             None
         }
+    }
+
+    #[inline(always)]
+    fn peek<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.near.read(offset)
     }
 }
 

@@ -130,7 +130,7 @@ pub fn answer(ctx: &TcContext, headers: &Headers) -> Option<i32> {
 
 /// Writes into the packet.
 #[inline(always)]
-fn store<const N: usize>(skb: *mut __sk_buff, at: u32, bytes: &[u8; N]) -> Option<()> {
+pub fn store<const N: usize>(skb: *mut __sk_buff, at: u32, bytes: &[u8; N]) -> Option<()> {
     // SAFETY: pointer and size describe `bytes`.
     let result = unsafe { bpf_skb_store_bytes(skb.cast(), at, bytes.as_ptr().cast(), N as u32, 0) };
     if result == 0 { Some(()) } else { None }
@@ -138,7 +138,7 @@ fn store<const N: usize>(skb: *mut __sk_buff, at: u32, bytes: &[u8; N]) -> Optio
 
 /// The sum of 16-bit words (RFC 1071), not folded.
 #[inline(always)]
-fn sum<const N: usize>(bytes: &[u8; N]) -> u32 {
+pub fn sum<const N: usize>(bytes: &[u8; N]) -> u32 {
     let mut sum = 0;
     let mut i = 0;
     while i + 1 < N {
@@ -150,7 +150,7 @@ fn sum<const N: usize>(bytes: &[u8; N]) -> u32 {
 
 /// The sum with its carries added.
 #[inline(always)]
-fn fold(sum: u32) -> u16 {
+pub fn fold(sum: u32) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
     ((sum & 0xffff) + (sum >> 16)) as u16
 }

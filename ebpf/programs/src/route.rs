@@ -9,8 +9,8 @@ use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_SUCCESS,
 };
 use aya_ebpf::helpers::generated::bpf_fib_lookup;
-use weir_abi::Server;
-use weir_classify::{Family, Headers, Packet};
+use weir_abi::{Flow, Server};
+use weir_classify::{Family, Headers, Packet, address_v4, address_v6};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -19,8 +19,8 @@ const AF_INET6: u8 = 10;
 pub enum NoWay {
     /// Its destination is this machine.
     Local,
-    /// It exceeds the MTU of the way.
-    TooBig,
+    /// It exceeds the MTU of the way, which is this.
+    TooBig(u32),
     /// The next hop is no known neighbour; only where one was asked for.
     Neighbour,
     /// There is no route, or forwarding is switched off.
@@ -63,9 +63,69 @@ pub fn find<P: Packet>(
             };
         }
     }
-    lookup.l4_protocol = headers.protocol;
-    lookup.sport = headers.ports[0].to_be();
-    lookup.dport = headers.ports[1].to_be();
+    ask(
+        ctx,
+        lookup,
+        headers.protocol,
+        headers.ports,
+        length,
+        interface,
+        flags,
+    )
+}
+
+/// Asks as [`find`], for a packet that goes on from and to other ends than it says.
+#[inline(always)]
+pub fn between(
+    ctx: *mut c_void,
+    headers: &Headers,
+    ends: &Flow,
+    length: u32,
+    interface: u32,
+    flags: u32,
+) -> Result<Lookup, NoWay> {
+    // SAFETY: all-zero is a valid value of this structure of integers.
+    let mut lookup: Lookup = unsafe { MaybeUninit::zeroed().assume_init() };
+    match headers.family {
+        Family::V4 => {
+            lookup.family = AF_INET;
+            lookup.__bindgen_anon_2.tos = headers.first[1];
+            lookup.__bindgen_anon_3.ipv4_src = last_word(&ends.client);
+            lookup.__bindgen_anon_4.ipv4_dst = last_word(&ends.service);
+        }
+        Family::V6 => {
+            lookup.family = AF_INET6;
+            lookup.__bindgen_anon_2.flowinfo =
+                u32::from_ne_bytes(headers.first) & 0x0fff_ffff_u32.to_be();
+            lookup.__bindgen_anon_3.ipv6_src = words(&ends.client);
+            lookup.__bindgen_anon_4.ipv6_dst = words(&ends.service);
+        }
+    }
+    ask(
+        ctx,
+        lookup,
+        headers.protocol,
+        ends.ports,
+        length,
+        interface,
+        flags,
+    )
+}
+
+/// Asks with the addresses that are in the question.
+#[inline(always)]
+fn ask(
+    ctx: *mut c_void,
+    mut lookup: Lookup,
+    protocol: u8,
+    ports: [u16; 2],
+    length: u32,
+    interface: u32,
+    flags: u32,
+) -> Result<Lookup, NoWay> {
+    lookup.l4_protocol = protocol;
+    lookup.sport = ports[0].to_be();
+    lookup.dport = ports[1].to_be();
     lookup.__bindgen_anon_1.tot_len = if length > 0xffff {
         0xffff
     } else {
@@ -77,7 +137,10 @@ pub fn find<P: Packet>(
     match u32::try_from(result) {
         Ok(BPF_FIB_LKUP_RET_SUCCESS) => Ok(lookup),
         Ok(BPF_FIB_LKUP_RET_NOT_FWDED) => Err(NoWay::Local),
-        Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => Err(NoWay::TooBig),
+        // SAFETY: the kernel left it there, in place of the length.
+        Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => Err(NoWay::TooBig(u32::from(unsafe {
+            lookup.__bindgen_anon_1.mtu_result
+        }))),
         Ok(BPF_FIB_LKUP_RET_NO_NEIGH) => Err(NoWay::Neighbour),
         _ => Err(NoWay::None),
     }
@@ -95,13 +158,14 @@ pub fn take_hop([ttl, protocol, high, low]: [u8; 4]) -> [u8; 4] {
 /// An IPv4 address as it stands in the packet.
 #[inline(always)]
 fn v4<P: Packet>(packet: &P, at: u32) -> Result<u32, NoWay> {
-    packet.read(at).map(u32::from_ne_bytes).ok_or(NoWay::None)
+    let address = address_v4(packet, at);
+    address.map(u32::from_ne_bytes).ok_or(NoWay::None)
 }
 
 /// An IPv6 address as it stands in the packet.
 #[inline(always)]
 fn v6<P: Packet>(packet: &P, at: u32) -> Result<[u32; 4], NoWay> {
-    match packet.read(at) {
+    match address_v6(packet, at) {
         Some(address) => Ok(words(&address)),
         None => Err(NoWay::None),
     }

@@ -14,6 +14,10 @@ use weir_abi::{
 };
 use weir_classify::{Family, Outcome, Packet, Side};
 
+use crate::nat;
+
+use crate::maps;
+
 // None of these is pinned: they begin anew with the program.
 
 #[btf_map(name = "EVENTS")]
@@ -35,6 +39,9 @@ static MEMORY: PerCpuArray<Memory, 1> = PerCpuArray::new();
 /// Flags of TCP (RFC 9293 §3.1).
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
+/// Transport protocols of errors.
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 
 /// Nanoseconds between two samples of one CPU in the long run: 1000 a second.
 const INTERVAL: u64 = 1_000_000;
@@ -61,7 +68,13 @@ pub struct Memory {
     frame: [u8; SNAP],
 }
 
-/// Remembers the packet, if anybody asks for such.
+/// Whether anybody asks for packets, so that they have to be remembered.
+#[inline(always)]
+pub fn is_wanted() -> bool {
+    maps::config().is_some_and(is_asked)
+}
+
+/// Remembers the packet.
 #[inline(always)]
 pub fn remember<P: Copied>(
     packet: &P,
@@ -70,9 +83,6 @@ pub fn remember<P: Copied>(
     interface: u32,
     outcome: &Outcome,
 ) {
-    if !is_asked(config) {
-        return;
-    }
     let Some(memory) = memory() else {
         return;
     };
@@ -91,15 +101,19 @@ pub fn remember<P: Copied>(
         headers.destination(),
         &mut seen.destination,
     );
-    let client = if inside {
-        &seen.destination
-    } else {
-        &seen.source
+    let client = match nat::work() {
+        // It does not stand in the packet.
+        Some(work) if outcome.answers => &work.flow.client,
+        _ if inside => &seen.destination,
+        _ => &seen.source,
     };
     let length = packet.len();
     seen.kept = 0;
     if config.capture != 0 && is_captured(client, outcome) {
         let mut kept = length;
+        if !is_payload_captured() && kept > header_bytes(outcome) {
+            kept = header_bytes(outcome);
+        }
         if kept > SNAP as u32 {
             kept = SNAP as u32;
         }
@@ -225,6 +239,33 @@ fn is_verdict_captured(verdict: Verdict) -> bool {
         Some(filter) => filter.which >> (32 + verdict as u32) & 1 != 0,
         None => false,
     }
+}
+
+#[inline(always)]
+fn is_payload_captured() -> bool {
+    match CAPTURE.get(0) {
+        Some(filter) => filter.which & Filter::PAYLOAD != 0,
+        None => false,
+    }
+}
+
+/// Bytes of a packet up to the payload of TCP. Of others as many as a TCP header without options has behind
+/// the IP header, but none of a fragment, which may begin anywhere; of ICMP with the headers of the packet
+/// that an error is about, up to its ports.
+#[inline(always)]
+fn header_bytes(outcome: &Outcome) -> u32 {
+    let headers = &outcome.headers;
+    let (ip, fragment) = match headers.family {
+        Family::V4 => (20, 20),
+        Family::V6 => (40, 48),
+    };
+    let length = match headers.protocol {
+        _ if headers.repeated > 0 => headers.repeated,
+        _ if matches!(outcome.reason, Reason::Fragment) => fragment,
+        ICMP | ICMPV6 => ip + 8 + ip + 8,
+        _ => ip + 20,
+    };
+    headers.l3 + length
 }
 
 /// Whether this CPU may tell a sample now; if so, it counts as told.

@@ -10,7 +10,8 @@ use weir_abi::{
 use weir_classify::{Family, Outcome, Packet};
 
 use crate::act;
-use crate::maps;
+use crate::maps::{self, Generation};
+use crate::outcome;
 use crate::packet::Skb;
 use crate::route::{self, NoWay};
 
@@ -28,7 +29,7 @@ pub fn deliver(ctx: &TcContext, config: &Config, outcome: &Outcome) -> Result<i3
         Ok(mut lookup) if route::is_neighbour(&lookup, headers, server) => {
             Ok(act::forward(ctx, headers, &mut lookup))
         }
-        Err(NoWay::TooBig) => Err(Reason::TooBig),
+        Err(NoWay::TooBig(_)) => Err(Reason::TooBig),
         _ => Err(Reason::NoRoute),
     }
 }
@@ -38,11 +39,12 @@ pub fn deliver(ctx: &TcContext, config: &Config, outcome: &Outcome) -> Result<i3
 #[inline(always)]
 pub fn of<P: Packet>(packet: &P, outcome: &Outcome, remember: bool) -> Option<&'static Server> {
     let flow = outcome.flow(packet)?;
+    let generation = outcome::in_hand()?.generation;
     let begins = outcome.headers.flags & (SYN | ACK) == SYN;
     if let Some(place) = maps::flow(&flow)
         && is_of(outcome.service, *place)
     {
-        let server = maps::server(*place)?;
+        let server = generation.server(*place)?;
         let keeps = if begins {
             server.state == Server::UP
         } else {
@@ -52,8 +54,8 @@ pub fn of<P: Packet>(packet: &P, outcome: &Outcome, remember: bool) -> Option<&'
             return Some(server);
         }
     }
-    let place = assigned(outcome, &flow)?;
-    let server = maps::server(place)?;
+    let place = assigned(generation, outcome, &flow)?;
+    let server = generation.server(place)?;
     if server.state == Server::NONE {
         return None;
     }
@@ -65,9 +67,9 @@ pub fn of<P: Packet>(packet: &P, outcome: &Outcome, remember: bool) -> Option<&'
 
 /// The place, among all servers, of the one that the wheel has for the flow.
 #[inline(always)]
-fn assigned(outcome: &Outcome, flow: &Flow) -> Option<u32> {
+pub fn assigned(generation: Generation, outcome: &Outcome, flow: &Flow) -> Option<u32> {
     let six = matches!(outcome.headers.family, Family::V6);
-    let wheel: &Wheel = maps::wheel(wheel_index(outcome.service, six))?;
+    let wheel: &Wheel = generation.wheel(wheel_index(outcome.service, six))?;
     // The compiler knows that the mask takes nothing away, the verifier does not.
     match wheel[(black_box(flow.place()) & WHEEL_MASK) as usize] {
         NO_SERVER => None,

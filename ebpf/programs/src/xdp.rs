@@ -6,11 +6,11 @@ use core::mem::size_of;
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::programs::XdpContext;
 use weir_abi::{Config, Hook, Left, MAX_STATIONS, Reply, Topology, Verdict, counter_index};
-use weir_classify::{Family, Outcome, Packet, Side};
+use weir_classify::{Family, Outcome, Packet as _, Side};
 
 use crate::budget;
 use crate::maps;
-use crate::packet::Frame;
+use crate::packet::{Frame, Plain};
 use crate::route::{self, NoWay};
 use crate::seen;
 use crate::servers;
@@ -91,10 +91,11 @@ fn forward(
     outcome: &mut Outcome,
 ) -> Result<u32, Left> {
     let headers = &outcome.headers;
-    let plain = Plain::new(ctx);
+    let (start, end) = (ctx.data(), ctx.data_end());
+    let plain = Plain::new(start, end);
     // Not every interface sends frames of several buffers. (The verifier asks for the limit.)
     let length = frame.len();
-    if length > LONGEST || plain.start + length as usize > plain.end || headers.l3 != ETHERNET {
+    if length > LONGEST || start + length as usize > end || headers.l3 != ETHERNET {
         return Err(Left::Other);
     }
     outcome.headers.l3 = ETHERNET;
@@ -154,7 +155,7 @@ fn forward(
 /// Whether the frame was addressed to the interface that it entered at.
 #[inline(always)]
 fn is_for_this_host(ctx: &XdpContext, config: &Config) -> bool {
-    let Some([a, b, c, d, e, f]) = Plain::new(ctx).read(0) else {
+    let Some([a, b, c, d, e, f]) = Plain::new(ctx.data(), ctx.data_end()).read(0) else {
         return false;
     };
     let first = u32::from_ne_bytes([a, b, c, d]);
@@ -170,40 +171,6 @@ fn is_for_this_host(ctx: &XdpContext, config: &Config) -> bool {
         }
     }
     false
-}
-
-/// The first buffer of a frame, in place: no call for each read, but only for offsets that the compiler
-/// knows. With others the verifier would have to walk more than it does.
-struct Plain {
-    start: usize,
-    end: usize,
-}
-
-impl Plain {
-    #[inline(always)]
-    fn new(ctx: &XdpContext) -> Self {
-        Self {
-            start: ctx.data(),
-            end: ctx.data_end(),
-        }
-    }
-}
-
-impl Packet for Plain {
-    #[inline(always)]
-    fn len(&self) -> u32 {
-        (self.end - self.start) as u32
-    }
-
-    #[inline(always)]
-    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let start = self.start + offset as usize;
-        if start + N > self.end {
-            return None;
-        }
-        // SAFETY: checked to lie in the buffer, just now.
-        Some(unsafe { *(start as *const [u8; N]) })
-    }
 }
 
 /// Where a probe wants its answer; nothing for frames from the wire. What a driver or another program

@@ -129,7 +129,8 @@ pub fn end_holder(state: &State) -> Result<()> {
 
 /// Takes away everything of the lab of that name. Its holder must be gone, or be the caller.
 pub fn sweep(instance: &str) -> Result<()> {
-    let namespaces = Part::ALL.map(|part| Netns::of(instance, part));
+    let parts = Part::ALL.map(|part| Netns::of(instance, part));
+    let namespaces: Vec<Netns> = parts.into_iter().chain(Netns::farm(instance)).collect();
     kill_inside(&namespaces.iter().filter_map(Netns::inode).collect())?;
     let directory = run_directory(instance);
     // With the lab's BPF file system go its pins; links end with their interfaces. More than one mount can lie here when

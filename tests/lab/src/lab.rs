@@ -29,7 +29,7 @@ pub struct Options {
     pub instance: String,
     /// Directory of configuration, keys, logs and results.
     pub out: PathBuf,
-    /// Directory of `weir-control`, `weir-proxy` and `weir-lab-servers`.
+    /// Directory of `weir-control`, `weir-proxy`, `weir` and `weir-lab-servers`.
     pub bin_dir: PathBuf,
     /// The kernel object.
     pub object: PathBuf,
@@ -309,7 +309,8 @@ impl Lab {
         Ok(Daemons { control, proxy })
     }
 
-    fn servers(&self, verb: &str, plan: &Path) -> Command {
+    /// A server program of the lab, by what it is to do.
+    pub(crate) fn servers(&self, verb: &str, plan: &Path) -> Command {
         let mut command = clean(self.options.bin_dir.join("weir-lab-servers"));
         command.arg(verb).arg("--plan").arg(plan);
         command

@@ -59,6 +59,13 @@ impl Netns {
         }
     }
 
+    /// The namespaces of the servers that a row sets beside each other, as long as it lasts.
+    pub fn farm(instance: &str) -> [Self; 2] {
+        [1, 2].map(|number| Self {
+            name: format!("weir-{instance}-farm{number}"),
+        })
+    }
+
     /// The file that keeps the namespace alive.
     pub fn path(&self) -> PathBuf {
         PathBuf::from("/run/netns").join(&self.name)

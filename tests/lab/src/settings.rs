@@ -59,7 +59,30 @@ pub struct Settings {
     pub proxy_down: [Option<&'static str>; 2],
     /// Managed sources go through the proxy at every service, also where they could be forwarded.
     pub everything_proxied: bool,
+    /// What the kernel plane does otherwise than usual.
+    pub plane: Plane,
 }
+
+/// What the kernel plane can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plane {
+    /// Nothing else.
+    Usual,
+    /// `sts` is observed only.
+    Observed,
+    /// How long flows keep the verdict of before when a list changes.
+    Drained(&'static str),
+    /// The list of blocked sources ends flows at once.
+    Cutting,
+    /// How forwarded packets get to the servers of `sts`, which are those in [`FARM`].
+    Servers(&'static str),
+}
+
+/// The own addresses of the servers that a row sets beside each other; see [`crate::demo`].
+pub const FARM: [[&str; 2]; 2] = [
+    ["192.0.2.101", "2001:db8:10::101"],
+    ["192.0.2.102", "2001:db8:10::102"],
+];
 
 impl Settings {
     /// A rule set with nothing else said.
@@ -71,6 +94,7 @@ impl Settings {
             directory: false,
             proxy_down: [None; 2],
             everything_proxied: false,
+            plane: Plane::Usual,
         }
     }
 
@@ -167,6 +191,10 @@ fn configuration(setup: &Setup<'_>, settings: Settings) -> String {
         .hook
         .map(|hook| format!("hook = \"{}\"\n", hook.name()))
         .unwrap_or_default();
+    let window = match settings.plane {
+        Plane::Drained(window) => format!("drain_window = \"{window}\"\n"),
+        _ => String::new(),
+    };
     let mut text = format!(
         r#"# Written by the lab.
 
@@ -183,7 +211,7 @@ outside = ["{OUTSIDE}"]
 inside = ["{INSIDE}"]
 mark = 0x5745
 table = 5745
-{hook}"#,
+{hook}{window}"#,
         run_directory(setup.run).display(),
         setup.object.display(),
     );
@@ -196,6 +224,9 @@ table = 5745
     for class in Class::ALL {
         if let Some(name) = list_name(class) {
             text.push_str(&list_table(name, class));
+            if class == Class::Blocked && settings.plane == Plane::Cutting {
+                text.push_str("cut = true\n");
+            }
         }
     }
     text.push_str(&list_table("reverse-proxy", Class::Bypass));
@@ -241,6 +272,11 @@ fn service_table(
     .into_iter()
     .filter_map(|(key, word)| Some(format!("{key} = \"{}\"\n", word?)))
     .collect();
+    let forwarding = if service.name == "sts" {
+        forwarding(settings.plane)
+    } else {
+        String::new()
+    };
     // A rule of another set is unknown to this one.
     let switched_off: Vec<&String> = setup
         .switched_off
@@ -261,7 +297,7 @@ certificate = "{certificate}"
 key = "{key}"
 reverse_proxy = "https://{reverse}{{query}}"
 tunnel = {tunnel:?}
-{said}switched_off = {switched_off:?}
+{said}{forwarding}switched_off = {switched_off:?}
 [service.upstream]
 kind = "{kind}"
 servers = {servers:?}
@@ -276,6 +312,18 @@ ca = "{ca}"
         rules = settings.rules,
         ca = files.ca().display(),
     )
+}
+
+/// What the service says of the kernel's part.
+fn forwarding(plane: Plane) -> String {
+    match plane {
+        Plane::Observed => "observe = true\n".to_owned(),
+        Plane::Servers(topology) => {
+            let servers = FARM.concat();
+            format!("topology = \"{topology}\"\nservers = {servers:?}\n")
+        }
+        Plane::Usual | Plane::Drained(_) | Plane::Cutting => String::new(),
+    }
 }
 
 fn list_table(name: &str, class: Class) -> String {

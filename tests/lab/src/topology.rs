@@ -247,6 +247,47 @@ fn wire_cloud(cloud: &Netns, plan: &Plan) -> Result<()> {
     )
 }
 
+/// Makes a namespace whose one interface is on the services' wire, with addresses of its own. It owns the addresses of
+/// `services` too, without claiming them on the wire; or they are Weir's to it.
+pub fn stand_beside(
+    instance: &str,
+    beside: &Netns,
+    number: usize,
+    own: [&str; 2],
+    services: &[IpAddr],
+    owns: bool,
+) -> Result<()> {
+    const DEVICE: &str = "beside";
+    ip(&["netns", "add", &beside.name])?;
+    sysctl(
+        beside,
+        &[
+            ("net/ipv4/conf/all/arp_ignore", "1"),
+            ("net/ipv4/conf/all/arp_announce", "2"),
+            ("net/ipv6/conf/all/accept_dad", "0"),
+            ("net/ipv6/conf/default/dad_transmits", "0"),
+        ],
+    )?;
+    // The same station whenever it stands here: its neighbours remember it.
+    let add = format!(
+        "link add {DEVICE} link weir address 02:00:00:00:0f:{number:02x} type macvlan mode bridge"
+    );
+    let hand_over = format!("link set {DEVICE} netns {}", beside.name);
+    batch(&Netns::of(instance, Part::Idp), &[add, hand_over])?;
+    let own = own.map(|address| address.parse().context("an address of its own"));
+    let [v4, v6] = own;
+    end_host(beside, DEVICE, [v4?, v6?].into_iter(), WEIR_INSIDE)?;
+    let lines: Vec<String> = services
+        .iter()
+        .map(|address| match (owns, address) {
+            (true, _) => format!("address add {address} dev lo nodad"),
+            (false, IpAddr::V4(_)) => format!("route add {address} via {}", WEIR_INSIDE[0]),
+            (false, IpAddr::V6(_)) => format!("route add {address} via {}", WEIR_INSIDE[1]),
+        })
+        .collect();
+    batch(beside, &lines)
+}
+
 /// A namespace with one interface, some addresses, and one way out.
 fn end_host(
     namespace: &Netns,
@@ -282,8 +323,11 @@ fn firewall(weir: &Netns) -> Result<()> {
         "table inet {TABLE} {{
             counter other_ports {{ }}
             counter refused {{ }}
+            set open {{ type inet_service; }}
             chain forward {{
                 type filter hook forward priority filter; policy drop;
+                tcp dport @open accept
+                tcp sport @open accept
                 tcp dport 80 counter name other_ports accept
                 tcp sport 80 ct state established accept
                 counter name refused
@@ -291,6 +335,14 @@ fn firewall(weir: &Netns) -> Result<()> {
         }}"
     );
     run(weir, "nft", &["-f", "-"], &rules).map(drop)
+}
+
+/// Has the router's firewall let connections to a port through, both ways, or not any more.
+pub fn let_through(instance: &str, port: u16, open: bool) -> Result<()> {
+    let weir = Netns::of(instance, Part::Weir);
+    let verb = if open { "add" } else { "delete" };
+    let rule = format!("{verb} element inet {TABLE} open {{ {port} }}\n");
+    run(&weir, "nft", &["-f", "-"], &rule).map(drop)
 }
 
 fn sysctl(namespace: &Netns, settings: &[(&'static str, &'static str)]) -> Result<()> {

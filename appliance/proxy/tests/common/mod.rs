@@ -298,6 +298,9 @@ impl Control {
                     FromProxy::Refused { why, .. } => to_answers.send(Err(why)).is_ok(),
                     FromProxy::Draining => to_drains.send(true).is_ok(),
                     FromProxy::Hello { .. } => panic!("a second Hello"),
+                    FromProxy::SignIn(_) | FromProxy::SignInsLost { .. } => {
+                        panic!("no rule grants")
+                    }
                 };
             }
         });

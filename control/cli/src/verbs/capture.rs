@@ -1,8 +1,8 @@
 //! `weir capture`: a pcapng file of what the kernel programs see.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -18,7 +18,8 @@ use crate::render::Out;
 /// Frames are as they came in, also those that XDP sends on, which tcpdump cannot see. Wireshark shows the
 /// verdict as the comment of a packet, and finds it: `frame.comment contains "verdict=drop"`. It ends by
 /// itself; so it does with Ctrl-C, and the file is whole then, too. Who captures what stands in the audit
-/// log. The file holds what people sent: only you may read it, keep it so.
+/// log. Of each frame its headers are kept, and all of it with `--payload`: then the file holds what people
+/// sent. Only you may read it, keep it so.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  weir capture --out blocked.pcapng --verdict drop --seconds 30\n  weir capture --out one.pcapng --source 198.51.100.7 --packets 500\n  weir capture --out - --service sts | tcpdump -n -r -"
@@ -36,6 +37,9 @@ pub struct Capture {
     /// Only packets with this verdict; may be given several times.
     #[arg(long, value_parser = Verdict::ALL.map(Verdict::name))]
     verdict: Vec<String>,
+    /// With what follows the headers: what people sent. It may hold what nobody else should see.
+    #[arg(long)]
+    payload: bool,
     /// End after so many seconds, 3600 at most [default: 60].
     #[arg(long, value_name = "N")]
     seconds: Option<u32>,
@@ -53,6 +57,7 @@ impl Capture {
                 .into_iter()
                 .filter(|verdict| self.verdict.iter().any(|name| name == verdict.name()))
                 .collect(),
+            payload: self.payload,
             seconds: self.seconds,
             packets: self.packets,
         };
@@ -75,7 +80,14 @@ impl Capture {
             .open(&self.out)
             .map_err(failed)?;
         let begin = file.try_clone().map_err(failed)?;
-        let begin = move || begin.set_len(0);
+        let begin = move || {
+            // The mode above is that of a file which is made; one that is there may be open to others.
+            if begin.metadata()?.is_file() {
+                begin.set_permissions(Permissions::from_mode(0o600))?;
+                begin.set_len(0)?;
+            }
+            Ok(())
+        };
         client.download(path, &request, begin, &mut file).await?;
         let length = file.metadata().map_err(failed)?.len();
         if out.json {

@@ -128,6 +128,9 @@ fn tell_kernel(
             format!("{verdict}{}", because(&kernel.reason)),
         ],
     ];
+    if let Some(grant) = &kernel.grant {
+        rows.push(vec!["  grant".to_owned(), super::grants::told(grant)]);
+    }
     if kernel.observed {
         let only = out.paint(
             Colour::Careful,

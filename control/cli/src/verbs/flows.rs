@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 use weir_abi::{Class, Hook, Reason, Verdict};
-use weir_api::Flow;
+use weir_api::{Flow, MissedFlows};
 
 use crate::client::{Client, encode};
 use crate::failed::Failed;
@@ -14,7 +14,7 @@ use crate::render::{Colour, Out, clean, moment, verdict_colour};
 ///
 /// It is a sample: `flow_sample` in [kernel] of the configuration says one of how many is shown, and no
 /// more than 1000 a second of each processor are. `weir status` says how many were lost; counters miss
-/// nothing. What the proxy decides about requests is in `weir events`.
+/// nothing. Where the output is read too slowly, a line says how many were not shown. What the proxy decides about requests is in `weir events`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  weir flows --follow --verdict drop\n  weir flows --source 198.51.100.0/24\n  weir flows --follow --service sts --json"
@@ -53,10 +53,7 @@ impl Flows {
             if out.json {
                 writeln!(out, "{line}")?;
             } else {
-                let text = match serde_json::from_str::<Flow>(&line) {
-                    Ok(flow) => row(out, &flow),
-                    Err(_) => clean(&line),
-                };
+                let text = text(out, &line);
                 writeln!(out, "{text}")?;
             }
             if !lines.has_next() {
@@ -82,6 +79,19 @@ impl Flows {
             .filter_map(|(name, value)| Some(format!("{name}={}", encode(&value?))))
             .collect();
         format!("/v1/flows?{}", query.join("&"))
+    }
+}
+
+fn text(out: &Out, line: &str) -> String {
+    if let Ok(flow) = serde_json::from_str::<Flow>(line) {
+        return row(out, &flow);
+    }
+    match serde_json::from_str::<MissedFlows>(line) {
+        Ok(MissedFlows { missed }) => {
+            let told = format!("{missed} events were not shown: reader too slow");
+            out.paint(Colour::Careful, &told)
+        }
+        Err(_) => clean(line),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod events;
 pub mod explain;
 pub mod flows;
+pub mod grants;
 pub mod init;
 pub mod lists;
 pub mod man;

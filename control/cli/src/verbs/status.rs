@@ -124,6 +124,9 @@ fn planes(out: &Out, state: &State, all: bool) -> Vec<String> {
     lines.extend(row(out, "proxy", &proxy(out, &state.proxy)));
     lines.extend(row(out, "listeners", &listeners(&state.listeners)));
     lines.extend(kernel(out, &state.kernel, all));
+    if let Some(grants) = super::grants::summary(out, &state.grants) {
+        lines.extend(row(out, "grants", &grants));
+    }
     lines
 }
 
@@ -278,10 +281,27 @@ fn kernel(out: &Out, kernel: &KernelStatus, all: bool) -> Vec<String> {
             lines.extend(row(out, "", &out.paint(Colour::Careful, &text)));
         }
     }
+    if let Some(text) = translations(kernel) {
+        lines.extend(row(out, "", &clip(&text, WIDTH - NAMES)));
+    }
     if let Some(text) = memory(kernel) {
         lines.extend(row(out, "", &clip(&text, WIDTH - NAMES)));
     }
     lines
+}
+
+/// The connections of `nat`, where there are any.
+fn translations(kernel: &KernelStatus) -> Option<String> {
+    let nat = &kernel.detail["nat"];
+    let number = |key: &str| nat[key].as_u64().map(count);
+    Some(format!(
+        "nat: {} of {} connections ({} resting), {} begun, {} ports for each server",
+        number("connections")?,
+        number("capacity")?,
+        number("resting")?,
+        number("begun")?,
+        number("ports")?,
+    ))
 }
 
 /// What the kernel's maps take, those of a MiB and more by name, the largest first.

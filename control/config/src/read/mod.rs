@@ -3,7 +3,9 @@
 //! Reading never stops at a mistake. What could not be read is left out of the draft, and the checks
 //! that follow work with what is there.
 
+mod grants;
 mod list;
+mod nat;
 mod rule;
 mod service;
 mod values;
@@ -17,7 +19,7 @@ use ipnet::IpNet;
 use toml::de::DeTable;
 use weir_policy::ApplicationSpec;
 
-use crate::config::{Appliance, HookSetting, Kernel};
+use crate::config::{Appliance, Grants, HookSetting, Kernel};
 use crate::reader::{At, Context, Span, Table};
 use crate::schema;
 
@@ -41,6 +43,7 @@ pub(crate) struct Draft {
     pub(crate) rules: Vec<DraftRule>,
     pub(crate) applications: BTreeMap<String, ApplicationSpec>,
     pub(crate) users: Option<At<PathBuf>>,
+    pub(crate) grants: Grants,
 }
 
 /// Reads the document; `base` is the directory that relative paths start from.
@@ -111,6 +114,7 @@ pub(crate) fn read<'c>(context: &'c Context<'c>, document: &'c DeTable<'c>, base
         users: root
             .table("directory", &schema::DIRECTORY)
             .and_then(|table| read_users(&table, base)),
+        grants: grants::read(context, root.table("grants", &schema::GRANTS).as_ref()),
     }
 }
 
@@ -272,6 +276,7 @@ fn read_kernel(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Kernel 
             .and_then(|written| values::duration(context, &written, DRAIN_WINDOW))
             .unwrap_or(Duration::from_hours(1)),
         flow_sample: number(flow_sample, 1),
+        nat: nat::read(context, table),
     }
 }
 
@@ -290,7 +295,7 @@ fn interfaces(
     let Some(names) = table.strings(key) else {
         return Vec::new();
     };
-    if names.is_empty() {
+    if names.is_empty() && key == "outside" {
         let help = format!("name the interfaces {side}, such as `{key} = [\"{example}\"]`");
         context.error(
             &table.value_span(key),

@@ -62,7 +62,11 @@ const WINDOWS_LOGON: &[(&str, WindowsLogonSetting)] = &[
     ("pass", WindowsLogonSetting::Pass),
 ];
 
-const TOPOLOGIES: &[(&str, Topology)] = &[("route", Topology::Route), ("dsr", Topology::Dsr)];
+const TOPOLOGIES: &[(&str, Topology)] = &[
+    ("route", Topology::Route),
+    ("dsr", Topology::Dsr),
+    ("nat", Topology::Nat),
+];
 
 const MANAGED: &[(&str, Managed)] = &[("forward", Managed::Forward), ("proxy", Managed::Proxy)];
 

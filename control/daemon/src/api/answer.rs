@@ -95,6 +95,21 @@ impl Server {
                 done(&brain.reload(actor(peer).await, wanted.dry_run).await?)
             }
             Command::Explain(wanted) => done(&brain.explain(*wanted).await?),
+            Command::Grants => done(&brain.grants()),
+            Command::TakeGrant(address) => {
+                done(&brain.take_grant(actor(peer).await, address).await?)
+            }
+            Command::TakeGrants(principal) => {
+                done(&brain.take_grants(actor(peer).await, principal).await?)
+            }
+            Command::Revoke(wanted) => {
+                let (who, principal) = (actor(peer).await, wanted.principal.parse()?);
+                done(&brain.revoke(who, principal, wanted.reason).await?)
+            }
+            Command::Restore(wanted) => {
+                let (who, principal) = (actor(peer).await, wanted.principal.parse()?);
+                done(&brain.restore(who, principal).await?)
+            }
             Command::Describe => answer_of(
                 StatusCode::OK,
                 "application/json",
@@ -248,11 +263,16 @@ fn status(error: &Error) -> StatusCode {
         Error::Config(_)
         | Error::Prefix(_)
         | Error::Comment
+        | Error::Principal(_)
+        | Error::Grant(_)
+        | Error::Reason
         | Error::Emptied { .. }
         | Error::NoAccount { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        Error::NoList { .. } | Error::NoService { .. } | Error::NoEntry { .. } => {
-            StatusCode::NOT_FOUND
-        }
+        Error::NoList { .. }
+        | Error::NoService { .. }
+        | Error::NoEntry { .. }
+        | Error::NoGrant(_)
+        | Error::NotRevoked(_) => StatusCode::NOT_FOUND,
         Error::InlineList { .. } | Error::Capturing => StatusCode::CONFLICT,
         Error::NoAddress { .. } | Error::Request(_) => StatusCode::BAD_REQUEST,
         Error::ProxyRefused { .. } | Error::ProxyLate { .. } => StatusCode::BAD_GATEWAY,

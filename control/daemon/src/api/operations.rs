@@ -39,11 +39,15 @@ pub(super) enum Does {
     RemoveEntry,
     Reload,
     Explain,
+    Grants,
+    TakeGrants,
+    Revoke,
+    Restore,
     Describe,
 }
 
 /// All operations; of two paths that fit, the first one is meant.
-pub static OPERATIONS: [Operation; 13] = [
+pub static OPERATIONS: [Operation; 17] = [
     get("/v1/status", &[], Does::Status),
     get("/v1/counters", &[], Does::Counters),
     get(
@@ -65,7 +69,9 @@ pub static OPERATIONS: [Operation; 13] = [
         Method::POST,
         "/v1/capture",
         &[],
-        Some(&["source", "service", "verdicts", "seconds", "packets"]),
+        Some(&[
+            "source", "service", "verdicts", "payload", "seconds", "packets",
+        ]),
         Does::Capture,
     ),
     get("/v1/lists", &[], Does::Lists),
@@ -102,6 +108,28 @@ pub static OPERATIONS: [Operation; 13] = [
         changes: false,
         does: Does::Explain,
     },
+    get("/v1/grants", &[], Does::Grants),
+    change(
+        Method::DELETE,
+        "/v1/grants",
+        &["address", "principal"],
+        None,
+        Does::TakeGrants,
+    ),
+    change(
+        Method::POST,
+        "/v1/principals/revoke",
+        &[],
+        Some(&["principal", "reason"]),
+        Does::Revoke,
+    ),
+    change(
+        Method::POST,
+        "/v1/principals/restore",
+        &[],
+        Some(&["principal"]),
+        Does::Restore,
+    ),
     get("/v1/openapi.json", &[], Does::Describe),
 ];
 

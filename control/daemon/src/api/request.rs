@@ -14,7 +14,9 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use weir_abi::{Class, Hook, Reason, Verdict};
+use weir_api::grants::{RestoreRequest, RevokeRequest};
 use weir_api::{AddEntry, CaptureRequest, ExplainRequest, ReloadRequest};
+use weir_link::PrincipalId;
 
 use super::operations::{Does, Operation};
 use super::refusal::{Refusal, meant, quoted};
@@ -68,6 +70,16 @@ pub enum Command {
     Reload(ReloadRequest),
     /// `POST /v1/explain`
     Explain(Box<ExplainRequest>),
+    /// `GET /v1/grants`
+    Grants,
+    /// `DELETE /v1/grants?address=`
+    TakeGrant(IpAddr),
+    /// `DELETE /v1/grants?principal=`
+    TakeGrants(PrincipalId),
+    /// `POST /v1/principals/revoke`
+    Revoke(RevokeRequest),
+    /// `POST /v1/principals/restore`
+    Restore(RestoreRequest),
     /// `GET /v1/openapi.json`
     Describe,
 }
@@ -164,6 +176,25 @@ impl Head {
             },
             Does::Reload => Command::Reload(object(body, known)?),
             Does::Explain => Command::Explain(Box::new(object(body, known)?)),
+            Does::Grants => Command::Grants,
+            Does::TakeGrants => match query.take("principal") {
+                None => Command::TakeGrant(query.address("address")?),
+                Some(_) if query.has("address") => {
+                    return Err(Refusal::Together("address", "principal"));
+                }
+                Some(text) => match text.parse() {
+                    Ok(principal) => Command::TakeGrants(principal),
+                    Err(_) => {
+                        return Err(Refusal::Value {
+                            key: "principal",
+                            value: text,
+                            expected: "write TENANT/OBJECT, by the ids of Entra".to_owned(),
+                        });
+                    }
+                },
+            },
+            Does::Revoke => Command::Revoke(object(body, known)?),
+            Does::Restore => Command::Restore(object(body, known)?),
             Does::Describe => Command::Describe,
         })
     }
@@ -238,6 +269,10 @@ impl Query {
             }
         }
         Ok(Self(values))
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
     }
 
     fn take(&mut self, key: &str) -> Option<String> {

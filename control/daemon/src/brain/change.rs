@@ -160,11 +160,12 @@ impl Brain {
             && candidate.users_text() == running.candidate.users_text();
         if same {
             // Only the files' stamps are new: kept, so that they are not looked at again.
-            let (number, listeners) = (running.number, running.listeners.clone());
+            let number = running.number;
             self.put_in_force(Arc::new(Generation {
                 number,
                 candidate,
-                listeners,
+                listeners: running.listeners.clone(),
+                ids: running.ids.clone(),
             }));
             return Ok(Changed {
                 generation: number,
@@ -204,12 +205,16 @@ impl Brain {
             .listeners
             .with(&candidate.addresses(), &self.parts.plane, &self.store)
             .await?;
-        let number = changing.number().await?;
+        let plane = &self.parts.plane;
+        let in_force = running.numbered();
+        let ids = changing.service_ids(plane, &candidate, &in_force).await?;
         let generation = Arc::new(Generation {
-            number,
+            number: changing.number().await?,
             candidate,
             listeners,
+            ids,
         });
+        let number = generation.number;
         let handover = handover(&generation).await?;
         let answer = match self.front.switch(&generation).await {
             Err(error) => Err(error),

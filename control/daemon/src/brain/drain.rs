@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use weir_tables::History;
+use weir_tables::{History, Lists};
+
+use crate::windows::Window;
 
 /// Windows that are remembered apart; lists that change more often share some.
 const PARTS: usize = 8;
@@ -13,22 +15,65 @@ const PARTS: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Drain {
     /// By their ends, ascending.
-    parts: Vec<Part>,
-}
-
-/// What sources held, and when that stops to count.
-#[derive(Debug)]
-struct Part {
-    until: Instant,
-    held: History,
+    parts: Vec<Window>,
+    /// Numbers below it were given.
+    next: u64,
 }
 
 impl Drain {
+    /// Goes on with windows of an earlier process.
+    pub(super) fn go_on(parts: Vec<Window>) -> Self {
+        let next = parts.iter().map(|part| part.number + 1).max();
+        Self {
+            parts,
+            next: next.unwrap_or_default(),
+        }
+    }
+
+    /// The windows, and the one that [`Drain::add`] would begin.
+    pub(super) fn with<'a>(
+        &'a self,
+        held: Option<&'a History>,
+        until: Instant,
+    ) -> impl Iterator<Item = Window<&'a History>> {
+        let parts = self.parts.iter().map(|part| Window {
+            number: part.number,
+            until: part.until,
+            held: &part.held,
+        });
+        let number = self.next;
+        let next = held.map(|held| Window {
+            number,
+            until,
+            held,
+        });
+        parts.chain(next)
+    }
+
     /// Sources hold this no longer; what they held counts until then, which is not before any other end.
     pub(super) fn add(&mut self, held: History, until: Instant) {
-        self.parts.push(Part { until, held });
+        let number = self.next;
+        self.next += 1;
+        self.parts.push(Window {
+            number,
+            until,
+            held,
+        });
         if self.parts.len() > PARTS {
             self.join();
+        }
+    }
+
+    /// Forgets what sources held that a list cuts now, which `cuts` names: the flows that they had are over,
+    /// also when the source comes off the list within a window.
+    pub(super) fn cut(&mut self, lists: &Lists, cuts: impl Fn(&str) -> bool) {
+        for part in &mut self.parts {
+            let held = part.held.without(lists, &cuts);
+            if held != part.held {
+                part.held = held;
+                part.number = self.next;
+                self.next += 1;
+            }
         }
     }
 
@@ -71,6 +116,8 @@ impl Drain {
         let earlier = self.parts.remove(nearest);
         let part = &mut self.parts[nearest];
         part.held = part.held.and(&earlier.held);
+        part.number = self.next;
+        self.next += 1;
     }
 }
 

@@ -37,6 +37,7 @@ impl Brain {
             self.keep_copy(),
             self.guard_windows(),
             self.guard_servers(),
+            self.guard_grants(),
         );
     }
 
@@ -129,11 +130,12 @@ impl Brain {
 
     /// Takes servers that do not answer out of the choice, and puts back those that do again.
     async fn guard_servers(&self) {
-        let mut health = Health::default();
+        let mut health = Health::going_on(self.front.silent());
         let mut tick = every(LOOK_EVERY);
         loop {
             tick.tick().await;
-            let silent = health.note(&health::look(self.running().servers()).await);
+            let servers = self.running().servers();
+            let silent = health.note(&health::look(servers.clone()).await);
             let before = self.front.silent();
             if silent == before {
                 continue;
@@ -142,7 +144,9 @@ impl Brain {
                 tracing::error!(%error, "the servers cannot be changed");
                 continue;
             }
-            for server in silent.symmetric_difference(&before) {
+            // One that was taken out of the configuration does not answer by that.
+            let changed = silent.symmetric_difference(&before);
+            for server in changed.filter(|server| servers.contains(server)) {
                 let told = if silent.contains(server) {
                     Err(format!(
                         "{server} does not answer: it gets no new connections"

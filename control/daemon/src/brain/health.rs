@@ -1,8 +1,8 @@
 //! Which of the servers that the kernel chooses among answer.
 //!
 //! A server answers when a TCP connection to its own address opens, at the first port of its service. One
-//! look alone says little: it takes two in a row to change what is believed, and until then a server is
-//! believed to answer.
+//! look alone says little: it takes two in a row to change what is believed, and until then a server that
+//! is new is believed to answer. After a restart that is believed which the kernel has in force.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -34,6 +34,18 @@ struct Belief {
 }
 
 impl Health {
+    /// These servers did not answer until now, all others did.
+    pub(super) fn going_on(silent: Silent) -> Self {
+        let belief = Belief {
+            answers: false,
+            against: 0,
+        };
+        let servers = silent.into_iter().map(|server| (server, belief));
+        Self {
+            servers: servers.collect(),
+        }
+    }
+
     /// Takes in one look at every server; what was not looked at is forgotten.
     pub(super) fn note(&mut self, looked: &[(SocketAddr, bool)]) -> Silent {
         let before = std::mem::take(&mut self.servers);
@@ -102,6 +114,14 @@ mod tests {
             false, false, false, true, true, true, true, true, false, false,
         ];
         assert_eq!(told, believed);
+    }
+
+    #[test]
+    fn who_was_silent_before_has_to_answer_twice() {
+        let server = SocketAddr::from(([192, 0, 2, 21], 443));
+        let mut health = Health::going_on([server].into());
+        let told = [false, true, true].map(|answered| health.note(&[(server, answered)]).len());
+        assert_eq!(told, [1, 1, 0]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use weir_abi::SNAP;
 use weir_api::{Actor, CaptureRequest, Flow};
 use weir_dataplane::{CaptureFilter, SeenPacket};
@@ -14,10 +14,13 @@ use weir_dataplane::{CaptureFilter, SeenPacket};
 use super::Brain;
 use crate::generation::Generation;
 use crate::pcapng::Pcapng;
+use crate::plane::KernelPlane;
 use crate::{Error, clock};
 
 /// Time between two looks into a ring buffer.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long a capture that ends may take to make room for the next one.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
 /// How long a capture goes on, and how many packets it takes, unless it is said, and at most.
 const SECONDS: (u32, u32) = (60, 3600);
 const PACKETS: (u32, u32) = (10_000, 1_000_000);
@@ -60,13 +63,15 @@ impl Brain {
             None => None,
             Some(name) => Some(running.service_id(name)?),
         };
-        let place = Arc::clone(&self.capturing).try_acquire_owned();
+        let place = timeout(ROOM_WITHIN, Arc::clone(&self.capturing).acquire_owned()).await;
         let place = place.map_err(|_| Error::Capturing)?;
+        let place = place.expect("nobody closes it");
         let within = Duration::from_secs(seconds.into());
         let filter = CaptureFilter {
             source,
             service,
             verdicts: wanted.verdicts.clone(),
+            payload: wanted.payload,
             within,
         };
         let begun = self.parts.plane.run(move |plane| {
@@ -80,10 +85,11 @@ impl Brain {
         Ok(Capture {
             brain: Arc::clone(self),
             who,
-            _place: place,
+            place: Some(place),
             running,
             file: Pcapng::default(),
             begun: false,
+            quiet: true,
             ended: false,
             until: Instant::now() + within,
             left: packets,
@@ -107,11 +113,14 @@ fn bounded(key: &str, said: Option<u32>, (usual, most): (u32, u32)) -> Result<u3
 pub struct Capture {
     brain: Arc<Brain>,
     who: Actor,
-    _place: OwnedSemaphorePermit,
+    /// Free for the next one when the programs have ended this one.
+    place: Option<OwnedSemaphorePermit>,
     /// The generation by whose names services are told.
     running: Arc<Generation>,
     file: Pcapng,
     begun: bool,
+    /// Whether the last look found nothing: else there may be more.
+    quiet: bool,
     ended: bool,
     until: Instant,
     left: u32,
@@ -129,7 +138,7 @@ impl Capture {
         }
         while !self.ended {
             let over = Instant::now() >= self.until;
-            if !over {
+            if !over && self.quiet {
                 let soon = (Instant::now() + LOOK_EVERY).min(self.until);
                 tokio::time::sleep_until(soon).await;
             }
@@ -138,6 +147,7 @@ impl Capture {
                 Ok(packets) => packets,
                 Err(ended) => return Some(Err(io::Error::other(ended))),
             };
+            self.quiet = packets.is_empty();
             let mut bytes = Vec::new();
             for packet in packets.iter().take(self.left as usize) {
                 self.left -= 1;
@@ -170,6 +180,7 @@ impl Capture {
 impl Drop for Capture {
     fn drop(&mut self) {
         let (brain, who, taken) = (Arc::clone(&self.brain), self.who.clone(), self.taken);
+        let (place, lost_before) = (self.place.take(), self.lost_before);
         // Whoever asked may have hung up in the middle.
         let how = if self.ended { "ended" } else { "broken off" };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
@@ -177,9 +188,17 @@ impl Drop for Capture {
             return;
         };
         runtime.spawn(async move {
-            let ended = brain.parts.plane.run(|plane| plane.capture(None)).await;
+            let end = |plane: &mut dyn KernelPlane| {
+                plane.capture(None)?;
+                plane.lost()
+            };
+            let ended = brain.parts.plane.run(end).await;
+            drop(place);
             let told = match ended {
-                Ok(Ok(())) => Ok(format!("{how} after {taken} packets")),
+                Ok(Ok(lost)) => Ok(match lost.frames.saturating_sub(lost_before) {
+                    0 => format!("{how} after {taken} packets"),
+                    lost => format!("{how} after {taken} packets; {lost} more found no room"),
+                }),
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(error) => Err(error.to_string()),
             };

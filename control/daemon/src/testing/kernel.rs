@@ -1,5 +1,6 @@
 //! A kernel plane in memory.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -9,10 +10,10 @@ use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
 use weir_abi::{Class, Hook, Reason, Standing, Verdict};
 use weir_dataplane::{
-    CaptureFilter, Counter, Direction, Error, InterfaceStatus, Lost, Probe, ProbeOutcome,
-    Published, SeenPacket, ServiceSpec, Status,
+    CaptureFilter, Counter, Direction, Error, GrantSpec, InterfaceStatus, Lost, Probe,
+    ProbeOutcome, Published, SeenPacket, ServiceSpec, Status, since_boot,
 };
-use weir_tables::{History, KernelTables};
+use weir_tables::KernelTables;
 
 use crate::listeners;
 use crate::plane::KernelPlane;
@@ -34,6 +35,10 @@ pub struct State {
     pub counters: Vec<Counter>,
     /// What status warns of.
     pub warnings: Vec<String>,
+    /// How far the grants of principals open, by index.
+    pub principals: BTreeMap<u32, Class>,
+    /// What addresses were granted.
+    pub grants: BTreeMap<IpAddr, GrantSpec>,
     /// Connections that end at this machine: to where, from whom.
     pub connections: Vec<(SocketAddr, IpAddr)>,
     /// Beginnings of flows that are told of at the next look.
@@ -67,6 +72,25 @@ impl FakeKernel {
             .services
             .first()
             .map_or(Verdict::Pass, |service| service.verdicts[class as usize])
+    }
+
+    /// What an address was granted, and up to which class the grants of its principal open.
+    pub fn granted_to(&self, source: IpAddr) -> Option<(GrantSpec, Class)> {
+        granted_to(&self.state.borrow(), source)
+    }
+
+    /// Waits until what an address was granted is such.
+    pub async fn until_granted(
+        &self,
+        source: IpAddr,
+        holds: impl Fn(Option<(GrantSpec, Class)>) -> bool,
+    ) {
+        let holds = |state: &State| holds(granted_to(state, source));
+        self.state
+            .subscribe()
+            .wait_for(holds)
+            .await
+            .expect("the sender is held here");
     }
 
     /// Class of a source by the published tables.
@@ -121,14 +145,14 @@ impl FakeKernel {
         state.expect("the sender is held here").capture.clone()
     }
 
+    /// The servers of the first service that get new connections.
+    pub fn up(&self) -> Vec<IpAddr> {
+        up(&self.state.borrow())
+    }
+
     /// Waits until these servers of the first service, and no others, get new connections.
     pub async fn until_up(&self, servers: &[IpAddr]) {
-        let holds = |state: &State| {
-            state.services.first().is_some_and(|service| {
-                let up = service.servers.iter().filter(|server| server.up);
-                up.map(|server| &server.address).eq(servers)
-            })
-        };
+        let holds = |state: &State| up(state) == servers;
         self.state
             .subscribe()
             .wait_for(holds)
@@ -160,18 +184,23 @@ impl KernelPlane for FakeKernel {
         Ok(socket.into())
     }
 
-    fn set_services(&mut self, services: &[ServiceSpec]) -> Result<(), Error> {
-        self.change(|state| state.services = services.to_vec());
-        Ok(())
-    }
-
-    fn publish(&mut self, tables: &KernelTables) -> Result<Published, Error> {
+    fn switch(
+        &mut self,
+        tables: Option<&KernelTables>,
+        services: Option<&[ServiceSpec]>,
+    ) -> Result<Published, Error> {
         let mut refused = None;
         self.change(|state| {
-            refused = state.refuse.take();
-            if refused.is_none() {
+            if let Some(tables) = tables {
+                refused = state.refuse.take();
+                if refused.is_some() {
+                    return;
+                }
                 state.tables = Some(Arc::new(tables.clone()));
                 state.published += 1;
+            }
+            if let Some(services) = services {
+                state.services = services.to_vec();
             }
         });
         match refused {
@@ -181,9 +210,8 @@ impl KernelPlane for FakeKernel {
     }
 
     /// What is left from whoever held it before.
-    fn inherited(&self) -> Result<Option<History>, Error> {
-        let tables = self.state.borrow().tables.clone();
-        Ok(tables.map(|tables| History::read(&tables)))
+    fn inherited(&self) -> Result<Option<KernelTables>, Error> {
+        Ok(self.state.borrow().tables.as_deref().cloned())
     }
 
     fn cut(&mut self, local: &[SocketAddr], goes: &dyn Fn(IpAddr) -> bool) -> Result<usize, Error> {
@@ -197,8 +225,44 @@ impl KernelPlane for FakeKernel {
         Ok(ended)
     }
 
+    fn set_principal(&mut self, index: u32, class: Class) -> Result<(), Error> {
+        self.change(|state| {
+            state.principals.insert(index, class);
+        });
+        Ok(())
+    }
+
+    fn grant(&mut self, source: IpAddr, grant: Option<&GrantSpec>) -> Result<(), Error> {
+        self.change(|state| {
+            match grant {
+                Some(grant) => state.grants.insert(source, *grant),
+                None => state.grants.remove(&source),
+            };
+        });
+        Ok(())
+    }
+
+    fn granted(&self) -> Vec<IpAddr> {
+        self.state.borrow().grants.keys().copied().collect()
+    }
+
     fn counters(&self) -> Result<Vec<Counter>, Error> {
         Ok(self.state.borrow().counters.clone())
+    }
+
+    fn forget_counters(&mut self, services: &[u16]) -> Result<(), Error> {
+        let stays = |counter: &Counter| !services.contains(&counter.service);
+        self.change(|state| state.counters.retain(stays));
+        Ok(())
+    }
+
+    fn down(&self) -> Result<Vec<(u16, IpAddr)>, Error> {
+        let state = self.state.borrow();
+        let down = state.services.iter().flat_map(|service| {
+            let down = service.servers.iter().filter(|server| !server.up);
+            down.map(|server| (service.id, server.address))
+        });
+        Ok(down.collect())
     }
 
     fn probe(&self, packet: &Probe) -> Result<ProbeOutcome, Error> {
@@ -206,7 +270,17 @@ impl KernelPlane for FakeKernel {
         if state.unloaded {
             return Err(Error::Probe("no outside interface has a program"));
         }
-        let class = class(&state, packet.source);
+        let listed = class(&state, packet.source);
+        let class = match granted_to(&state, packet.source) {
+            Some((grant, up_to)) if listed == Class::Unmanaged && grant.expires > since_boot() => {
+                if up_to == Class::Managed {
+                    grant.class
+                } else {
+                    up_to
+                }
+            }
+            _ => listed,
+        };
         let owns = |service: &&ServiceSpec| {
             service.addresses.contains(&packet.destination) && service.ports.contains(&packet.port)
         };
@@ -284,6 +358,18 @@ impl KernelPlane for FakeKernel {
         self.change(|state| state.services.clear());
         Ok(())
     }
+}
+
+fn granted_to(state: &State, source: IpAddr) -> Option<(GrantSpec, Class)> {
+    let grant = state.grants.get(&source)?;
+    let class = state.principals.get(&grant.principal).copied();
+    Some((*grant, class.unwrap_or_default()))
+}
+
+fn up(state: &State) -> Vec<IpAddr> {
+    let servers = state.services.first().map(|service| &service.servers);
+    let up = servers.into_iter().flatten().filter(|server| server.up);
+    up.map(|server| server.address).collect()
 }
 
 fn class(state: &State, source: IpAddr) -> Class {

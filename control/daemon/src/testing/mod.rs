@@ -6,6 +6,7 @@ mod kernel;
 mod manager;
 mod packet;
 mod proxy;
+mod sign_in;
 mod stopped;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub use kernel::FakeKernel;
 pub use manager::Manager;
 pub use packet::packet;
 pub use proxy::{FakeProxy, ProxyProcess, Received};
+pub use sign_in::{earn, principal};
 pub use stopped::Stopped;
 
 /// The list file of [`CONFIG`], as it is at the start.
@@ -410,9 +412,10 @@ async fn start(
     Ok((brain, vec![accepting, control, read, guard]))
 }
 
-/// Writes a self-signed certificate for the service of [`CONFIG`], and for one more: `chain.pem` and `key.pem`.
+/// Writes a self-signed certificate for the service of [`CONFIG`], for one more, and for all below
+/// `more.corp.example`: `chain.pem` and `key.pem`.
 pub fn write_certificate(directory: &Path) {
-    let names = ["sts", "adfs"].map(|name| format!("{name}.corp.example"));
+    let names = ["sts", "adfs", "*.more"].map(|name| format!("{name}.corp.example"));
     let made = rcgen::generate_simple_self_signed(names).expect("a certificate can be made");
     write(directory, "chain.pem", &made.cert.pem());
     write(directory, "key.pem", &made.signing_key.serialize_pem());

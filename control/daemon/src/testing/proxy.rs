@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use weir_link::{
-    Channel, Counts, Descriptor, Event, FromProxy, Generation, ToProxy, VERSION, sealed,
+    Channel, Counts, Descriptor, Event, FromProxy, Generation, SignIn, ToProxy, VERSION, sealed,
 };
 use weir_tables::Lists;
 
@@ -254,6 +254,20 @@ impl FakeProxy {
     pub fn drain(&self) {
         self.say
             .send(FromProxy::Draining)
+            .expect("the connection is open");
+    }
+
+    /// Tells of a sign-in.
+    pub fn sign_in(&self, sign_in: SignIn) {
+        self.say
+            .send(FromProxy::SignIn(Box::new(sign_in)))
+            .expect("the connection is open");
+    }
+
+    /// Tells of sign-ins that it could not tell of.
+    pub fn lose_sign_ins(&self, count: u64) {
+        self.say
+            .send(FromProxy::SignInsLost { count })
             .expect("the connection is open");
     }
 

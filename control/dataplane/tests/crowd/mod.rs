@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -233,6 +233,11 @@ pub fn serve(namespace: &str, address: SocketAddr, letter: u8, transparent: bool
     SockRef::from(&listener)
         .listen(4096)
         .expect("a listener takes another backlog");
+    answer_all(listener, letter);
+}
+
+/// See [`serve`].
+pub fn answer_all(listener: TcpListener, letter: u8) {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };

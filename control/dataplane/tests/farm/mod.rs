@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::thread;
 
 use weir_abi::{Class, Topology};
-use weir_dataplane::{Dataplane, ServerSpec};
+use weir_dataplane::{Dataplane, ServerSpec, ServiceSpec};
 use weir_fixtures::{STS_V4, STS_V6, source};
 
 use crate::bed::{Bed, connect, listen, must, within};
@@ -82,7 +82,37 @@ pub fn own(index: usize, six: bool) -> IpAddr {
 pub fn serve(plane: &mut Dataplane, topology: Topology, up: &[bool]) {
     let mut services = services();
     services[0].topology = topology;
-    services[0].servers = [false, true]
+    services[0].servers = all(up);
+    plane.set_services(&services).expect("two services");
+}
+
+/// What servers see.
+pub fn weir(six: bool) -> IpAddr {
+    if six {
+        [0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 1].into()
+    } else {
+        [192, 0, 2, 1].into()
+    }
+}
+
+/// The services, with these servers for the first, each up or not.
+pub fn specs(up: &[bool]) -> [ServiceSpec; 2] {
+    let mut services = services();
+    services[0].topology = Topology::Nat;
+    services[0].servers = all(up);
+    services
+}
+
+/// Puts the first service in force with these servers, which see the router's inner address.
+pub fn translate(plane: &mut Dataplane, up: &[bool]) {
+    let mut services = specs(up);
+    services[0].nat.addresses = [false, true].map(weir).into();
+    plane.set_services(&services).expect("two services");
+}
+
+/// The servers of both families, each up or not.
+pub fn all(up: &[bool]) -> Vec<ServerSpec> {
+    [false, true]
         .into_iter()
         .flat_map(|six| {
             up.iter().enumerate().map(move |(index, up)| ServerSpec {
@@ -90,8 +120,7 @@ pub fn serve(plane: &mut Dataplane, topology: Topology, up: &[bool]) {
                 up: *up,
             })
         })
-        .collect();
-    plane.set_services(&services).expect("two services");
+        .collect()
 }
 
 /// A listener that answers every byte with its own.

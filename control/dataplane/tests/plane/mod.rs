@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use weir_abi::{Class, Hook, Reason, Topology, Verdict};
-use weir_dataplane::{Counter, Dataplane, HookChoice, ServiceSpec};
+use weir_classify::Side;
+use weir_dataplane::{Counter, Dataplane, HookChoice, NatSource, ServiceSpec};
 
 use crate::bed::{Bed, has_ethtool, ip_output, object_or_skip, within};
 use weir_fixtures::{
@@ -71,6 +72,7 @@ pub fn services() -> [ServiceSpec; 2] {
             topology: Topology::Route,
             servers: Vec::new(),
             observe: false,
+            nat: NatSource::default(),
         },
         ServiceSpec {
             id: ADFS,
@@ -81,6 +83,7 @@ pub fn services() -> [ServiceSpec; 2] {
             topology: Topology::Route,
             servers: Vec::new(),
             observe: false,
+            nat: NatSource::default(),
         },
     ]
 }
@@ -101,6 +104,17 @@ pub fn introduce(bed: &Bed) {
             ip_output(&bed.router, &neighbour);
         }
     }
+}
+
+/// The hardware address of the router on a side.
+pub fn station(bed: &Bed, side: Side) -> [u8; 6] {
+    let device = if side == Side::Outside { "out" } else { "in" };
+    let told = ip_output(&bed.router, &["-br", "link", "show", "dev", device]);
+    let address = told.split_whitespace().nth(2).expect("an Ethernet device");
+    let bytes = address
+        .split(':')
+        .map(|byte| u8::from_str_radix(byte, 16).expect("hexadecimal"));
+    bytes.collect::<Vec<_>>().try_into().expect("six bytes")
 }
 
 /// A port of the service that forwards.

@@ -128,31 +128,19 @@ fn read_packet(packet: &pcap::Packet<'_>) -> Result<Option<Opened>> {
 
 /// Source and destination of a frame that is a TCP packet with SYN and without ACK, or a datagram of UDP; untagged
 /// Ethernet, no extension headers, as this lab's clients send them.
-fn opening(frame: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+pub(super) fn opening(frame: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     const TCP: u8 = 6;
     const UDP: u8 = 17;
     const SYN: u8 = 0x02;
     const ACK: u8 = 0x10;
     let packet = frame.get(14..)?;
-    let (from, to, protocol, segment): (IpAddr, IpAddr, u8, &[u8]) = match packet.first()? >> 4 {
-        4 => {
+    let [from, to] = ends(frame)?;
+    let (protocol, segment) = match from {
+        IpAddr::V4(_) => {
             let length = usize::from(packet[0] & 0x0f) * 4;
-            let address = |at: usize| -> Option<IpAddr> {
-                let bytes: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
-                Some(Ipv4Addr::from(bytes).into())
-            };
-            let protocol = *packet.get(9)?;
-            (address(12)?, address(16)?, protocol, packet.get(length..)?)
+            (*packet.get(9)?, packet.get(length..)?)
         }
-        6 => {
-            let address = |at: usize| -> Option<IpAddr> {
-                let bytes: [u8; 16] = packet.get(at..at + 16)?.try_into().ok()?;
-                Some(Ipv6Addr::from(bytes).into())
-            };
-            let protocol = *packet.get(6)?;
-            (address(8)?, address(24)?, protocol, packet.get(40..)?)
-        }
-        _ => return None,
+        IpAddr::V6(_) => (*packet.get(6)?, packet.get(40..)?),
     };
     let port = |at: usize| -> Option<u16> {
         let bytes: [u8; 2] = segment.get(at..at + 2)?.try_into().ok()?;
@@ -165,6 +153,28 @@ fn opening(frame: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
         _ => false,
     };
     opens.then(|| (SocketAddr::new(from, source), SocketAddr::new(to, target)))
+}
+
+/// Source and destination address of an untagged Ethernet frame with an IP packet.
+pub(super) fn ends(frame: &[u8]) -> Option<[IpAddr; 2]> {
+    let packet = frame.get(14..)?;
+    match packet.first()? >> 4 {
+        4 => {
+            let address = |at: usize| -> Option<IpAddr> {
+                let bytes: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
+                Some(Ipv4Addr::from(bytes).into())
+            };
+            Some([address(12)?, address(16)?])
+        }
+        6 => {
+            let address = |at: usize| -> Option<IpAddr> {
+                let bytes: [u8; 16] = packet.get(at..at + 16)?.try_into().ok()?;
+                Some(Ipv6Addr::from(bytes).into())
+            };
+            Some([address(8)?, address(24)?])
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod chromium;
 mod client;
 mod curl;
 mod forge;
+mod kernel;
 mod life;
 mod msal;
 mod row;
@@ -27,7 +28,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use weir_lab_servers::plan::Plan;
 
-use self::life::{Life, Ward};
+use self::kernel::Tale;
+use self::life::{Life, Lived, Ward};
 use self::rows::House;
 use self::stage::Stage;
 use self::table::Table;
@@ -36,7 +38,7 @@ use crate::lab::{Daemons, Lab, with_lab};
 use crate::settings::Hook;
 
 /// The rows that are done at XDP when nobody says which: what the proxy decides does not depend on the kernel's hook.
-const WITH_XDP: [&str; 2] = ["strict/*", "life/kill-*"];
+const WITH_XDP: [&str; 3] = ["strict/*", "life/kill-*", "kernel/*"];
 
 /// The rows that are done in one lab.
 struct Program {
@@ -44,6 +46,7 @@ struct Program {
     hook: Option<Hook>,
     houses: Vec<House>,
     lives: Vec<Life>,
+    tales: Vec<Tale>,
 }
 
 /// What came of them.
@@ -118,10 +121,13 @@ impl Program {
         houses.retain(|house| !house.rows.is_empty());
         let mut lives = life::all();
         lives.retain(|row| is_wanted(row.name));
+        let mut tales = kernel::all();
+        tales.retain(|row| is_wanted(row.name));
         Self {
             hook,
             houses,
             lives,
+            tales,
         }
     }
 
@@ -129,6 +135,7 @@ impl Program {
         let rows = self.houses.iter().flat_map(|house| &house.rows);
         rows.map(|row| row.name.as_str())
             .chain(self.lives.iter().map(|row| row.name))
+            .chain(self.tales.iter().map(|row| row.name))
             .collect()
     }
 }
@@ -139,7 +146,7 @@ async fn show(
     wanted: &args::Demo,
     program: &Program,
 ) -> Result<Report> {
-    let (houses, lives) = (&program.houses, &program.lives);
+    let houses = &program.houses;
     let hook = program.hook.unwrap_or(Hook::Tcx);
     let control = lab.control();
     let status = control.status().await?;
@@ -176,18 +183,27 @@ async fn show(
         table.group(house.name, good, own.len());
     }
     drop(stage);
-    let mut ended = Vec::new();
-    if !lives.is_empty() {
-        let ward = Ward::new(lab, daemons, hook)?;
-        table.lives();
-        for row in lives {
+    let ward = Ward::new(lab, daemons, hook)?;
+    let mut ended: Vec<Lived> = Vec::new();
+    if !program.lives.is_empty() {
+        table.story(life::HOUSE, "what happens when processes die");
+        for row in &program.lives {
             let result = ward.perform(row).await;
             let result = result.with_context(|| format!("row {}", row.name))?;
             table.life(&result);
             ended.push(result);
         }
-        let good = ended.iter().filter(|row| row.ok).count();
-        table.group(life::HOUSE, good, ended.len());
+        table.stories(life::HOUSE, &ended);
+    }
+    if !program.tales.is_empty() {
+        table.story(kernel::HOUSE, "what the kernel does, and lets be seen");
+        for row in &program.tales {
+            let result = ward.tell(row).await;
+            let result = result.with_context(|| format!("row {}", row.name))?;
+            table.life(&result);
+            ended.push(result);
+        }
+        table.stories(kernel::HOUSE, &ended);
     }
     let seconds = begun.elapsed().as_secs();
     let good = done.iter().filter(|row| row.ok).count() + ended.iter().filter(|row| row.ok).count();

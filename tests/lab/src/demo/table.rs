@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use super::life::{self, Lived};
+use super::life::Lived;
 use super::row::{Decider, Done};
 use super::rows::House;
 
@@ -54,9 +54,9 @@ impl Table {
         self.print(&text);
     }
 
-    /// The head of the rows about processes.
-    pub fn lives(&self) {
-        let title = format!("\nhouse {}: what happens when processes die\n", life::HOUSE);
+    /// The head of a house whose rows are not a client's.
+    pub fn story(&self, house: &str, words: &str) {
+        let title = format!("\nhouse {house}: {words}\n");
         self.print(&self.paint("1;36", &title));
     }
 
@@ -72,6 +72,13 @@ impl Table {
         } else {
             self.paint("31", &text)
         });
+    }
+
+    /// The same of a house of stories, among those that were done.
+    pub fn stories(&self, house: &str, done: &[Lived]) {
+        let own: Vec<&Lived> = done.iter().filter(|row| row.house == house).collect();
+        let good = own.iter().filter(|row| row.ok).count();
+        self.group(house, good, own.len());
     }
 
     /// How many rows of a house are as expected.

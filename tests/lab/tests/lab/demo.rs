@@ -171,6 +171,39 @@ fn a_house_is_a_configuration() {
 }
 
 #[test]
+fn the_kernel_plane_holds_what_it_promises_at_both_hooks() {
+    let Some(ground) = Ground::find("the_kernel_plane_holds_what_it_promises_at_both_hooks") else {
+        return;
+    };
+    let json = ground.out("kernel.json");
+    let output = ground
+        .raise("demo", "kernel")
+        .args([
+            "--only",
+            "kernel/*/4",
+            "--only",
+            "kernel/change/6",
+            "--json",
+        ])
+        .arg(&json)
+        .output()
+        .expect("weir-lab can be run");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let runs = read(&json);
+    let hooks: Vec<&Value> = runs.iter().map(|run| &run["hook"]).collect();
+    assert_eq!(hooks, ["tcx", "xdp"]);
+    for report in &runs {
+        let told = report["life"].as_array().expect("rows that are told");
+        let of = |name: &str| told.iter().find(|row| row["name"] == name);
+        for name in ["observe", "capture", "change", "cut", "dsr", "nat"] {
+            let row = of(&format!("kernel/{name}/4")).expect("the row was done");
+            assert_eq!(row["house"], "kernel");
+            assert!(row["said"].as_array().map(Vec::len) > Some(3), "{row}");
+        }
+    }
+}
+
+#[test]
 fn the_rows_are_listed_without_anything_that_they_need() {
     let output = lab(&["demo", "--list", "--only", "life/*"])
         .env_clear()

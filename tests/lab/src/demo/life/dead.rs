@@ -17,7 +17,7 @@ use crate::sources::{Class, Family};
 /// How much later than the grace the kernel may act: weir-control looks twice a second.
 const BOUND: Duration = Duration::from_secs(3);
 /// How long a client without an answer is waited for; the kernel sends a SYN again after a second.
-const SILENCE: Duration = Duration::from_millis(1500);
+pub(in crate::demo) const SILENCE: Duration = Duration::from_millis(1500);
 /// Connections that wait for a proxy.
 const WAITING: usize = 5;
 
@@ -231,7 +231,7 @@ impl Ward<'_> {
     }
 
     /// Opens a connection, no more; answers how that failed.
-    async fn connect_once(
+    pub(in crate::demo) async fn connect_once(
         &self,
         class: Class,
         family: Family,
@@ -246,7 +246,13 @@ impl Ward<'_> {
             .map(|error| error.kind()))
     }
 
-    async fn ask(&self, class: Class, family: Family, to: SocketAddr) -> Result<u16> {
+    /// Asks for a part of the page of `sts` on a connection of its own.
+    pub(in crate::demo) async fn ask(
+        &self,
+        class: Class,
+        family: Family,
+        to: SocketAddr,
+    ) -> Result<u16> {
         let from = class.source().address(family);
         let mut connection = self
             .client

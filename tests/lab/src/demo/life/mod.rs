@@ -2,7 +2,7 @@
 //! clients saw, and what `status` says afterwards, is held against what was promised: forwarded flows go on, new proxied
 //! connections succeed within the restart grace, what broke is counted, and nothing that was acknowledged is lost.
 
-mod dead;
+pub(super) mod dead;
 mod traffic;
 
 use std::time::{Duration, Instant};
@@ -27,9 +27,9 @@ pub const HOUSE: &str = "life";
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a row waits for Weir to be whole again; much longer than it may take, so that the row can say how long it
 /// took.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 /// How often status is asked for while a row waits.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a process is stopped that is continued: shorter than any watchdog waits.
 const STOPPED: Duration = Duration::from_millis(1500);
 /// New clients that must be served after Weir is whole again.
@@ -70,7 +70,7 @@ enum Which {
 pub struct Lived {
     /// [`Life::name`].
     pub name: &'static str,
-    /// `life`.
+    /// `life`, or `kernel`.
     pub house: &'static str,
     /// Where the kernel plane had to decide.
     pub hook: Option<Hook>,
@@ -84,16 +84,18 @@ pub struct Lived {
     pub wrong: Vec<String>,
     /// How long the row took, in milliseconds.
     pub took_ms: u64,
+    #[serde(skip)]
+    begun: Option<Instant>,
 }
 
 /// What rows are done with.
 #[derive(Debug)]
 pub struct Ward<'a> {
-    lab: &'a Lab,
+    pub(super) lab: &'a Lab,
     daemons: &'a Daemons,
-    client: Client,
-    control: Control,
-    hook: Hook,
+    pub(super) client: Client,
+    pub(super) control: Control,
+    pub(super) hook: Hook,
 }
 
 /// Every row.
@@ -210,30 +212,34 @@ impl<'a> Ward<'a> {
 
     /// Does a row, and leaves Weir whole.
     pub async fn perform(&self, row: &Life) -> Result<Lived> {
-        let begun = Instant::now();
         let settings = match row.blow {
             Blow::Dead(mode) => mode.settings(),
             _ => Settings::of(STRICT),
         };
-        self.lab.configure(settings)?;
-        self.control
-            .ask("POST", "/v1/reload", Some(&json!({})))
-            .await
-            .context("Weir does not take the row's settings")?;
         let mut lived = Lived {
             name: row.name,
             house: HOUSE,
             hook: Some(self.hook),
             what: row.what,
+            begun: Some(Instant::now()),
             ..Lived::default()
         };
+        self.configure(settings).await?;
         match row.blow {
             Blow::Dead(mode) => self.be_dead(mode, row.family, &mut lived).await?,
             _ => self.strike(row, &mut lived).await?,
         }
-        lived.ok = lived.wrong.is_empty();
-        lived.took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(lived)
+        Ok(lived.done())
+    }
+
+    /// Puts settings in force, in both planes.
+    pub(super) async fn configure(&self, settings: Settings) -> Result<()> {
+        self.lab.configure(settings)?;
+        self.control
+            .ask("POST", "/v1/reload", Some(&json!({})))
+            .await
+            .context("Weir does not take the row's settings")?;
+        self.control.both_planes_ready().await
     }
 
     /// With traffic in both planes.
@@ -371,6 +377,12 @@ impl<'a> Ward<'a> {
         }
     }
 
+    /// Kills weir-control, and waits until another one works with what it finds.
+    pub(super) async fn lose_control(&self) -> Result<()> {
+        self.kill(&[Which::Control]).await;
+        self.whole().await.map(drop)
+    }
+
     fn unit(&self, which: Which) -> &Unit {
         match which {
             Which::Control => &self.daemons.control,
@@ -411,7 +423,7 @@ impl<'a> Ward<'a> {
     }
 
     /// Asks for status until it is so.
-    async fn status_when(&self, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub(super) async fn status_when(&self, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
         let asked = async {
             loop {
                 // While weir-control is away nobody answers; while it is stopped, neither.
@@ -467,8 +479,28 @@ impl<'a> Ward<'a> {
 }
 
 impl Lived {
+    /// A row of the house `kernel` that begins.
+    pub(super) fn of_kernel(name: &'static str, what: &'static str, hook: Hook) -> Self {
+        Self {
+            name,
+            house: super::kernel::HOUSE,
+            hook: Some(hook),
+            what,
+            begun: Some(Instant::now()),
+            ..Self::default()
+        }
+    }
+
+    /// A row that ends.
+    pub(super) fn done(mut self) -> Self {
+        self.ok = self.wrong.is_empty();
+        let took = self.begun.map(|begun| begun.elapsed()).unwrap_or_default();
+        self.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self
+    }
+
     /// Notes what holds, or what is wrong.
-    fn state(&mut self, holds: bool, said: String, wrong: String) {
+    pub(super) fn state(&mut self, holds: bool, said: String, wrong: String) {
         self.said.push(said);
         if !holds {
             self.wrong.push(wrong);

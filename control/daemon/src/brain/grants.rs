@@ -1,0 +1,281 @@
+//! Grants: from verified sign-ins, and from what administrators decide, to what the kernel holds.
+//!
+//! The books ([`crate::ledger`]) are changed in one place, step by step. What closes a way goes to the kernel
+//! first and to the disk then; what opens one is on the disk before the kernel hears of it. So whatever dies
+//! in between, nothing is open that the books do not know, and nobody who was shut out comes back with a
+//! restart. A step that failed half way is tried again.
+
+mod acts;
+mod keeper;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{interval, sleep};
+use weir_abi::{Class, MAX_GRANTS};
+use weir_api::Actor;
+use weir_api::grants::{Granted, GrantsStatus};
+use weir_link::SignIn;
+
+use super::Brain;
+use crate::Error;
+use crate::clock;
+use crate::generation::Generation;
+use crate::ledger::{Asked, Kernel, Ledger, Moment, Rules};
+use crate::plane::Plane;
+use keeper::Keeper;
+
+/// Sign-ins that share a step.
+const BATCH: usize = 256;
+/// Time until a step that failed is tried again, and until other rules are noticed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Longest name of a rule, in bytes.
+const LONGEST_NAME: usize = 256;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Grants {
+    books: Mutex<Books>,
+    keeper: tokio::sync::Mutex<Keeper>,
+}
+
+/// What is known, and what was counted.
+#[derive(Debug)]
+struct Books {
+    ledger: Ledger,
+    counts: Counts,
+    missed: u64,
+    trouble: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    earned: u64,
+    refused: u64,
+    strangers: u64,
+}
+
+impl Grants {
+    /// Reads the books, and brings the kernel to what they say.
+    pub(super) async fn start(plane: &Plane, generation: &Generation) -> Result<Self, Error> {
+        let state = generation.candidate.config().appliance.state.clone();
+        let rules = rules(generation);
+        let (mut keeper, mut ledger) =
+            super::blocking(move || Keeper::open(state.join("grants.json"), rules)).await?;
+        ledger.look(keeper::now());
+        keeper.begin(plane, &mut ledger).await?;
+        Ok(Self {
+            books: Mutex::new(Books {
+                ledger,
+                counts: Counts::default(),
+                missed: 0,
+                trouble: None,
+            }),
+            keeper: tokio::sync::Mutex::new(keeper),
+        })
+    }
+
+    fn books<T>(&self, look: impl FnOnce(&mut Books) -> T) -> T {
+        // Every change leaves them whole.
+        look(&mut self.books.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Brain {
+    /// Takes in what the proxies tell, and ends what is over.
+    pub(super) async fn guard_grants(&self) {
+        let mut sign_ins = match self.parts.link.heard().listen() {
+            Some(sign_ins) => sign_ins,
+            None => mpsc::channel(1).1,
+        };
+        let mut tick = interval(LOOK_EVERY);
+        loop {
+            let mut batch = Vec::new();
+            let next = self.grants.books(|books| books.ledger.next());
+            let ended = async {
+                match next {
+                    Some(next) => sleep(keeper::until(next)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = sign_ins.recv_many(&mut batch, BATCH), if !sign_ins.is_closed() => {}
+                () = ended => {}
+                _ = tick.tick() => if !self.is_behind().await { continue },
+            }
+            if let Err(error) = self.take_in(&batch).await {
+                tracing::error!(%error, "grants cannot be carried out; it is tried again");
+            }
+        }
+    }
+
+    /// Whether something is to be done without anybody asking.
+    async fn is_behind(&self) -> bool {
+        let rules = rules(&self.running());
+        let missed = self.parts.link.heard().missed();
+        let keeper = self.grants.keeper.lock().await;
+        keeper.is_behind(&rules) || self.grants.books(|books| books.missed != missed)
+    }
+
+    async fn take_in(&self, batch: &[SignIn]) -> Result<(), Error> {
+        let running = self.running();
+        let missed = self.parts.link.heard().missed();
+        let mut told = Vec::new();
+        let carried = self.step(|books, now| {
+            if books.missed != missed {
+                books.missed = missed;
+                books.ledger.lose_sight(now);
+            }
+            for sign_in in batch {
+                books.sign_in(&running, sign_in, now, &mut told);
+            }
+        });
+        let carried = carried.await;
+        for one in told {
+            self.note(Actor::Weir, "grant", one);
+        }
+        carried
+    }
+
+    /// What a person should know of grants.
+    pub(crate) fn grants_warnings(&self) -> Vec<String> {
+        self.grants.books(|books| {
+            let trouble = books.trouble.as_ref().map(|why| {
+                format!(
+                    "grants and revocations cannot be carried out or written down: {why}; it is tried \
+                     again each second"
+                )
+            });
+            let blind = books.ledger.blind_until().map(|until| {
+                format!(
+                    "sign-ins were missed or found no room, so that addresses get no grant for the kernel \
+                     until {}",
+                    keeper::text(until)
+                )
+            });
+            trouble.into_iter().chain(blind).collect()
+        })
+    }
+
+    /// Numbers for status.
+    pub(crate) fn grants_status(&self) -> GrantsStatus {
+        let missed = self.parts.link.heard().missed();
+        self.grants.books(|books| GrantsStatus {
+            live: books.ledger.grants().count(),
+            kernel: (books.ledger.grants())
+                .filter(|(_, grant)| grant.kernel == Kernel::Open)
+                .count(),
+            held: books.ledger.held().count(),
+            watched: books.ledger.watched(),
+            room: MAX_GRANTS as usize,
+            revoked: books.ledger.revoked().count(),
+            earned: books.counts.earned,
+            refused: books.counts.refused,
+            strangers: books.counts.strangers,
+            missed,
+            trouble: books.trouble.clone(),
+        })
+    }
+}
+
+impl Books {
+    /// One verified sign-in.
+    fn sign_in(
+        &mut self,
+        running: &Generation,
+        sign_in: &SignIn,
+        now: Moment,
+        told: &mut Vec<Result<String, String>>,
+    ) {
+        let (who, source) = (sign_in.principal, sign_in.source.to_canonical());
+        let services = &running.candidate.config().services;
+        if !services.iter().any(|one| one.name == sign_in.service) {
+            self.counts.refused += 1;
+            told.push(Err(format!(
+                "a sign-in of {who} is of no service that there is: both daemons must be of the same \
+                 release"
+            )));
+            return;
+        }
+        if let Some(ended) = self.ledger.see(who, source, now) {
+            self.counts.strangers += 1;
+            told.push(Ok(format!(
+                "{} for {source}, earned by {}, ended: {who} was seen there (sign-in {})",
+                ended.class.name(),
+                ended.principal,
+                sign_in.id
+            )));
+        }
+        let Some(wanted) = &sign_in.grant else { return };
+        let for_whom = format!("for {source}, of {who} (sign-in {})", sign_in.id);
+        let blocked = running.candidate.compiled.find(source).class == Class::Blocked;
+        let written = wanted.rule.len() <= LONGEST_NAME && !wanted.rule.contains(char::is_control);
+        let asked = Asked {
+            class: wanted.class,
+            lasts: wanted.lasts(),
+            kernel: wanted.kernel,
+            direct: sign_in.peer.ip().to_canonical() == source,
+            rule: wanted.rule.clone(),
+            service: sign_in.service.clone(),
+        };
+        let earned = if !written {
+            Err("the name of its rule is none".to_owned())
+        } else if blocked {
+            Err("a list blocks the address".to_owned())
+        } else {
+            let earned = self.ledger.earn(who, source, &asked, now);
+            earned.map_err(|refused| refused.to_string())
+        };
+        match earned {
+            Ok(grant) => {
+                self.counts.earned += 1;
+                let kernel = match grant.kernel.why_not() {
+                    None => "the kernel goes by it".to_owned(),
+                    Some(why) => format!("not in the kernel: {why}"),
+                };
+                told.push(Ok(format!(
+                    "{} {for_whom}, until {}, by rule {}; {kernel}",
+                    grant.class.name(),
+                    keeper::text(grant.until),
+                    grant.rule
+                )));
+            }
+            Err(why) => {
+                self.counts.refused += 1;
+                told.push(Err(format!("nothing {for_whom}: {why}")));
+            }
+        }
+    }
+}
+
+/// A grant as people read it.
+fn shown(address: std::net::IpAddr, grant: &crate::ledger::Grant) -> Granted {
+    Granted {
+        address,
+        principal: grant.principal.to_string(),
+        class: grant.class,
+        since: keeper::text(grant.since),
+        until: keeper::text(grant.until),
+        kernel: grant.kernel == Kernel::Open,
+        why_not: grant.kernel.why_not().map(str::to_owned),
+        rule: grant.rule.clone(),
+        service: grant.service.clone(),
+    }
+}
+
+/// What is configured.
+fn rules(generation: &Generation) -> Rules {
+    let config = generation.candidate.config();
+    Rules {
+        single_user: config.grants.single_user.clone(),
+        look_back: config.grants.look_back,
+        drain: config.kernel.drain_window,
+        room: MAX_GRANTS as usize,
+    }
+}
+
+/// Now, as it stands in the audit log.
+fn time() -> String {
+    clock::now()
+}

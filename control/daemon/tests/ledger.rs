@@ -1,0 +1,533 @@
+//! The books of grants, against a model that remembers everything and decides anew at each question.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use weir_abi::{Class, ClassSet};
+use weir_control::ledger::{
+    Asked, Clocks, Kernel, LONGEST, Ledger, Moment, Refused, Revocation, Rules,
+};
+use weir_link::PrincipalId;
+
+const MINUTE: Moment = 60_000;
+const LOOK_BACK: Moment = 120 * MINUTE;
+const DRAIN: Moment = 30 * MINUTE;
+
+/// Inside the declared prefixes, twice; and outside of them.
+const SOURCES: [[u8; 4]; 3] = [[10, 0, 0, 1], [10, 0, 0, 2], [203, 0, 113, 9]];
+
+#[derive(Clone, Debug)]
+enum Act {
+    See(usize, usize),
+    Earn(usize, usize, Class, Moment, bool),
+    Take(usize),
+    TakeAll(usize),
+    Revoke(usize),
+    Restore(usize),
+    SetClass(usize, Class),
+    Wait(Moment),
+    Restart,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let who = 0_usize..3;
+    let source = 0..SOURCES.len();
+    let class = prop_oneof![Just(Class::Managed), Just(Class::Bypass)];
+    let up_to = prop_oneof![
+        Just(Class::Managed),
+        Just(Class::Bypass),
+        Just(Class::Unmanaged)
+    ];
+    let wait = prop_oneof![1..5 * MINUTE, 20 * MINUTE..90 * MINUTE];
+    let act = prop_oneof![
+        2 => (who.clone(), source.clone()).prop_map(|(who, source)| Act::See(who, source)),
+        5 => (who.clone(), source.clone(), class, 1..60_i64, prop::bool::weighted(0.8)).prop_map(
+            |(who, source, class, minutes, kernel)| {
+                Act::Earn(who, source, class, minutes * MINUTE, kernel)
+            }
+        ),
+        1 => source.prop_map(Act::Take),
+        1 => who.clone().prop_map(Act::TakeAll),
+        1 => who.clone().prop_map(Act::Revoke),
+        1 => who.clone().prop_map(Act::Restore),
+        1 => (who, up_to).prop_map(|(who, class)| Act::SetClass(who, class)),
+        5 => wait.prop_map(Act::Wait),
+        1 => Just(Act::Restart),
+    ];
+    proptest::collection::vec(act, 1..40)
+}
+
+/// What the kernel makes of an entry for an address that no list names: its class, and which classes its
+/// flows may have begun with.
+type Opened = (Class, ClassSet);
+
+fn opened(
+    ledger: &Ledger,
+    principals: &BTreeMap<u32, Class>,
+    source: IpAddr,
+    now: Moment,
+) -> Opened {
+    let none = (Class::Unmanaged, ClassSet::EMPTY);
+    let Some(entry) = ledger.entry(source).filter(|entry| now < entry.rests) else {
+        return none;
+    };
+    let up_to = principals
+        .get(&entry.principal)
+        .copied()
+        .unwrap_or_default();
+    let less = |class| match (class, up_to) {
+        (Class::Managed, Class::Managed) => Class::Managed,
+        (Class::Managed | Class::Bypass, Class::Managed | Class::Bypass) => Class::Bypass,
+        _ => Class::Unmanaged,
+    };
+    let given = less(entry.class);
+    let mut held = ClassSet::EMPTY;
+    for class in [Class::Managed, Class::Bypass] {
+        let may = less(class) == class;
+        if may && (given == class || entry.held.contains(class)) {
+            held = held.with(class);
+        }
+    }
+    let class = if now < entry.expires {
+        given
+    } else {
+        Class::Unmanaged
+    };
+    (class, held)
+}
+
+/// A grant of the past or of now.
+#[derive(Clone, Copy, Debug)]
+struct Gave {
+    who: usize,
+    class: Class,
+    until: Moment,
+    open: bool,
+    /// It gives its class no longer; its flows go on until then.
+    over: Option<Moment>,
+    /// From then on nothing is left of it.
+    cut: bool,
+}
+
+/// Everything that ever happened.
+#[derive(Default)]
+struct Model {
+    seen: Vec<(usize, usize, Moment)>,
+    shared: Vec<(usize, Moment)>,
+    gave: BTreeMap<usize, Vec<Gave>>,
+    up_to: [Class; 3],
+    revoked: [bool; 3],
+}
+
+impl Model {
+    fn up_to(&self, who: usize) -> Class {
+        if self.revoked[who] {
+            Class::Unmanaged
+        } else {
+            self.up_to[who]
+        }
+    }
+
+    fn live(gave: &Gave, now: Moment) -> bool {
+        !gave.cut && gave.over.is_none() && now < gave.until
+    }
+
+    fn rests(gave: &Gave, now: Moment) -> bool {
+        gave.open && !gave.cut && gave.over.is_some_and(|until| now < until)
+    }
+
+    /// One grant of an address ends by itself. What still goes on of the grants before, of the same one, goes
+    /// on as long as what goes on of this.
+    fn end(gave: &mut [Gave], which: usize, now: Moment) {
+        let until = now + DRAIN;
+        let ended = gave[which];
+        gave[which].over = Some(until);
+        if ended.open {
+            for one in gave {
+                if one.who == ended.who && Self::rests(one, now) {
+                    one.over = Some(until);
+                }
+            }
+        }
+    }
+
+    /// Ends what is over by now.
+    fn settle(&mut self, now: Moment) {
+        for gave in self.gave.values_mut() {
+            let over = |one: &Gave| !one.cut && one.over.is_none() && one.until <= now;
+            if let Some(which) = gave.iter().position(over) {
+                let until = gave[which].until;
+                Self::end(gave, which, until);
+            }
+        }
+    }
+
+    fn see(&mut self, who: usize, source: usize, now: Moment) {
+        let gave = self.gave.entry(source).or_default();
+        let holds = |one: &Gave| one.who != who && (Self::live(one, now) || Self::rests(one, now));
+        let held = gave.iter().any(holds);
+        let mine = gave.iter().any(|one| Self::live(one, now));
+        // Who was on an address is only remembered where it matters.
+        let watched = source < 2 || mine;
+        let others = self
+            .seen
+            .iter()
+            .any(|(other, at, when)| *at == source && *other != who && now - when < LOOK_BACK);
+        if !watched {
+            return;
+        }
+        self.seen.push((who, source, now));
+        if held || others {
+            self.shared.push((source, now));
+            for one in gave.iter_mut().filter(|one| one.open || one.who != who) {
+                one.cut = true;
+            }
+        }
+    }
+
+    fn earn(
+        &mut self,
+        who: usize,
+        source: usize,
+        class: Class,
+        lasts: Moment,
+        kernel: bool,
+        now: Moment,
+    ) {
+        if self.up_to(who) == Class::Unmanaged {
+            return;
+        }
+        let shared = self
+            .shared
+            .iter()
+            .any(|(at, when)| *at == source && now - when < LOOK_BACK);
+        let open = kernel && source < 2 && !shared;
+        let gave = self.gave.entry(source).or_default();
+        let mut until = now + lasts;
+        if let Some(which) = gave.iter().position(|one| Self::live(one, now)) {
+            let one = &mut gave[which];
+            if (one.who, one.class, one.open) == (who, class, open) {
+                until = until.max(one.until);
+                one.cut = true;
+            } else {
+                Self::end(gave, which, now);
+            }
+        }
+        gave.push(Gave {
+            who,
+            class,
+            until,
+            open,
+            over: None,
+            cut: false,
+        });
+    }
+
+    fn take(&mut self, source: usize, who: Option<usize>) {
+        for one in self.gave.entry(source).or_default() {
+            one.cut |= who.is_none_or(|who| one.who == who);
+        }
+    }
+
+    fn opened(&self, source: usize, now: Moment) -> Opened {
+        let mut class = Class::Unmanaged;
+        let mut held = ClassSet::EMPTY;
+        for one in self.gave.get(&source).into_iter().flatten() {
+            let up_to = self.up_to(one.who);
+            let may = |class| match class {
+                Class::Managed => up_to == Class::Managed,
+                _ => up_to != Class::Unmanaged,
+            };
+            if one.open && Self::live(one, now) {
+                let less = if may(one.class) {
+                    one.class
+                } else {
+                    Class::Bypass
+                };
+                if may(less) {
+                    class = less;
+                    held = held.with(less);
+                }
+            } else if Self::rests(one, now) && may(one.class) {
+                held = held.with(one.class);
+            }
+        }
+        (class, held)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3000) })]
+
+    #[test]
+    fn the_books_agree_with_the_model(acts in acts()) {
+        let mut ledger = Ledger::new(rules());
+        let mut model = Model { up_to: [Class::Managed; 3], ..Model::default() };
+        let mut principals = BTreeMap::new();
+        let mut now: Moment = 10 * MINUTE;
+        for act in acts {
+            match &act {
+                Act::See(who, source) => {
+                    ledger.see(id(*who), address(*source), now);
+                    model.see(*who, *source, now);
+                }
+                Act::Earn(who, source, class, lasts, kernel) => {
+                    let asked = asked(*class, *lasts, *kernel);
+                    ledger.see(id(*who), address(*source), now);
+                    model.see(*who, *source, now);
+                    let _ = ledger.earn(id(*who), address(*source), &asked, now);
+                    model.earn(*who, *source, *class, *lasts, *kernel, now);
+                }
+                Act::Take(source) => {
+                    ledger.take(address(*source), now);
+                    model.take(*source, None);
+                }
+                Act::TakeAll(who) => {
+                    ledger.take_all(id(*who), now);
+                    for source in 0..SOURCES.len() {
+                        model.take(source, Some(*who));
+                    }
+                }
+                Act::Revoke(who) => {
+                    ledger.revoke(id(*who), why(), now).expect("there is room");
+                    model.revoked[*who] = true;
+                    for source in 0..SOURCES.len() {
+                        model.take(source, Some(*who));
+                    }
+                }
+                Act::Restore(who) => {
+                    ledger.restore(id(*who));
+                    model.revoked[*who] = false;
+                }
+                Act::SetClass(who, class) => {
+                    let loses = *class != Class::Managed && model.up_to[*who] != *class;
+                    ledger.set_class(id(*who), *class, now).expect("there is room");
+                    model.up_to[*who] = *class;
+                    for gave in model.gave.values_mut().flatten() {
+                        // Live ones may open again; what is cut of the past does not.
+                        let past = Model::rests(gave, now);
+                        gave.cut |= loses && gave.who == *who && past;
+                    }
+                }
+                Act::Wait(time) => {
+                    now += time;
+                    model.settle(now);
+                }
+                Act::Restart => {
+                    let clocks = Clocks { boot_id: "one".to_owned(), since_boot: now, wall: 0 };
+                    let saved = ledger.save(clocks.clone());
+                    let text = serde_json::to_string(&saved).expect("plain data");
+                    let saved: weir_control::ledger::Saved = serde_json::from_str(&text).expect("as written");
+                    saved.check(100).expect("as it must be");
+                    let mut again = Ledger::open(rules(), saved, &clocks);
+                    prop_assert_eq!(again.save(clocks.clone()), ledger.save(clocks));
+                    again.look(now);
+                    ledger = again;
+                }
+            }
+            ledger.look(now);
+            for who in ledger.touched().1 {
+                if let Some((index, class)) = ledger.reach(who) {
+                    principals.insert(index, class);
+                }
+            }
+            for source in 0..SOURCES.len() {
+                let expected = model.opened(source, now);
+                let found = opened(&ledger, &principals, address(source), now);
+                prop_assert_eq!(found, expected, "{:?} at {} minutes: source {}", act, now / MINUTE, source);
+                let live = model.gave.get(&source).into_iter().flatten().any(|one| Model::live(one, now));
+                prop_assert_eq!(ledger.grant(address(source)).is_some(), live);
+            }
+            if let Some(next) = ledger.next() {
+                prop_assert!(next > now, "what is over is gone");
+            }
+        }
+        // In the end nothing is left but what administrators decided.
+        ledger.look(now + 10 * LOOK_BACK);
+        prop_assert_eq!((ledger.watched(), ledger.next()), (0, None));
+        prop_assert_eq!(ledger.held().count(), 0);
+    }
+}
+
+#[test]
+fn only_what_opens_is_granted_and_for_an_hour_at_most() {
+    let mut ledger = Ledger::new(rules());
+    let earn = |ledger: &mut Ledger, class, lasts| {
+        let asked = asked(class, lasts, true);
+        ledger
+            .earn(id(0), address(0), &asked, 0)
+            .map(|grant| grant.kernel)
+    };
+    for class in [Class::Unmanaged, Class::Blocked, Class::Relay] {
+        assert_eq!(earn(&mut ledger, class, MINUTE), Err(Refused::Class(class)));
+    }
+    let hour = Moment::try_from(LONGEST.as_millis()).expect("an hour");
+    for lasts in [0, 999, hour + 1] {
+        assert_eq!(
+            earn(&mut ledger, Class::Managed, lasts),
+            Err(Refused::Duration)
+        );
+    }
+    assert_eq!(earn(&mut ledger, Class::Managed, hour), Ok(Kernel::Open));
+    assert_eq!(ledger.next(), Some(hour));
+}
+
+#[test]
+fn a_full_ledger_refuses_and_remembers_that_it_did_not_see() {
+    let mut ledger = Ledger::new(Rules { room: 2, ..rules() });
+    let asked = asked(Class::Managed, MINUTE, true);
+    let source = |last| IpAddr::from([10, 0, 0, last]);
+    for last in [1, 2] {
+        ledger.see(id(0), source(last), 0);
+        assert!(ledger.earn(id(0), source(last), &asked, 0).is_ok());
+    }
+    assert_eq!(ledger.see(id(1), source(3), 0), None);
+    assert_eq!(ledger.earn(id(1), source(3), &asked, 0), Err(Refused::Full));
+    assert_eq!(ledger.blind_until(), Some(LOOK_BACK));
+    // When there is room again, nobody knows who was on the address meanwhile.
+    ledger.look(LOOK_BACK - 1);
+    for last in [1, 2] {
+        ledger.take(source(last), LOOK_BACK - 1);
+    }
+    ledger.look(LOOK_BACK - 1);
+    ledger.see(id(2), source(2), LOOK_BACK - 1);
+    let again = ledger.earn(id(2), source(2), &asked, LOOK_BACK - 1);
+    let kernel = again.map(|grant| grant.kernel);
+    assert_eq!(kernel, Ok(Kernel::Shared), "this one was watched");
+    ledger.look(3 * LOOK_BACK);
+    assert_eq!((ledger.watched(), ledger.blind_until()), (0, None));
+    ledger.lose_sight(3 * LOOK_BACK);
+    ledger.see(id(1), source(3), 3 * LOOK_BACK);
+    let late = ledger.earn(id(1), source(3), &asked, 3 * LOOK_BACK);
+    assert_eq!(late.map(|grant| grant.kernel), Ok(Kernel::Unwatched));
+}
+
+#[test]
+fn a_reboot_ends_grants_and_keeps_revocations_and_who_was_seen() {
+    let mut ledger = Ledger::new(rules());
+    let asked = asked(Class::Managed, 60 * MINUTE, true);
+    for source in [0, 1] {
+        ledger.see(id(0), address(source), 100 * MINUTE);
+        ledger
+            .earn(id(0), address(source), &asked, 100 * MINUTE)
+            .expect("room");
+    }
+    ledger.revoke(id(2), why(), 100 * MINUTE).expect("room");
+    let before = Clocks {
+        boot_id: "one".into(),
+        since_boot: 110 * MINUTE,
+        wall: 1_000 * MINUTE,
+    };
+    let saved = ledger.save(before);
+    let clocks = |wall| Clocks {
+        boot_id: "two".into(),
+        since_boot: MINUTE,
+        wall,
+    };
+
+    for (wall, shared) in [(1_020 * MINUTE, true), (2_000 * MINUTE, false), (0, true)] {
+        let mut ledger = Ledger::open(rules(), saved.clone(), &clocks(wall));
+        ledger.look(MINUTE);
+        assert_eq!(ledger.grants().count(), 0);
+        assert_eq!(ledger.held().count(), 0);
+        assert_eq!(
+            ledger.revoked().map(|(who, _)| who).collect::<Vec<_>>(),
+            [id(2)]
+        );
+        assert_eq!(
+            ledger.earn(id(2), address(0), &asked, MINUTE),
+            Err(Refused::Principal)
+        );
+        ledger.see(id(1), address(1), MINUTE);
+        let kernel = ledger
+            .earn(id(1), address(1), &asked, MINUTE)
+            .map(|grant| grant.kernel);
+        let expected = if shared { Kernel::Shared } else { Kernel::Open };
+        assert_eq!(kernel, Ok(expected), "{wall}");
+    }
+}
+
+#[test]
+fn prefixes_that_are_declared_no_longer_end_what_the_kernel_goes_by() {
+    let mut ledger = Ledger::new(rules());
+    ledger.see(id(0), address(0), 0);
+    let asked = asked(Class::Managed, 60 * MINUTE, true);
+    ledger.earn(id(0), address(0), &asked, 0).expect("room");
+    let none = Rules {
+        single_user: Vec::new(),
+        ..rules()
+    };
+    ledger.set_rules(none, MINUTE);
+    let grant = ledger.grant(address(0)).expect("it goes on for the proxy");
+    assert_eq!(grant.kernel, Kernel::NotSingleUser);
+    let entry = ledger.entry(address(0)).expect("its flows rest");
+    assert!(entry.expires <= MINUTE && entry.rests == MINUTE + DRAIN && !entry.cut);
+    assert!(entry.held.contains(Class::Managed));
+}
+
+#[test]
+fn what_was_saved_by_another_version_or_makes_no_sense_is_refused() {
+    let mut ledger = Ledger::new(rules());
+    ledger.see(id(0), address(0), 0);
+    ledger
+        .earn(id(0), address(0), &asked(Class::Managed, MINUTE, true), 0)
+        .expect("room");
+    let clocks = Clocks {
+        boot_id: "one".into(),
+        since_boot: 0,
+        wall: 0,
+    };
+    let text = serde_json::to_string(&ledger.save(clocks)).expect("plain data");
+    let check = |text: &str| {
+        let saved: weir_control::ledger::Saved = serde_json::from_str(text).expect("the shape");
+        saved.check(100)
+    };
+    check(&text).expect("as it was written");
+    for (from, to) in [
+        ("\"version\":1", "\"version\":2"),
+        ("\"index\":0", "\"index\":100"),
+    ] {
+        assert!(text.contains(from), "{text}");
+        assert!(check(&text.replace(from, to)).is_err());
+    }
+}
+
+fn rules() -> Rules {
+    Rules {
+        single_user: vec!["10.0.0.0/8".parse().expect("a prefix")],
+        look_back: Duration::from_millis(LOOK_BACK.unsigned_abs()),
+        drain: Duration::from_millis(DRAIN.unsigned_abs()),
+        room: 100,
+    }
+}
+
+fn asked(class: Class, lasts: Moment, kernel: bool) -> Asked {
+    Asked {
+        class,
+        lasts: Duration::from_millis(lasts.unsigned_abs()),
+        kernel,
+        direct: true,
+        rule: "own/grant".to_owned(),
+        service: "sts".to_owned(),
+    }
+}
+
+fn why() -> Revocation {
+    Revocation {
+        by: "alice (uid 1000)".to_owned(),
+        time: "2026-01-01T00:00:00.000Z".to_owned(),
+        reason: "left".to_owned(),
+    }
+}
+
+fn id(number: usize) -> PrincipalId {
+    format!("00000000-0000-0000-0000-000000000001/00000000-0000-0000-0000-00000000000{number}")
+        .parse()
+        .expect("two ids")
+}
+
+fn address(number: usize) -> IpAddr {
+    SOURCES[number].into()
+}

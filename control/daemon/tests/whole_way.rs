@@ -1,0 +1,170 @@
+//! Grants the whole way: sign-ins that a proxy tells of, the brain, the programs in the kernel, and real
+//! connections.
+
+#[path = "../../dataplane/tests/bed/mod.rs"]
+mod bed;
+#[path = "../../dataplane/tests/crowd/mod.rs"]
+mod crowd;
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+
+use bed::{Bed, within};
+use crowd::{GO_ON, Talker, answer_all, serve};
+use tokio::task::JoinHandle;
+use weir_api::Actor;
+use weir_control::audit::{Audit, Limits};
+use weir_control::brain::{Brain, Parts};
+use weir_control::descriptor_store::{self, Inherited};
+use weir_control::first::First;
+use weir_control::plane::Plane;
+use weir_control::proxy_link::ProxyLink;
+use weir_control::sockets;
+use weir_control::testing::{CONFIG, FakeProxy, Received, earn, principal, write_certificate};
+use weir_dataplane::{Dataplane, HookChoice};
+use weir_link::notify::Notify;
+
+/// Unmanaged addresses of the client, each of one person; and one of everybody.
+const POOL: [&str; 2] = ["203.0.113.20", "2001:db8:c::14"];
+const NAT: &str = "203.0.113.50";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_opens_the_way_for_what_begins_and_a_revocation_cuts_it() {
+    let name = "a_sign_in_opens_the_way_for_what_begins_and_a_revocation_cuts_it";
+    let Some(object) = bed::object_or_skip(name) else {
+        return;
+    };
+    let bed = Bed::new(object, HookChoice::Tcx);
+    for six in [false, true] {
+        serve(&bed.server, service(six), b's', false);
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (mut brain, mut tasks) = start(&bed, directory.path(), Inherited::default()).await;
+    let socket = directory.path().join("run/proxy.sock");
+    let mut proxy = FakeProxy::connect(&socket).await;
+    let Some(Received::Generation { listeners, .. }) = proxy.next().await else {
+        panic!("a proxy gets the generation in force");
+    };
+    let mut kept = Inherited::default();
+    for (address, listener) in listeners {
+        let copy = listener.try_clone().expect("a descriptor");
+        kept.0.push((descriptor_store::name(address), copy));
+        let listener = TcpListener::from(listener);
+        listener.set_nonblocking(false).expect("a listener");
+        answer_all(listener, b'p');
+    }
+
+    let everywhere = POOL.into_iter().chain([NAT]);
+    let mut earned: Vec<Talker> = everywhere.clone().map(|from| begin(&bed, from)).collect();
+    talk(&mut earned, b'p');
+    let mut audited = brain.audit().follow();
+    for source in everywhere {
+        audited.mark_unchanged();
+        proxy.sign_in(earn('a', source, 600));
+        audited.changed().await.expect("the log goes on");
+    }
+    let mut forwarded: Vec<Talker> = POOL.into_iter().map(|from| begin(&bed, from)).collect();
+    talk(&mut forwarded, b's');
+    talk(&mut earned, b'p');
+    // Behind NAT the next person is a stranger: the kernel goes by the lists.
+    let mut behind_nat = [begin(&bed, NAT)];
+    talk(&mut behind_nat, b'p');
+
+    // Whoever is started anew, everything goes on; and nobody is let in while nobody keeps the books.
+    for task in tasks {
+        task.abort();
+        let _ = task.await;
+    }
+    let gone = Arc::downgrade(&brain);
+    drop(brain);
+    while gone.strong_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    talk(&mut forwarded, b's');
+    (brain, tasks) = start(&bed, directory.path(), kept).await;
+    talk(&mut forwarded, b's');
+    let mut again: Vec<Talker> = POOL.into_iter().map(|from| begin(&bed, from)).collect();
+    talk(&mut again, b's');
+
+    let who = Actor::Signal("a test".to_owned());
+    let reason = "left".to_owned();
+    let alice = principal('a').parse().expect("two ids");
+    let taken = brain.revoke(who, alice, reason).await.expect("it is done");
+    assert_eq!(taken.ended.len(), 3);
+    for talker in forwarded.iter_mut().chain(&mut again) {
+        let error = talker.talk(GO_ON).expect_err("it was cut");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+    let (pool, nat) = earned.split_at_mut(2);
+    for talker in pool {
+        talker.talk(GO_ON).expect_err("it was cut");
+    }
+    talk(nat, b'p');
+    drop(tasks);
+}
+
+/// A weir-control on the programs in the kernel of the bed's router.
+async fn start(
+    bed: &Bed,
+    directory: &Path,
+    inherited: Inherited,
+) -> (Arc<Brain>, Vec<JoinHandle<()>>) {
+    let uid = nix::unistd::Uid::effective().as_raw();
+    let (run, state) = (directory.join("run"), directory.join("state"));
+    if !state.exists() {
+        write_certificate(directory);
+        let config = CONFIG.replace("PROXY_USER", &uid.to_string()).replace(
+            "[kernel]",
+            "[grants]\nsingle_user = [\"203.0.113.16/28\", \"2001:db8:c::/64\"]\n[kernel]",
+        );
+        std::fs::write(directory.join("weir.toml"), config).expect("a temporary file");
+        std::fs::write(directory.join("hq.list"), "203.0.113.10\n").expect("a temporary file");
+    }
+    sockets::directory(&run, 0o755).expect("a temporary directory");
+    sockets::directory(&state, 0o750).expect("a temporary directory");
+    let log = Audit::open(&state.join("audit.jsonl"), Limits::default());
+    let audit = Arc::new(log.expect("a temporary file"));
+    let link = ProxyLink::new(uid, Arc::clone(&audit), &run);
+    let proxies = sockets::listen(&run.join("proxy.sock"), 0o600, None, None).expect("a socket");
+    let accepting = tokio::spawn(link.clone().serve(proxies));
+    let (router, options) = (bed.router.clone(), bed.options.clone());
+    let open = move || {
+        bed::enter(&router);
+        Ok(Box::new(Dataplane::open(&options)?) as _)
+    };
+    let parts = Parts {
+        config: directory.join("weir.toml"),
+        plane: Plane::start(open).await.expect("the programs are loaded"),
+        link,
+        audit,
+        notify: Notify::default(),
+        inherited,
+    };
+    let first = First::read(&parts.config).expect("a good file");
+    let brain = Brain::start(parts, first).await.expect("it starts");
+    let guard = tokio::spawn(Arc::clone(&brain).guard());
+    (brain, vec![accepting, guard])
+}
+
+fn begin(bed: &Bed, from: &str) -> Talker {
+    let from: IpAddr = from.parse().expect("an address");
+    let begin = || Talker::new(from, 0, service(from.is_ipv6()));
+    within(&bed.client, begin).expect("somebody answers")
+}
+
+fn talk(talkers: &mut [Talker], who: u8) {
+    for talker in talkers {
+        talker.talk(GO_ON).expect("an answer");
+        assert_eq!(talker.who(), Some(who));
+    }
+}
+
+fn service(six: bool) -> SocketAddr {
+    let address = if six {
+        "[2001:db8:10::10]:443"
+    } else {
+        "192.0.2.10:443"
+    };
+    address.parse().expect("an address")
+}
