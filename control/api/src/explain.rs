@@ -67,6 +67,9 @@ pub struct KernelPart {
     pub service: Option<String>,
     /// Destination of the crafted packet.
     pub destination: Option<std::net::SocketAddr>,
+    /// How it gets to a server, where it is forwarded: `route`, `dsr` or `nat`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topology: Option<String>,
     /// Hook that acts: `xdp` or `tcx`.
     pub hook: String,
     /// The verdict is not carried out: the service is only observed.

@@ -97,7 +97,7 @@ pub struct GrantsStatus {
     pub refused: u64,
     /// Grants that ended because somebody else was seen on the address, since the start.
     pub strangers: u64,
-    /// Sign-ins that found no room, since the start.
+    /// Sign-ins that found no room or were too long to be any, since the start.
     pub missed: u64,
     /// What keeps grants from being written down or carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

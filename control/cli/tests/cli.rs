@@ -223,6 +223,7 @@ async fn explain_shows_both_planes_and_every_rule() {
     )
     .await;
     assert!(text(&managed).contains("managed, by list hq-egress, entry 203.0.113.0/24"));
+    assert!(text(&managed).contains("verdict  forward by route"));
     assert!(text(&managed).contains("the proxy never sees the request"));
 
     let wrong = weir(

@@ -95,7 +95,7 @@ pub(crate) fn check(context: &Context<'_>, kernel: Option<&Kernel>, services: &[
                  `proxy_down = \"forward-managed\"`",
             );
         } else if topology == Topology::Nat {
-            translated(context, kernel, service);
+            translated(context, kernel, service, services);
         }
     }
 }
@@ -125,7 +125,12 @@ fn routed(context: &Context<'_>, kernel: Option<&Kernel>, service: &DraftService
 }
 
 /// What `nat` costs, and what its ports meet.
-fn translated(context: &Context<'_>, kernel: Option<&Kernel>, service: &DraftService) {
+fn translated(
+    context: &Context<'_>,
+    kernel: Option<&Kernel>,
+    service: &DraftService,
+    services: &[DraftService],
+) {
     context.warning(
         &service.topology.span,
         "with `topology = \"nat\"` the servers see Weir instead of the clients",
@@ -134,11 +139,23 @@ fn translated(context: &Context<'_>, kernel: Option<&Kernel>, service: &DraftSer
          Where that matters, write `managed = \"proxy\"`, which tells the client's address in a header, or \
          `topology = \"dsr\"`, which leaves it in the packet",
     );
-    let Some(ports) = kernel.map(|kernel| &kernel.nat.ports) else {
+    let Some(nat) = kernel.map(|kernel| &kernel.nat) else {
         return;
     };
-    let mut own = service.ports.iter();
-    if let Some(port) = own.find(|port| ports.contains(&port.value)) {
+    let ports = &nat.ports;
+    // What comes to a port of a service is taken for a client's, at every address that servers answer to.
+    let seen = |address: &At<IpAddr>| {
+        nat.addresses.contains(&address.value)
+            || service
+                .addresses
+                .iter()
+                .any(|own| own.value == address.value)
+    };
+    let others = services
+        .iter()
+        .filter(|other| other.topology.value != Topology::Nat && other.addresses.iter().any(seen));
+    let mut taken = others.flat_map(|other| &other.ports).chain(&service.ports);
+    if let Some(port) = taken.find(|port| ports.contains(&port.value)) {
         context.error(
             &port.span,
             format!(

@@ -353,6 +353,18 @@ fn mistakes_in_topologies() {
             .replace("443]", "443, 8443]"),
         ),
         (
+            "nat-with-a-port-of-who-has-its-address",
+            with(
+                "managed = \"forward\"",
+                "managed = \"forward\"\ntopology = \"nat\"\nservers = [\"192.0.2.21\", \"2001:db8:10::21\"]",
+            )
+            .replace("[kernel]", "[kernel]\nnat_address = [\"192.0.2.20\"]")
+            .replace(
+                "addresses = [\"192.0.2.20\"]",
+                "addresses = [\"192.0.2.20\"]\nports = [443, 8443]",
+            ),
+        ),
+        (
             "nat-ports-that-are-none",
             with("[kernel]", "[kernel]\nnat_ports = \"80-90\"\nnat_address = [\"192.0.2.1\", \"192.0.2.2\"]"),
         ),

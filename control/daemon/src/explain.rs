@@ -56,6 +56,8 @@ impl Brain {
             reason: outcome.reason.name().to_owned(),
             service: outcome.service.map(|id| running.service_name(Some(id))),
             destination: Some(SocketAddr::new(destination, port)),
+            topology: (outcome.verdict == Verdict::Forward)
+                .then(|| service.topology.name().to_owned()),
             hook: outcome.hook.name().to_owned(),
             hook_why: outcome.hook_why.map(str::to_owned),
             grant: self.grant_of(source),

@@ -276,7 +276,7 @@ impl Ledger {
     /// Takes an address what it was granted, and cuts its flows. Gives what it was.
     pub fn take(&mut self, source: IpAddr, now: Moment) -> Option<Grant> {
         let place = self.places.get(&source)?;
-        if place.is_held() {
+        if place.has_flows() && is_single_user(&self.rules, source) {
             self.cut.insert(source);
         }
         let mut taken = None;
@@ -337,7 +337,7 @@ impl Ledger {
         for source in places.into_iter().filter(|_| loses) {
             let mut any = false;
             self.change(source, now, |place, drain| any = place.cut_rest(now, drain));
-            if any {
+            if any && is_single_user(&self.rules, source) {
                 self.cut.insert(source);
             }
         }
@@ -391,7 +391,7 @@ impl Ledger {
     }
 
     /// Addresses, since the last call, where somebody lost what the kernel went by: they are of one person each,
-    /// and all connections from there are to end.
+    /// and all connections from there are to end. Where others may be on the address, theirs go on.
     pub fn cut(&mut self) -> BTreeSet<IpAddr> {
         std::mem::take(&mut self.cut)
     }

@@ -23,6 +23,7 @@ async fn both_planes_are_explained() {
     assert_eq!(answer["kernel"]["class"], "unmanaged");
     assert_eq!(answer["kernel"]["verdict"], "proxy");
     assert_eq!(answer["kernel"]["service"], "sts");
+    assert_eq!(answer["kernel"]["topology"], json!(null));
     assert_eq!(answer["kernel"]["hook"], "tcx");
     let proxy = &answer["proxy"];
     assert_eq!(proxy["facts"]["flow"], "active");
@@ -47,6 +48,7 @@ async fn a_managed_source_never_reaches_the_proxy() {
         .ask(Method::POST, "/v1/explain", Some(request))
         .await;
     assert_eq!(answer["kernel"]["verdict"], "forward");
+    assert_eq!(answer["kernel"]["topology"], "route");
     assert_eq!(answer["kernel"]["list"], "hq-egress");
     assert_eq!(answer["kernel"]["prefix"], "203.0.113.0/24");
     assert_eq!(answer["proxy"], json!(null));

@@ -188,6 +188,26 @@ async fn after_sign_ins_were_missed_nobody_new_is_believed_to_be_alone() {
 }
 
 #[tokio::test]
+async fn a_restart_does_not_forget_that_sign_ins_were_missed() {
+    let (appliance, proxy, mut log) = start("1h").await;
+    proxy.lose_sign_ins(1);
+    // Nothing that changes what an address or a principal has.
+    proxy.sign_in(SignIn {
+        service: "stss".to_owned(),
+        ..earn('a', POOL, 600)
+    });
+    assert!(next(&mut log).await.contains("no service"));
+    drop((proxy, log));
+    let again = appliance.kill().await.start(Inherited::default()).await;
+    let appliance = again.expect("as before");
+    let proxy = appliance.proxy().await;
+    let mut log = changes(&appliance).await;
+    proxy.sign_in(earn('a', POOL, 600));
+    let told = next(&mut log).await;
+    assert!(told.contains("may have been missed"), "{told}");
+}
+
+#[tokio::test]
 async fn administrators_take_grants_and_cut_what_goes_on() {
     let (appliance, proxy, mut log) = start("1h").await;
     for (who, source) in [('a', POOL), ('a', "10.20.0.8"), ('b', "10.20.0.9")] {
@@ -365,7 +385,8 @@ async fn while_the_disk_refuses_ways_are_closed_and_none_is_opened() {
     std::fs::create_dir(&beside).expect("a temporary directory");
 
     proxy.sign_in(earn('b', "10.20.0.8", 600));
-    assert!(next(&mut log).await.contains("the kernel goes by it"));
+    let told = next(&mut log).await;
+    assert!(told.contains("not carried out yet"), "{told}");
     assert_eq!(appliance.kernel.granted_to(ip("10.20.0.8")), None);
     let body = json!({ "principal": id('a'), "reason": "left" });
     let revoke = appliance.ask(Method::POST, "/v1/principals/revoke", Some(body));
@@ -391,6 +412,85 @@ async fn while_the_disk_refuses_ways_are_closed_and_none_is_opened() {
             .read("state/grants.json")
             .contains("\"reason\":\"left\"")
     );
+}
+
+#[tokio::test]
+async fn while_the_disk_refuses_what_is_declared_no_longer_still_closes() {
+    let (appliance, proxy, mut log) = start("1h").await;
+    proxy.sign_in(earn('a', POOL, 600));
+    next(&mut log).await;
+    std::fs::create_dir(appliance.path("state/grants.json.new")).expect("a temporary directory");
+    let config = appliance
+        .read("weir.toml")
+        .replace("10.20.0.0/16", "10.30.0.0/16");
+    appliance.write("weir.toml", &config);
+    let (status, answer) = appliance.ask(Method::POST, "/v1/reload", None).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let closed = |now: Option<(weir_dataplane::GrantSpec, _)>| {
+        now.is_some_and(|(grant, _)| grant.class == Class::Unmanaged)
+    };
+    appliance.kernel.until_granted(ip(POOL), closed).await;
+}
+
+#[tokio::test]
+async fn a_revocation_outlives_connections_that_cannot_be_ended() {
+    let (mut appliance, proxy, mut log) = start("1h").await;
+    proxy.sign_in(earn('a', POOL, 600));
+    next(&mut log).await;
+    appliance.kernel.change(|kernel| kernel.uncut = true);
+    let body = json!({ "principal": id('a'), "reason": "laptop stolen" });
+    let revoke = appliance.ask(Method::POST, "/v1/principals/revoke", Some(body));
+    let (status, told) = revoke.await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{told}");
+    let warnings = appliance.get("/v1/status").await["warnings"].to_string();
+    assert!(warnings.contains("CONFIG_INET_DIAG_DESTROY"), "{warnings}");
+    drop((proxy, log));
+    appliance = appliance
+        .kill()
+        .await
+        .start(Inherited::default())
+        .await
+        .expect("as before");
+    let shown = appliance.get("/v1/grants").await;
+    assert_eq!(shown["revoked"][0]["principal"], id('a'), "{shown}");
+    assert_eq!(shown["grants"], json!([]));
+}
+
+#[tokio::test]
+async fn sign_ins_that_are_too_long_to_keep_count_as_missed() {
+    let (appliance, proxy, mut log) = start("1h").await;
+    let words = "x".repeat(300);
+    let asked = earn('a', POOL, 600).grant.map(|grant| GrantAsked {
+        rule: words.clone(),
+        ..grant
+    });
+    let told: [SignIn; 4] = [
+        SignIn {
+            grant: asked,
+            ..earn('a', POOL, 600)
+        },
+        SignIn {
+            id: words.clone(),
+            ..earn('a', POOL, 600)
+        },
+        SignIn {
+            id: "two\nlines".to_owned(),
+            ..earn('a', POOL, 600)
+        },
+        SignIn {
+            service: words,
+            ..earn('a', POOL, 600)
+        },
+    ];
+    let count = told.len();
+    for sign_in in told {
+        proxy.sign_in(sign_in);
+    }
+    proxy.sign_in(earn('a', POOL, 600));
+    let told = next(&mut log).await;
+    assert!(told.contains("may have been missed"), "{told}");
+    let status = appliance.get("/v1/status").await;
+    assert_eq!(status["grants"]["missed"], count);
 }
 
 #[tokio::test]

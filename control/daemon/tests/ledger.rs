@@ -468,6 +468,46 @@ fn prefixes_that_are_declared_no_longer_end_what_the_kernel_goes_by() {
 }
 
 #[test]
+fn whoever_else_is_on_an_address_keeps_the_connections() {
+    let cut = |ledger: &mut Ledger| ledger.cut().into_iter().collect::<Vec<_>>();
+    let here = address(0);
+    let begin = || {
+        let mut ledger = Ledger::new(rules());
+        ledger.see(id(0), here, 0);
+        let asked = asked(Class::Managed, 30 * MINUTE, true);
+        let grant = ledger.earn(id(0), here, &asked, 0).expect("room");
+        assert_eq!(grant.kernel, Kernel::Open);
+        ledger
+    };
+    let mut ledger = begin();
+    ledger.revoke(id(0), why(), 1).expect("room");
+    assert_eq!(cut(&mut ledger), [here], "it was theirs alone");
+
+    // What a stranger has ended is cut already; what goes on there may be the stranger's.
+    let mut ledger = begin();
+    ledger.see(id(1), here, 1);
+    ledger.take(here, 2);
+    assert_eq!(cut(&mut ledger), [] as [IpAddr; 0]);
+
+    // It turned out that many share the address.
+    let mut ledger = begin();
+    let shared = Rules {
+        single_user: Vec::new(),
+        ..rules()
+    };
+    ledger.set_rules(shared.clone(), 1);
+    ledger.revoke(id(0), why(), 2).expect("room");
+    assert_eq!(cut(&mut ledger), [] as [IpAddr; 0]);
+    let entry = ledger.entry(here).expect("it is cut");
+    assert!(entry.cut && entry.held.is_empty(), "its own flows are cut");
+
+    let mut ledger = begin();
+    ledger.set_rules(shared, 1);
+    ledger.set_class(id(0), Class::Bypass, 2).expect("room");
+    assert_eq!(cut(&mut ledger), [] as [IpAddr; 0]);
+}
+
+#[test]
 fn what_was_saved_by_another_version_or_makes_no_sense_is_refused() {
     let mut ledger = Ledger::new(rules());
     ledger.see(id(0), address(0), 0);
@@ -488,6 +528,13 @@ fn what_was_saved_by_another_version_or_makes_no_sense_is_refused() {
     for (from, to) in [
         ("\"version\":1", "\"version\":2"),
         ("\"index\":0", "\"index\":100"),
+        ("\"until\":60000", "\"until\":9223372036854775807"),
+        (
+            "\"shared_until\":0",
+            "\"shared_until\":-9223372036854775808",
+        ),
+        ("\"wall\":0", "\"wall\":-9223372036854775808"),
+        ("\"blind\":null", "\"blind\":[0,9223372036854775807]"),
     ] {
         assert!(text.contains(from), "{text}");
         assert!(check(&text.replace(from, to)).is_err());

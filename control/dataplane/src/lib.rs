@@ -363,6 +363,7 @@ impl Dataplane {
     pub fn status(&self) -> Status {
         let mut warnings = surroundings::warnings(&self.options);
         warnings.extend(self.netfilter.warning());
+        warnings.extend(self.nat_ports.as_ref().and_then(surroundings::shared_ports));
         warnings.extend(self.absent.iter().cloned());
         let off = self
             .interfaces

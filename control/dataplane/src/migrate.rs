@@ -162,8 +162,10 @@ pub(crate) fn clear(pins: &Pins, writer: &Writer, watch: Watch<'_>) -> Result<()
     }
     writer.wait()?;
     let old = Old::at(directory.clone());
-    let counted = old.counted();
-    pins::pin_carried(&pins.maps(), &counted)?;
+    // Once: who died behind this may have left a part of the old maps.
+    if !pins::has_carried(&pins.maps()) {
+        pins::pin_carried(&pins.maps(), &old.counted())?;
+    }
     old.carry_kept(&pins.maps())?;
     watch(Step::Carried);
     pins::remove_flat(&directory).map_err(|e| Error::kernel("cannot remove the old maps", e))?;

@@ -92,28 +92,32 @@ fn remove(
     mut chosen: impl FnMut(&Flow, &Translation, u32) -> bool,
 ) -> Result<usize, Error> {
     let mut removed = 0;
+    // One that begins may move to the established ones meanwhile.
     for (entries, answers, idle) in [
-        (&maps.translations, &maps.answers, IDLE),
         (&maps.begun, &maps.begun_answers, IDLE_BEGUN),
+        (&maps.translations, &maps.answers, IDLE),
     ] {
         let mut gone = Vec::new();
         entries
             .each(|flow, entry| {
                 if chosen(flow, entry, idle) {
-                    gone.push((*flow, *entry));
+                    gone.push(*flow);
                 }
             })
             .map_err(unreadable)?;
-        for (flow, before) in gone {
-            // It may have begun anew meanwhile.
-            let now = entries.get(&flow).map_err(unreadable)?;
-            if now.is_some_and(|now| now == before) {
-                entries.remove(&flow).map_err(unreadable)?;
-                removed += 1;
+        for flow in gone {
+            // It may have gone on meanwhile, or begun anew.
+            let Some(entry) = entries.get(&flow).map_err(unreadable)? else {
+                continue;
+            };
+            if !chosen(&flow, &entry, idle) {
+                continue;
             }
+            entries.remove(&flow).map_err(unreadable)?;
+            removed += 1;
             // Perhaps another connection has the port by now.
-            if answers.get(&before.answer).map_err(unreadable)? == Some(flow) {
-                answers.remove(&before.answer).map_err(unreadable)?;
+            if answers.get(&entry.answer).map_err(unreadable)? == Some(flow) {
+                answers.remove(&entry.answer).map_err(unreadable)?;
             }
         }
     }

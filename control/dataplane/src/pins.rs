@@ -169,6 +169,11 @@ pub(crate) fn carried(directory: &Path) -> BTreeMap<u32, Count> {
     counts.collect()
 }
 
+/// Whether there is anything from before a migration, be it that nothing was counted.
+pub(crate) fn has_carried(directory: &Path) -> bool {
+    directory.join(CARRIED).exists()
+}
+
 /// Pins what was counted before a migration, whole, in the place of what is there.
 pub(crate) fn pin_carried(directory: &Path, counted: &BTreeMap<u32, Count>) -> Result<(), Error> {
     let failed = |e| Error::kernel("cannot carry the counters over", e);

@@ -1,6 +1,7 @@
 //! Settings of this machine that the kernel plane depends on, and never changes by itself.
 
 use std::fs;
+use std::ops::RangeInclusive;
 
 use crate::types::Options;
 
@@ -64,6 +65,34 @@ pub(crate) fn warnings(options: &Options) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// What is to be said where connections of this machine itself may get ports of `nat`.
+pub(crate) fn shared_ports(nat: &RangeInclusive<u16>) -> Option<String> {
+    let own = read("/proc/sys/net/ipv4/ip_local_port_range")?;
+    let (first, last) = own.split_once(char::is_whitespace)?;
+    let own = first.parse().ok()?..=last.trim().parse().ok()?;
+    let reserved = read("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
+    let meet = |port: u16| own.contains(&port) && !is_among(port, &reserved);
+    nat.clone().any(meet).then(|| {
+        format!(
+            "`nat_ports` ({0}-{1}) meet the ports of this machine's own connections ({2}-{3}): one of the \
+             proxy to a server that has the same port as a connection of `nat` gets no answers; choose \
+             another range in [kernel], or set net.ipv4.ip_local_reserved_ports={0}-{1}",
+            nat.start(),
+            nat.end(),
+            own.start(),
+            own.end()
+        )
+    })
+}
+
+/// Whether a port is among these, such as `8080,9000-9100`.
+fn is_among(port: u16, listed: &str) -> bool {
+    listed.split(',').any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        matches!((first.parse(), last.parse()), (Ok(first), Ok(last)) if (first..=last).contains(&port))
+    })
 }
 
 /// What is to be said of these tables of iptables-legacy, one a line, in a family (`ip`, `ip6`): their rules

@@ -10,9 +10,13 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bed::Bed;
-use plane::{services, story_of_processes};
+use nix::sys::signal::{Signal, raise};
+use plane::{services, station, story_of_processes};
 use weir_abi::{Class, Hook, Topology, Verdict};
-use weir_dataplane::{Dataplane, Direction, Judged, Migration, Options, ServerSpec, ServiceSpec};
+use weir_classify::Side;
+use weir_dataplane::{
+    Dataplane, Direction, Judged, Migration, Options, ServerSpec, ServiceSpec, Step,
+};
 use weir_fixtures::frame::{Segment, frame};
 use weir_fixtures::{ADFS_V4, ADFS_V6, Memory, STS_V4, STS_V6, source};
 use weir_tables::{History, KernelTables, List, Lists, Origin, Scope};
@@ -154,6 +158,56 @@ fn a_crash_at_any_step_of_a_migration_leaves_one_of_the_two_versions() {
             step += 1;
         }
         assert!(refused > 5 && step > refused + 5, "{refused} of {step}");
+    });
+}
+
+#[test]
+fn a_crash_while_the_old_maps_go_loses_no_count() {
+    const NAME: &str = "a_crash_while_the_old_maps_go_loses_no_count";
+    // They go in no order.
+    const GONE: [&str; 3] = ["COUNTERS", "CONFIG", "CARRIED"];
+    if let Some((which, options)) = child::job() {
+        let mut die = |step| {
+            if step == Step::Carried {
+                let gone = options.pin_dir.join("maps-new").join(GONE[which]);
+                std::fs::remove_file(gone).expect("it was pinned");
+                raise(Signal::SIGKILL).expect("nobody can refuse it");
+            }
+        };
+        let migration = Migration::prepare(&options).expect("looked");
+        let migration = migration.expect("another version");
+        let _ = migration.finish(&Memory::default().sources, &services(), &mut die);
+        return;
+    }
+    story_of_processes(NAME, |bed| {
+        let plane = open(bed);
+        let syn = Segment::new(50_000, 443).flags(SYN);
+        let mut syn = frame(&syn.between(source(Class::Managed, false), STS_V4.into()));
+        syn[..6].copy_from_slice(&station(bed, Side::Outside));
+        let count = |plane: &Dataplane| {
+            plane
+                .replay(Direction::Outside, Hook::Tcx, &syn)
+                .expect("the programs are loaded");
+        };
+        count(&plane);
+        drop(plane);
+        // From here on there is also what an earlier migration carried.
+        version::pretend(&bed.options, 4);
+        let migration = Migration::prepare(&bed.options).expect("looked");
+        let migration = migration.expect("another version");
+        let plane = migration.finish(&Memory::default().sources, &services(), &mut |_| {});
+        let mut plane = plane.expect("migrated");
+        for (which, gone) in GONE.iter().enumerate() {
+            count(&plane);
+            let before = plane.counters().expect("readable");
+            let counted: u64 = before.iter().map(|counter| counter.packets).sum();
+            assert_eq!(counted, which as u64 + 2, "{before:?}");
+            drop(plane);
+            version::pretend(&bed.options, 4);
+            assert!(child::dies_at(which, NAME, bed), "{gone}");
+            plane = Dataplane::open(&bed.options).expect("pins of this version");
+            assert_eq!(plane.counters().expect("readable"), before, "{gone}");
+        }
     });
 }
 

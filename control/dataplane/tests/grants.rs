@@ -2,6 +2,7 @@
 
 mod bed;
 mod crowd;
+mod farm;
 mod plane;
 
 use std::io;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use bed::{Bed, ask, eventually, within};
 use crowd::{GO_ON, Talker, serve};
+use farm::{Farm, own, translate};
 use plane::{SHORT, find, open, sts};
 use weir_abi::{Class, ClassSet, Hook, Reason, Verdict};
 use weir_dataplane::{Dataplane, Direction, GrantSpec, HookChoice, Probe, since_boot};
@@ -116,6 +118,54 @@ fn one_word_of_the_principal_cuts_all_of_its_flows() {
             talk(&mut again, b's');
         },
     );
+}
+
+#[test]
+fn what_is_translated_is_cut_with_its_principal() {
+    let name = "what_is_translated_is_cut_with_its_principal";
+    plane::story_at_both_hooks(name, |bed, plane| {
+        let farm = Farm::new(bed, 1);
+        translate(plane, &[true]);
+        for six in [false, true] {
+            let server = SocketAddr::new(own(0, six), 443);
+            serve(&farm.servers[0], server, b's', false);
+            serve(&bed.router, sts(six, 443), b'p', true);
+        }
+        give(plane, Class::Managed, HOUR, HOUR);
+        let mut first = both(|six| begin(bed, six, 0));
+        let mut second = both(|six| begin(bed, six, 0));
+        talk(&mut first, b's');
+        talk(&mut second, b's');
+        // Another one's, of the lists, goes on all the while.
+        let mut others = both(|six| {
+            let from = source(Class::Managed, six);
+            within(&bed.client, || Talker::new(from, 0, sts(six, 443))).expect("a server")
+        });
+        talk(&mut others, b's');
+
+        // The word alone ends them, also before the entries are gone.
+        plane
+            .set_principal(1, Class::Unmanaged)
+            .expect("there is room");
+        ended(&mut first);
+        let addresses = both(|six| source(Class::Unmanaged, six));
+        let goes = |from: IpAddr| addresses.contains(&from);
+        assert_eq!(plane.cut(&[], &goes).expect("readable"), 4);
+        let usage = plane.status().nat.expect("a service of nat");
+        assert_eq!(usage.connections, 2, "{usage:?}");
+        let mut later = both(|six| begin(bed, six, 0));
+        talk(&mut later, b'p');
+
+        // Opened again, what was cut stays so, and its client is told.
+        plane
+            .set_principal(1, Class::Managed)
+            .expect("there is room");
+        ended(&mut second);
+        let mut again = both(|six| begin(bed, six, 0));
+        talk(&mut again, b's');
+        talk(&mut later, b'p');
+        talk(&mut others, b's');
+    });
 }
 
 #[test]

@@ -6,18 +6,20 @@ mod far;
 mod farm;
 mod plane;
 
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use bed::{Bed, answer, ask, connect, listen, offload, pour, within};
-use crowd::raise_limit;
+use crowd::{GO_ON, Talker, raise_limit, serve};
 use far::Far;
 use farm::{Farm, Long, echo, ip, own, specs, translate, weir};
 use plane::{LONG, SHORT, find, open, story, story_at_both_hooks, story_of_processes, sts};
-use weir_abi::{Class, Reason, Verdict};
-use weir_dataplane::{CaptureFilter, Dataplane, Direction, NatUse, Probe};
+use weir_abi::{Class, Hook, Reason, UNIT, Verdict};
+use weir_dataplane::{CaptureFilter, Dataplane, Direction, NatUse, Probe, since_boot};
+use weir_fixtures::frame::{Segment, frame};
 use weir_fixtures::{STS_V4, STS_V6, source};
 use weir_tables::{History, KernelTables, List, Lists, Origin, Scope};
 
@@ -283,6 +285,39 @@ fn connections_live_through_changed_lists_until_they_are_cut() {
 }
 
 #[test]
+fn a_cut_takes_what_talks_meanwhile() {
+    story("a_cut_takes_what_talks_meanwhile", |bed, plane| {
+        let farm = Farm::new(bed, 1);
+        translate(plane, &[true]);
+        for six in [false, true] {
+            serve(&farm.servers[0], at(0, six), b's', false);
+            let from = source(Class::Managed, six);
+            let talker = within(&bed.client, || Talker::new(from, 0, sts(six, 443)));
+            let mut talker = talker.expect("the server listens");
+            talker.talk(GO_ON).expect("an answer");
+            let talker = RefCell::new(talker);
+            let units = || since_boot().as_nanos() >> UNIT;
+            let first = Cell::new(true);
+            // Its entry changes after it was found, and before it is removed.
+            let goes = |_: IpAddr| {
+                let before = units();
+                while first.get() && units() == before {
+                    thread::yield_now();
+                }
+                if first.replace(false) {
+                    talker.borrow_mut().talk(GO_ON).expect("an answer");
+                }
+                true
+            };
+            assert_eq!(plane.cut(&[], &goes).expect("readable"), 1);
+            assert_eq!(in_use(plane).connections, 0);
+            let error = talker.borrow_mut().talk(GO_ON).expect_err("it was cut");
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        }
+    });
+}
+
+#[test]
 fn a_restart_loses_no_connection() {
     story_of_processes("a_restart_loses_no_connection", |bed| {
         let farm = Farm::new(bed, 2);
@@ -424,6 +459,75 @@ fn each_server_has_all_ports_and_who_finds_none_waits() {
             });
             within(&bed.client, || connect(from, sts(false, 443), SHORT))
                 .expect_err("the ports rest");
+        },
+    );
+}
+
+#[test]
+fn who_only_begins_does_not_keep_the_ports() {
+    story("who_only_begins_does_not_keep_the_ports", |bed, plane| {
+        let farm = Farm::new(bed, 1);
+        ip(&bed.router, "link set out address 02:00:00:00:00:01");
+        let mut few = specs(&[true]);
+        few[0].nat.ports = 5000..=5003;
+        few[0].nat.addresses = [false, true].map(weir).into();
+        plane.set_services(&few).expect("two services");
+        serve_words(&farm);
+        let from = source(Class::Managed, false);
+        for port in 1..=4 {
+            let syn = frame(&Segment::new(port, 443).between(from, sts(false, 443).ip()));
+            plane
+                .replay(Direction::Outside, Hook::Tcx, &syn)
+                .expect("a run");
+        }
+        assert_eq!(in_use(plane).begun, 4);
+        // Its first SYNs find no port, and then one does.
+        let stream = within(&bed.client, || connect(from, sts(false, 443), 4 * LONG));
+        stream.expect("a port");
+        let counters = plane.counters().expect("readable");
+        let without = find(&counters, Class::Managed, Verdict::Drop, Reason::NoPort);
+        assert!(without.packets > 0, "{counters:?}");
+    });
+}
+
+#[test]
+fn this_machines_own_connections_keep_their_ports() {
+    story(
+        "this_machines_own_connections_keep_their_ports",
+        |bed, plane| {
+            let farm = Farm::new(bed, 1);
+            let mut few = specs(&[true]);
+            few[0].nat.ports = 40_000..=40_001;
+            few[0].nat.addresses = [false, true].map(weir).into();
+            plane.set_services(&few).expect("two services");
+            let warnings = plane.status().warnings;
+            let met = "`nat_ports` (40000-40001) meet the ports of this machine's own connections";
+            assert!(warnings.iter().any(|w| w.contains(met)), "{warnings:?}");
+            for six in [false, true] {
+                serve(&farm.servers[0], at(0, six), b's', false);
+                let begin = |namespace: &str, from, port, to| {
+                    within(namespace, || Talker::new(from, port, to))
+                };
+                // One of both is the proxy's, say.
+                let own = begin(&bed.router, weir(six), 40_000, at(0, six));
+                let from = source(Class::Managed, six);
+                let client = begin(&bed.client, from, 0, sts(six, 443));
+                let mut talkers = [own, client].map(|talker| talker.expect("the server listens"));
+                for talker in &mut talkers {
+                    talker.talk(GO_ON).expect("an answer");
+                    assert_eq!(talker.who(), Some(b's'));
+                }
+                let error = within(&bed.client, || connect(from, sts(six, 443), SHORT));
+                let error = error.expect_err("no port is left");
+                assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            }
+            few[0].nat.ports = 5000..=5001;
+            plane.set_services(&few).expect("two services");
+            let warnings = plane.status().warnings;
+            assert!(
+                !warnings.iter().any(|w| w.contains("nat_ports")),
+                "{warnings:?}"
+            );
         },
     );
 }

@@ -12,7 +12,9 @@ use farm::{Farm, own, translate, weir};
 use plane::{find, story, sts};
 use weir_abi::{Class, Hook, Reason, Verdict};
 use weir_dataplane::{Dataplane, Direction};
-use weir_fixtures::frame::{ACK, FIN, PSH, RST, SYN, Segment, checksum, frame, icmp, ip, take_hop};
+use weir_fixtures::frame::{
+    ACK, FIN, PSH, RST, SYN, Segment, checksum, frame, icmp, ip, take_hop, v4,
+};
 use weir_fixtures::source;
 
 /// `TC_ACT_SHOT` and `TC_ACT_REDIRECT`.
@@ -165,6 +167,110 @@ fn what_belongs_to_no_connection_is_refused_and_counted() {
             }
         },
     );
+}
+
+#[test]
+fn what_is_only_observed_goes_on_untouched_and_takes_no_port() {
+    let name = "what_is_only_observed_goes_on_untouched_and_takes_no_port";
+    story(name, |bed, plane| {
+        let _farm = behind(bed);
+        translate(plane, &[true]);
+        let connected = [false, true].map(|six| Ends::begin(plane, six));
+        let mut services = farm::specs(&[true]);
+        services[0].nat.addresses = [false, true].map(weir).into();
+        services[0].observe = true;
+        plane.set_services(&services).expect("two services");
+        for ends in connected {
+            let syn = Segment::new(PORT + 1, 443).between(ends.client, ends.service);
+            let go_on = Segment::new(PORT, 443).flags(ACK).numbers(2, 101);
+            let answer = Segment::new(443, ends.port).flags(ACK).numbers(101, 2);
+            for (side, packet) in [
+                (Direction::Outside, syn),
+                (Direction::Outside, go_on.between(ends.client, ends.service)),
+                (Direction::Inside, answer.between(ends.server, ends.weir)),
+            ] {
+                let sent = frame(&packet);
+                run(plane, side, &sent, u32::MAX, Some(&sent));
+            }
+        }
+        assert_eq!(plane.status().nat.expect("nat").begun, 0);
+    });
+}
+
+#[test]
+fn no_option_tells_what_is_behind_weir() {
+    story("no_option_tells_what_is_behind_weir", |bed, plane| {
+        let _farm = behind(bed);
+        translate(plane, &[true]);
+        let ends = Ends::begin(plane, false);
+        // Record route, with one place, and the end of options.
+        let with_route = |from, to, segment: &Segment| {
+            let (IpAddr::V4(from), IpAddr::V4(to)) = (from, to) else {
+                panic!("two of IPv4");
+            };
+            let packet = segment.between(from.into(), to.into());
+            frame(&v4(
+                from,
+                to,
+                6,
+                0,
+                &[7, 7, 4, 0, 0, 0, 0, 0],
+                &packet[20..],
+            ))
+        };
+        let syn = with_route(ends.client, ends.service, &Segment::new(PORT + 1, 443));
+        run(plane, Direction::Outside, &syn, SHOT, None);
+        let answer = Segment::new(443, ends.port).flags(ACK).numbers(101, 2);
+        let answer = with_route(ends.server, ends.weir, &answer);
+        run(plane, Direction::Inside, &answer, SHOT, None);
+        assert_eq!(plane.status().nat.expect("nat").begun, 0);
+        let counters = plane.counters().expect("readable");
+        let dropped = find(&counters, Class::Managed, Verdict::Drop, Reason::Malformed);
+        assert_eq!(dropped.packets, 2, "{counters:?}");
+    });
+}
+
+#[test]
+fn a_forged_reset_ends_no_connection() {
+    story("a_forged_reset_ends_no_connection", |bed, plane| {
+        let _farm = behind(bed);
+        translate(plane, &[true]);
+        for (six, before) in [(false, 0), (true, 1)] {
+            let resting = |plane: &mut Dataplane| plane.status().nat.expect("nat").resting;
+            let ends = Ends::begin(plane, six);
+            let segment = |from, to, flags, numbers: (u32, u32)| {
+                Segment::new(from, to)
+                    .flags(flags)
+                    .numbers(numbers.0, numbers.1)
+            };
+            let goes = |plane: &Dataplane, flags, sequence| {
+                let sent = segment(PORT, 443, flags, (sequence, 101));
+                ends.goes(
+                    plane,
+                    &sent,
+                    &segment(ends.port, 443, flags, (sequence, 101)),
+                );
+            };
+            // The server takes none of these, and the connection is as it was.
+            for sequence in [1, 2 + 0x1_0000, 1 << 31, u32::MAX] {
+                goes(plane, RST, sequence);
+                assert_eq!(resting(plane), before, "{sequence}");
+            }
+            // What the server has acknowledged is the measure.
+            let acknowledged = 0x4000_0000;
+            let answer = |from, to| segment(from, to, ACK, (101, acknowledged));
+            ends.comes(plane, &answer(443, ends.port), &answer(443, PORT));
+            goes(plane, RST, 2);
+            assert_eq!(resting(plane), before);
+            goes(plane, RST, acknowledged);
+            assert_eq!(resting(plane), before + 1);
+            // A server that goes on has not taken it.
+            ends.comes(plane, &answer(443, ends.port), &answer(443, PORT));
+            assert_eq!(resting(plane), before);
+            goes(plane, RST, acknowledged + 9);
+            assert_eq!(resting(plane), before + 1);
+        }
+    });
 }
 
 #[test]

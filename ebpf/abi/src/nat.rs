@@ -24,10 +24,15 @@ pub const MAX_BEGUN: u32 = 1 << 14;
 pub const IDLE: u32 = 6936;
 /// As [`IDLE`], for one that only begins: a little more than four minutes.
 pub const IDLE_BEGUN: u32 = 225;
+/// As [`IDLE_BEGUN`], where another connection finds no free port: longer than a server that waits for its
+/// client stays silent at first.
+pub const IDLE_WANTED: u32 = 5;
 /// As [`IDLE`], for one that both ends closed: its port rests as long as a server may remember it.
 pub const REST_CLOSED: u32 = 113;
 /// As [`IDLE`], for one that was reset: nobody remembers it, but the reset may have been lost.
 pub const REST_RESET: u32 = 10;
+/// How far ahead of what the server has acknowledged a reset may be: as far as every window reaches.
+pub const RESET_WINDOW: u32 = 0xffff;
 /// A unit is two to this many nanoseconds: a little more than a second.
 pub const UNIT: u32 = 30;
 
@@ -56,7 +61,8 @@ pub struct Translation {
     pub service: u16,
     /// Slot of the server.
     pub slot: u16,
-    /// The acknowledgement that establishes it; zero while the server has not answered.
+    /// While it begins, the acknowledgement that establishes it, zero while the server has not answered. Then
+    /// what the server has acknowledged last: with what its client goes on.
     pub expected: u32,
     /// When its last packet came, in units of the kernel's clock, see [`UNIT`].
     pub last: u32,
@@ -73,6 +79,14 @@ impl Translation {
     pub const RESET: u32 = 4;
     /// Both bits of who has closed.
     pub const CLOSED: u32 = Self::CLIENT_CLOSED | Self::SERVER_CLOSED;
+
+    /// Whether a reset of its client with this number may be one that the server takes. Anybody can forge
+    /// one, but not with a number that is near what the server expects, of which it takes the very one
+    /// (RFC 5961 §3).
+    #[inline(always)]
+    pub const fn may_reset(&self, sequence: u32) -> bool {
+        sequence.wrapping_sub(self.expected) <= RESET_WINDOW
+    }
 
     /// Whether it is over.
     #[inline(always)]
@@ -134,6 +148,24 @@ mod tests {
     fn a_clock_that_is_behind_frees_nothing() {
         assert!(!at(1000, Translation::RESET).is_free(999, IDLE));
         assert!(!at(1, 0).is_free(u32::MAX, IDLE));
+    }
+
+    #[test]
+    fn a_reset_has_to_be_near_what_the_server_expects() {
+        for expected in [0, 1000, u32::MAX] {
+            let one = Translation {
+                expected,
+                ..Translation::default()
+            };
+            for (ahead, may) in [
+                (0, true),
+                (RESET_WINDOW, true),
+                (RESET_WINDOW + 1, false),
+                (u32::MAX, false),
+            ] {
+                assert_eq!(one.may_reset(expected.wrapping_add(ahead)), may);
+            }
+        }
     }
 
     #[test]

@@ -167,7 +167,7 @@ pub fn judge<P: Packet + ?Sized>(
         Side::Inside => Topology::Route,
     };
     if matches!(verdict, Verdict::Forward) {
-        (verdict, reason) = on_the_way(headers.ttl, tagged, topology, reason);
+        (verdict, reason) = on_the_way(&headers, tagged, topology, reason);
     }
     Some(Outcome {
         service: found.port.service,
@@ -190,11 +190,12 @@ pub fn judge<P: Packet + ?Sized>(
 /// What becomes of a packet that is to be forwarded, and why.
 #[inline(always)]
 pub(crate) const fn on_the_way(
-    ttl: u8,
+    headers: &Headers,
     tagged: bool,
     topology: Topology,
     reason: Reason,
 ) -> (Verdict, Reason) {
+    let ttl = headers.ttl;
     let routed = matches!(topology, Topology::Route);
     match reason {
         // Fragments do not tell which server they are for.
@@ -204,6 +205,10 @@ pub(crate) const fn on_the_way(
         // What a router answers is left to the router; what belongs to a VLAN interface, to its program.
         _ if ttl <= 1 => (Verdict::Pass, Reason::Ttl),
         _ if tagged => (Verdict::Pass, Reason::Tagged),
+        // Routers write their addresses into these, and the server sends them back (RFC 791 §3.1).
+        _ if matches!(topology, Topology::Nat) && headers.has_options() => {
+            (Verdict::Drop, Reason::Malformed)
+        }
         _ => (Verdict::Forward, reason),
     }
 }

@@ -267,6 +267,12 @@ impl Outcome {
 }
 
 impl Headers {
+    /// Whether an IPv4 header is longer than its base.
+    #[inline(always)]
+    pub const fn has_options(&self) -> bool {
+        matches!(self.family, Family::V4) && self.first[0] != 0x45
+    }
+
     /// Offset of the source address.
     #[inline(always)]
     pub const fn source(&self) -> u32 {

@@ -131,7 +131,7 @@ pub fn judge_answer(found: &Answer, flow: &Flow, tables: &impl Tables) -> Option
         _ => Verdict::Drop,
     };
     if matches!(verdict, Verdict::Forward) {
-        (verdict, reason) = on_the_way(headers.ttl, tagged, Topology::Nat, reason);
+        (verdict, reason) = on_the_way(&headers, tagged, Topology::Nat, reason);
     }
     Some(Outcome {
         service: port.service,

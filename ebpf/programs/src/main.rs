@@ -188,6 +188,12 @@ extern "C" fn nat_begin(skb: *mut __sk_buff) -> i32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn nat_own(skb: *mut __sk_buff) -> i32 {
+    i32::from(nat::is_own(skb))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
 extern "C" fn nat_send(skb: *mut __sk_buff) -> i32 {
     translate::send(skb)
 }

@@ -11,8 +11,8 @@ use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_boot_ns};
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::TcContext;
 use weir_abi::{
-    Config, Flow, IDLE, IDLE_BEGUN, MAX_BEGUN, MAX_TRANSLATIONS, Reason, Server, Translation, UNIT,
-    Verdict, server_index,
+    Config, Flow, IDLE, IDLE_BEGUN, IDLE_WANTED, MAX_BEGUN, MAX_TRANSLATIONS, Reason, Server,
+    Translation, UNIT, Verdict, server_index,
 };
 use weir_classify::{Answer, Outcome, Packet as _, Tables as _, Translations};
 
@@ -21,6 +21,7 @@ use crate::maps::{self, Generation};
 use crate::outcome;
 use crate::packet::{self, Skb};
 use crate::servers;
+use crate::sockets;
 
 #[btf_map(name = "TRANSLATIONS")]
 static TRANSLATIONS: LruHashMap<Flow, Translation, { MAX_TRANSLATIONS as usize }> =
@@ -125,6 +126,12 @@ pub fn judge() -> bool {
         .is_some_and(outcome::keep_outcome)
 }
 
+/// Whether this machine has a connection of its own that is answered as the one at hand would be.
+#[inline(always)]
+pub fn is_own(skb: *mut __sk_buff) -> bool {
+    work().is_some_and(|work| sockets::is_own(skb.cast(), &work.answer))
+}
+
 /// What there is for a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
@@ -185,6 +192,15 @@ pub fn assign(skb: *mut __sk_buff) -> Assigned {
             {
                 entry.expected = u32::from_be_bytes(sequence).wrapping_add(1);
             }
+            if flags & (RST | ACK) == ACK
+                && established
+                && let Some(acknowledged) = packet.read(outcome.headers.l4 + 8)
+            {
+                let acknowledged = u32::from_be_bytes(acknowledged);
+                if entry.expected != acknowledged {
+                    entry.expected = acknowledged;
+                }
+            }
             note(entry, flags, Translation::SERVER_CLOSED);
         }
         return Assigned::Connection;
@@ -194,7 +210,7 @@ pub fn assign(skb: *mut __sk_buff) -> Assigned {
         // A connection goes on where it is, whatever becomes of its server. One that begins, or begins
         // anew, needs a server that works.
         if (over || !established) && !is_up(entry) {
-            if established {
+            if established && !probe {
                 let _ = TRANSLATIONS.remove(&work.flow);
             }
             return Assigned::Begins;
@@ -206,14 +222,20 @@ pub fn assign(skb: *mut __sk_buff) -> Assigned {
     work.answer = entry.answer;
     work.next = returned(&entry.answer);
     if segment && !probe {
-        note(entry, flags, Translation::CLIENT_CLOSED);
+        let sequence = packet
+            .read(outcome.headers.l4 + 4)
+            .map_or(0, u32::from_be_bytes);
+        // The server judges it; who guesses ends nothing here.
+        if !established || flags & RST == 0 || entry.may_reset(sequence) {
+            note(entry, flags, Translation::CLIENT_CLOSED);
+        }
         if !established
             && flags & (SYN | RST | ACK) == ACK
             && entry.expected != 0
             && let Some(acknowledged) = packet.read(outcome.headers.l4 + 8)
             && u32::from_be_bytes(acknowledged) == entry.expected
         {
-            establish(work, entry);
+            establish(work, entry, sequence);
         }
     }
     Assigned::Connection
@@ -269,7 +291,16 @@ pub fn begin(skb: *mut __sk_buff) -> bool {
             mix(start.wrapping_add(i.wrapping_mul(0x9e37_79b9)))
         } % count;
         work.answer.ports[1] = first.wrapping_add(at as u16);
-        if is_free(&work.answer, now) && take(work, outcome.service, place, now) {
+        // Who only begins connections does not keep all ports from the others.
+        let idle = if i < TRIES / 2 {
+            IDLE_BEGUN
+        } else {
+            IDLE_WANTED
+        };
+        if is_free(&work.answer, now, idle)
+            && crate::nat_own(skb) == 0
+            && take(work, outcome.service, place, now)
+        {
             work.next = returned(&work.answer);
             return true;
         }
@@ -336,9 +367,10 @@ fn note(entry: &mut Translation, flags: u8, closes: u32) {
     }
 }
 
-/// Moves a connection to those that no flood makes forgotten. Where that fails it stays where it is.
+/// Moves a connection, whose client goes on with this number, to those that no flood makes forgotten. Where
+/// that fails it stays where it is.
 #[inline(always)]
-fn establish(work: &mut Work, entry: &Translation) {
+fn establish(work: &mut Work, entry: &Translation, sequence: u32) {
     // Two connections may have taken one port at the same moment: the server answers only one.
     match BEGUN_ANSWERS.get_ptr(&work.answer) {
         // SAFETY: the map is preallocated, see `assign`.
@@ -346,6 +378,7 @@ fn establish(work: &mut Work, entry: &Translation) {
         _ => return,
     }
     work.copy = *entry;
+    work.copy.expected = sequence;
     if ANSWERS.insert(&work.answer, &work.flow, 0).is_err() {
         return;
     }
@@ -377,9 +410,10 @@ fn is_up(entry: &Translation) -> bool {
     }
 }
 
-/// Whether no connection has this port towards the server any more.
+/// Whether no connection has this port towards the server any more; one that only begins has it for so long
+/// after its last packet.
 #[inline(always)]
-fn is_free(answer: &Flow, now: u32) -> bool {
+fn is_free(answer: &Flow, now: u32, idle: u32) -> bool {
     if let Some(flow) = ANSWERS.get_ptr(answer) {
         // SAFETY: the map is preallocated, see `assign`.
         let flow = unsafe { &*flow };
@@ -402,7 +436,7 @@ fn is_free(answer: &Flow, now: u32) -> bool {
             // SAFETY: as above.
             let entry = unsafe { &*entry };
             if entry.answer.is(answer) {
-                if !entry.is_free(now, IDLE_BEGUN) {
+                if !entry.is_free(now, idle) {
                     return false;
                 }
                 let _ = BEGUN.remove(flow);

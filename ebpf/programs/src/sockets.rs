@@ -6,9 +6,11 @@ use aya_ebpf::bindings::{
     BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, BPF_TCP_TIME_WAIT, bpf_sock as Found,
 };
 use aya_ebpf::helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie};
+use weir_abi::Flow;
 use weir_classify::{Ends, Family, Segment, Socket};
 
-use crate::maps::{self, Asked};
+use crate::maps::{self, Asked, Tuple};
+use crate::route::words;
 use crate::seen::Copied;
 
 /// Base headers of TCP.
@@ -64,6 +66,50 @@ impl<'a, P: Copied> Sockets<'a, P> {
             ) == 0
         }
     }
+}
+
+/// Whether this machine has a connection, also one that is over, to which a packet belongs that comes from
+/// the first of these ends to the second one.
+#[inline(always)]
+pub fn is_own(ctx: *mut c_void, ends: &Flow) -> bool {
+    let Some(asked) = maps::asked() else {
+        return false;
+    };
+    let ports = [ends.ports[0].to_be(), ends.ports[1].to_be()];
+    let (tuple, size): (*mut c_void, u32) = if is_mapped(&ends.client) {
+        let [.., a, b, c, d] = ends.client;
+        let [.., e, f, g, h] = ends.service;
+        asked.v4 = Tuple {
+            addresses: [[a, b, c, d], [e, f, g, h]],
+            ports,
+        };
+        ((&raw mut asked.v4).cast(), 12)
+    } else {
+        asked.v6 = Tuple {
+            addresses: [ends.client, ends.service],
+            ports,
+        };
+        ((&raw mut asked.v6).cast(), 36)
+    };
+    // SAFETY: the context is valid for the life of the program; pointer and size describe the tuple.
+    let socket =
+        unsafe { bpf_skc_lookup_tcp(ctx, tuple.cast(), size, BPF_F_CURRENT_NETNS as u64, 0) };
+    if socket.is_null() {
+        return false;
+    }
+    // SAFETY: the kernel gave a socket, which is held until it is released, and not used afterwards.
+    unsafe {
+        let own = (*socket).state != BPF_TCP_LISTEN;
+        bpf_sk_release(socket.cast());
+        own
+    }
+}
+
+/// Whether an address is one of IPv4.
+#[inline(always)]
+fn is_mapped(address: &[u8; 16]) -> bool {
+    let [a, b, c, _] = words(address);
+    a == 0 && b == 0 && c == 0xffff_u32.to_be()
 }
 
 impl<P: Copied> weir_classify::Sockets for Sockets<'_, P> {

@@ -117,6 +117,11 @@ fn tell_kernel(
         _ => format!("{}, on no list", kernel.class.name()),
     };
     let verdict = out.paint(verdict_colour(kernel.verdict.name()), kernel.verdict.name());
+    let way = kernel
+        .topology
+        .as_ref()
+        .map(|topology| format!(" by {}", clean(topology)))
+        .unwrap_or_default();
     let mut rows = vec![
         vec![
             "  packet".to_owned(),
@@ -125,7 +130,7 @@ fn tell_kernel(
         vec!["  class".to_owned(), class],
         vec![
             "  verdict".to_owned(),
-            format!("{verdict}{}", because(&kernel.reason)),
+            format!("{verdict}{way}{}", because(&kernel.reason)),
         ],
     ];
     if let Some(grant) = &kernel.grant {

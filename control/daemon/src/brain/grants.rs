@@ -30,8 +30,6 @@ use keeper::Keeper;
 const BATCH: usize = 256;
 /// Time until a step that failed is tried again, and until other rules are noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Longest name of a rule, in bytes.
-const LONGEST_NAME: usize = 256;
 
 /// See the module.
 #[derive(Debug)]
@@ -115,7 +113,8 @@ impl Brain {
         let rules = rules(&self.running());
         let missed = self.parts.link.heard().missed();
         let keeper = self.grants.keeper.lock().await;
-        keeper.is_behind(&rules) || self.grants.books(|books| books.missed != missed)
+        self.grants
+            .books(|books| books.missed != missed || keeper.is_behind(&rules, &books.ledger))
     }
 
     async fn take_in(&self, batch: &[SignIn]) -> Result<(), Error> {
@@ -133,6 +132,10 @@ impl Brain {
         });
         let carried = carried.await;
         for one in told {
+            let one = one.map(|told| match &carried {
+                Ok(()) => told,
+                Err(error) => format!("{told}; that is not carried out yet: {error}"),
+            });
             self.note(Actor::Weir, "grant", one);
         }
         carried
@@ -210,7 +213,7 @@ impl Books {
         let Some(wanted) = &sign_in.grant else { return };
         let for_whom = format!("for {source}, of {who} (sign-in {})", sign_in.id);
         let blocked = running.candidate.compiled.find(source).class == Class::Blocked;
-        let written = wanted.rule.len() <= LONGEST_NAME && !wanted.rule.contains(char::is_control);
+        let written = !wanted.rule.contains(char::is_control);
         let asked = Asked {
             class: wanted.class,
             lasts: wanted.lasts(),

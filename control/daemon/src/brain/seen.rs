@@ -75,8 +75,9 @@ impl Brain {
             within,
         };
         let begun = self.parts.plane.run(move |plane| {
-            plane.capture(Some(&filter))?;
-            plane.lost()
+            // What is lost as soon as it begins counts.
+            let before = plane.lost()?;
+            plane.capture(Some(&filter)).map(|()| before)
         });
         let lost_before = begun.await??.frames;
         let asked = serde_json::to_string(wanted).expect("a request has string keys");

@@ -217,6 +217,18 @@ impl Place {
         })
     }
 
+    /// Every moment that it knows.
+    pub(super) fn moments(&self) -> impl Iterator<Item = Moment> {
+        let grant = self
+            .grant
+            .iter()
+            .flat_map(|grant| [grant.since, grant.until]);
+        let rest = self.rest.iter().map(|rest| rest.until);
+        let seen = self.seen.iter().flatten().map(|(_, at)| *at);
+        let own = [self.since, self.shared_until].into_iter();
+        own.chain(seen).chain(grant).chain(rest)
+    }
+
     /// Everything was so much earlier or later.
     pub(super) fn shift(&mut self, by: Moment) {
         self.since += by;
@@ -229,6 +241,12 @@ impl Place {
     /// Whether the kernel holds something.
     pub(super) fn is_held(&self) -> bool {
         self.rest.is_some() || self.has_kernel_grant()
+    }
+
+    /// Whether the kernel forwards flows of somebody.
+    pub(super) fn has_flows(&self) -> bool {
+        let rest = self.rest.and_then(|rest| rest.principal);
+        rest.is_some() || self.has_kernel_grant()
     }
 
     pub(super) fn has_kernel_grant(&self) -> bool {

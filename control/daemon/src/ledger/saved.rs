@@ -17,6 +17,9 @@ use weir_link::PrincipalId;
 /// The layout of the file.
 const VERSION: u32 = 1;
 
+/// Some million years, so that no sum of a few of them is too large.
+const LATEST: u64 = 1 << 58;
+
 /// The clocks of a machine at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clocks {
@@ -39,6 +42,11 @@ pub struct Saved {
 }
 
 impl Saved {
+    /// As [`Ledger::blind_until`].
+    pub fn blind_until(&self) -> Option<Moment> {
+        self.blind.map(|(_, until)| until)
+    }
+
     /// Whether this version can read it; by the layout, and by what must be so.
     pub fn check(&self, room: usize) -> Result<(), String> {
         if self.version != VERSION {
@@ -52,6 +60,16 @@ impl Saved {
             if known.index as usize >= room || !taken.insert(known.index) {
                 return Err(format!("{who} has no place of its own"));
             }
+        }
+        let mut moments = self.places.values().flat_map(Place::moments).chain([
+            self.clocks.since_boot,
+            self.clocks.wall,
+            self.blind_until().unwrap_or_default(),
+        ]);
+        if let Some(odd) = moments.find(|moment| moment.unsigned_abs() > LATEST) {
+            return Err(format!(
+                "it tells of the moment {odd}, which no machine lives to see"
+            ));
         }
         if self.places.len() > room {
             return Err("it tells of more addresses than there is room for".to_owned());

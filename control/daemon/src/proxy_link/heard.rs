@@ -1,5 +1,6 @@
 //! Sign-ins on their way from the proxies to the books of grants. No proxy waits for the books: what finds no
-//! room is counted, and the books are told that they missed something.
+//! room, or is longer than any proxy's words are, is counted, and the books are told that they missed
+//! something.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,6 +10,8 @@ use weir_link::SignIn;
 
 /// Sign-ins that wait at most; the books take them by the hundred.
 const ROOM: usize = 4096;
+/// Longest name or id in one of them, in bytes: so much memory can be had from here, and no more.
+const LONGEST: usize = 256;
 
 /// See the module.
 #[derive(Debug)]
@@ -31,7 +34,7 @@ impl Default for Heard {
 
 impl Heard {
     pub(super) fn tell(&self, sign_in: SignIn) {
-        if self.tell.try_send(sign_in).is_err() {
+        if !fits(&sign_in) || self.tell.try_send(sign_in).is_err() {
             self.miss(1);
         }
     }
@@ -50,6 +53,13 @@ impl Heard {
     pub(crate) fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }
+}
+
+/// Whether it can wait here, and its id can stand in the audit log.
+fn fits(sign_in: &SignIn) -> bool {
+    let rule = sign_in.grant.iter().map(|grant| &grant.rule);
+    let mut texts = rule.chain([&sign_in.service, &sign_in.id]);
+    texts.all(|text| text.len() <= LONGEST) && !sign_in.id.contains(char::is_control)
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub struct State {
     pub grants: BTreeMap<IpAddr, GrantSpec>,
     /// Connections that end at this machine: to where, from whom.
     pub connections: Vec<(SocketAddr, IpAddr)>,
+    /// They cannot be ended.
+    pub uncut: bool,
     /// Beginnings of flows that are told of at the next look.
     pub flows: Vec<SeenPacket>,
     /// What could not be told.
@@ -215,6 +217,12 @@ impl KernelPlane for FakeKernel {
     }
 
     fn cut(&mut self, local: &[SocketAddr], goes: &dyn Fn(IpAddr) -> bool) -> Result<usize, Error> {
+        if self.state.borrow().uncut {
+            return Err(Error::Unsupported {
+                what: "ending connections",
+                needs: "CONFIG_INET_DIAG_DESTROY",
+            });
+        }
         let mut ended = 0;
         self.change(|state| {
             let before = state.connections.len();

@@ -35,6 +35,8 @@ pub(super) struct Keeper {
     principals: BTreeSet<PrincipalId>,
     /// Addresses whose connections to the proxy are still to be ended.
     cut: BTreeSet<IpAddr>,
+    /// [`Ledger::blind_until`], as it is on the disk.
+    blind: Option<Moment>,
 }
 
 /// What is to be done in the kernel.
@@ -96,6 +98,7 @@ impl Keeper {
             addresses: BTreeSet::new(),
             principals: BTreeSet::new(),
             cut: BTreeSet::new(),
+            blind: None,
         };
         let ledger = match fs::read(&keeper.file) {
             Ok(bytes) => {
@@ -119,11 +122,14 @@ impl Keeper {
             .await
     }
 
-    /// Whether something is left of a step that failed, or the rules are others now.
-    pub(super) fn is_behind(&self, rules: &Rules) -> bool {
+    /// Whether something is left of a step that failed, the rules are others now, or something was over
+    /// while the machine slept.
+    pub(super) fn is_behind(&self, rules: &Rules, ledger: &Ledger) -> bool {
         let left =
             !(self.addresses.is_empty() && self.principals.is_empty() && self.cut.is_empty());
         left || *rules != self.rules
+            || ledger.blind_until() != self.blind
+            || ledger.next().is_some_and(|next| next <= now())
     }
 
     /// What closes ways, and what opens them.
@@ -146,7 +152,8 @@ impl Keeper {
         for address in &self.addresses {
             let entry = ledger.entry(*address);
             let work = match &entry {
-                Some(entry) if entry.expires > now || !entry.held.is_empty() => &mut opens,
+                // Flows of the past go on only where they were forwarded before.
+                Some(entry) if entry.expires > now => &mut opens,
                 _ => &mut closes,
             };
             work.entries.push((*address, entry.map(spec)));
@@ -163,9 +170,32 @@ impl Keeper {
         local: Vec<SocketAddr>,
     ) -> Result<(), Error> {
         let nothing = self.addresses.is_empty() && self.principals.is_empty();
-        if nothing && self.cut.is_empty() {
+        let blind = saved.blind_until();
+        if nothing && self.cut.is_empty() && blind == self.blind {
             return Ok(());
         }
+        // Whatever cannot be closed: who was revoked is written down.
+        let shut = self.close(plane, closes, local).await;
+        let file = self.file.clone();
+        blocking(move || {
+            let text = serde_json::to_vec(&saved).expect("plain data with strings for keys");
+            store::replace(&file, &text).map_err(Error::file("write", &file))
+        })
+        .await?;
+        self.blind = blind;
+        shut?;
+        plane.run(move |plane| opens.carry_out(plane)).await??;
+        self.addresses.clear();
+        self.principals.clear();
+        Ok(())
+    }
+
+    async fn close(
+        &mut self,
+        plane: &Plane,
+        closes: Work,
+        local: Vec<SocketAddr>,
+    ) -> Result<(), Error> {
         let cut = self.cut.clone();
         let closing = plane.run(move |plane| {
             closes.carry_out(plane)?;
@@ -180,15 +210,6 @@ impl Keeper {
             tracing::info!(ended, "connections of sources that lost a grant were cut");
         }
         self.cut.clear();
-        let file = self.file.clone();
-        blocking(move || {
-            let text = serde_json::to_vec(&saved).expect("plain data with strings for keys");
-            store::replace(&file, &text).map_err(Error::file("write", &file))
-        })
-        .await?;
-        plane.run(move |plane| opens.carry_out(plane)).await??;
-        self.addresses.clear();
-        self.principals.clear();
         Ok(())
     }
 
