@@ -154,9 +154,8 @@ pub fn judge<P: Packet + ?Sized>(
         } else {
             None
         };
-        let begins = headers.flags & transition::SYN != 0;
         let socket = sockets.find(&ends, acknowledgement);
-        let kept = transition::outside(verdict, forwards, begins, socket);
+        let kept = transition::outside(verdict, forwards, headers.flags, socket);
         if kept as u8 != verdict as u8 && matches!(reason, Reason::Class) {
             reason = Reason::Kept;
         }

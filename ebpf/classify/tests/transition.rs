@@ -46,8 +46,13 @@ fn what_was_forwarded_stays_when_the_class_does_not_forward_now() {
         let verdict = |flags, socket| outside(&tables, flags, socket);
         for flags in [ACK, ACK | FIN, RST, RST | ACK] {
             for socket in [Socket::None, Socket::Over] {
-                let kept = (Verdict::Forward, Reason::Kept);
-                assert_eq!(verdict(flags, socket), kept, "{now:?} {flags} {socket:?}");
+                let expected = match (flags, socket, new) {
+                    // It answers what the proxy's last connection of these ends said to a SYN.
+                    (RST, Socket::Over, Verdict::Proxy) => (Verdict::Proxy, Reason::Class),
+                    _ => (Verdict::Forward, Reason::Kept),
+                };
+                let verdict = verdict(flags, socket);
+                assert_eq!(verdict, expected, "{now:?} {flags} {socket:?}");
             }
         }
         for socket in [Socket::None, Socket::Over] {
