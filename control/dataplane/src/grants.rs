@@ -10,11 +10,12 @@ use std::mem::offset_of;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use weir_abi::{Class, ClassSet, Config, Grant, MAX_GRANTS, MAX_PRINCIPALS, Principal, mapped};
+use weir_abi::{Class, ClassSet, Config, Grant, MAX_GRANTS, MAX_PRINCIPALS, Principal};
 
 use crate::Dataplane;
 use crate::error::Error;
 use crate::pins::Maps;
+use crate::services::key;
 use crate::sys;
 
 /// What an address is granted.
@@ -108,13 +109,6 @@ impl Dataplane {
         self.writer
             .config()
             .publish_word(offset_of!(Config, grants), any);
-    }
-}
-
-fn key(source: IpAddr) -> [u8; 16] {
-    match source {
-        IpAddr::V4(four) => mapped(four.to_bits()),
-        IpAddr::V6(six) => six.octets(),
     }
 }
 

@@ -274,60 +274,24 @@ impl Maps {
     /// What the kernel says of each map.
     pub(crate) fn status(&self) -> Vec<MapStatus> {
         [
-            told(maps::CONFIG, &self.config, self.config.memory()),
-            told(
-                maps::ADDRESSES[0],
-                &self.addresses[0],
-                self.addresses[0].memory(),
-            ),
-            told(
-                maps::ADDRESSES[1],
-                &self.addresses[1],
-                self.addresses[1].memory(),
-            ),
-            told(
-                maps::V4_BLOCKS,
-                &self.sources.v4_blocks,
-                self.sources.v4_blocks.memory(),
-            ),
-            told(
-                maps::V4_ROOTS,
-                &self.sources.v4_roots,
-                self.sources.v4_roots.memory(),
-            ),
-            told(
-                maps::V4_NODES,
-                &self.sources.v4_nodes,
-                self.sources.v4_nodes.memory_inside(),
-            ),
-            told(
-                maps::V6_ROOTS,
-                &self.sources.v6_roots,
-                self.sources.v6_roots.memory(),
-            ),
-            told(
-                maps::V6_NODES,
-                &self.sources.v6_nodes,
-                self.sources.v6_nodes.memory_inside(),
-            ),
-            told(maps::COUNTERS, &self.counters, self.counters.memory()),
-            told(maps::SERVERS, &self.servers, self.servers.memory()),
-            told(maps::WHEELS, &self.wheels, self.wheels.memory()),
-            told(maps::FLOWS, &self.flows, self.flows.memory()),
-            told(
-                maps::TRANSLATIONS,
-                &self.translations,
-                self.translations.memory(),
-            ),
-            told(maps::ANSWERS, &self.answers, self.answers.memory()),
-            told(maps::BEGUN, &self.begun, self.begun.memory()),
-            told(
-                maps::BEGUN_ANSWERS,
-                &self.begun_answers,
-                self.begun_answers.memory(),
-            ),
-            told(maps::PRINCIPALS, &self.principals, self.principals.memory()),
-            told(maps::GRANTS, &self.grants, self.grants.memory()),
+            told(maps::CONFIG, &self.config),
+            told(maps::ADDRESSES[0], &self.addresses[0]),
+            told(maps::ADDRESSES[1], &self.addresses[1]),
+            told(maps::V4_BLOCKS, &self.sources.v4_blocks),
+            told(maps::V4_ROOTS, &self.sources.v4_roots),
+            told_inside(maps::V4_NODES, &self.sources.v4_nodes),
+            told(maps::V6_ROOTS, &self.sources.v6_roots),
+            told_inside(maps::V6_NODES, &self.sources.v6_nodes),
+            told(maps::COUNTERS, &self.counters),
+            told(maps::SERVERS, &self.servers),
+            told(maps::WHEELS, &self.wheels),
+            told(maps::FLOWS, &self.flows),
+            told(maps::TRANSLATIONS, &self.translations),
+            told(maps::ANSWERS, &self.answers),
+            told(maps::BEGUN, &self.begun),
+            told(maps::BEGUN_ANSWERS, &self.begun_answers),
+            told(maps::PRINCIPALS, &self.principals),
+            told(maps::GRANTS, &self.grants),
         ]
         .into_iter()
         .flatten()
@@ -348,17 +312,21 @@ impl Sources {
     }
 }
 
-fn told<K: sys::Plain, V: sys::Plain>(
-    name: &'static str,
-    map: &Map<K, V>,
-    memory: u64,
-) -> Option<MapStatus> {
+fn told<K: sys::Plain, V: sys::Plain>(name: &'static str, map: &Map<K, V>) -> Option<MapStatus> {
     let info = map.info().ok()?;
     Some(MapStatus {
         name,
         id: info.id,
         capacity: info.max_entries,
-        memory,
+        memory: map.memory(),
+    })
+}
+
+/// With the memory of the maps in it.
+fn told_inside(name: &'static str, map: &Map<u32, u32>) -> Option<MapStatus> {
+    Some(MapStatus {
+        memory: map.memory_inside(),
+        ..told(name, map)?
     })
 }
 

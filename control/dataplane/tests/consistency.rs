@@ -12,12 +12,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bed::{Bed, within};
-use crowd::{Crowd, Size, raise_limit, serve};
+use crowd::{Crowd, Size, moving, raise_limit, serve};
 use plane::{services, sts};
 use weir_abi::{Class, ClassSet, Hook, Reason, Verdict};
 use weir_dataplane::{Dataplane, GrantSpec, HookChoice, SynBudget, SynBudgets, since_boot};
 use weir_fixtures::source;
-use weir_tables::{History, KernelTables, List, Lists, Origin, Scope};
+use weir_tables::{History, KernelTables, Lists};
 
 /// What becomes of the one source from which everything comes, in turns.
 const TURNS: [Class; 4] = [
@@ -206,7 +206,7 @@ fn unbounded(bed: &Bed) -> Dataplane {
 
 /// The tables for each turn; in all of them the source has held every class of the others.
 fn turns() -> Vec<KernelTables> {
-    let lists: Vec<Lists> = TURNS.iter().map(|class| lists(*class)).collect();
+    let lists: Vec<Lists> = TURNS.iter().map(|class| moving(*class)).collect();
     let history = lists
         .iter()
         .map(History::of)
@@ -216,15 +216,4 @@ fn turns() -> Vec<KernelTables> {
         .iter()
         .map(|lists| KernelTables::compile(lists, &history))
         .collect()
-}
-
-fn lists(class: Class) -> Lists {
-    let prefixes = [false, true].map(|six| source(Class::Unmanaged, six).into());
-    Lists::compile(&[List {
-        name: "moving".into(),
-        class,
-        scope: Scope::All,
-        origin: Origin::Local,
-        prefixes: prefixes.to_vec(),
-    }])
 }

@@ -15,13 +15,13 @@ use std::thread;
 use std::time::Duration;
 
 use bed::{Bed, within};
-use crowd::{GO_ON, Talker, raise_limit, serve};
+use crowd::{GO_ON, Talker, moving, raise_limit, serve};
 use farm::Farm;
 use plane::{services, sts};
 use weir_abi::{Class, Reason, Topology, Verdict};
 use weir_dataplane::{Dataplane, HookChoice, Options, SynBudget, SynBudgets};
 use weir_fixtures::source;
-use weir_tables::{History, KernelTables, List, Lists, Origin, Scope};
+use weir_tables::{History, KernelTables};
 
 /// The servers' letters; the proxy's is another.
 const SERVERS: &[u8] = b"abc";
@@ -121,7 +121,7 @@ impl<'a> Scene<'a> {
         let mut plane = Dataplane::open(&options).unwrap_or_else(|error| panic!("{error}"));
         plane.set_services(&services()).expect("two services");
         farm::serve(&mut plane, Topology::Dsr, &[true; SERVERS.len()]);
-        let lists = [lists(Class::Managed), lists(Class::Unmanaged)];
+        let lists = [moving(Class::Managed), moving(Class::Unmanaged)];
         let history = History::of(&lists[0]).and(&History::of(&lists[1]));
         Self {
             bed,
@@ -310,15 +310,4 @@ fn silence(bed: &Bed, server: &str, dead: bool) {
         let _ = writeln!(rules, "chain {hook} {{ {chain} }}");
     }
     bed.nft(server, &(rules + "}\n"));
-}
-
-fn lists(class: Class) -> Lists {
-    let prefixes = [false, true].map(|six| source(Class::Unmanaged, six).into());
-    Lists::compile(&[List {
-        name: "moving".into(),
-        class,
-        scope: Scope::All,
-        origin: Origin::Local,
-        prefixes: prefixes.to_vec(),
-    }])
 }

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, SockRef, Socket, Type};
+use weir_abi::Class;
+use weir_fixtures::source;
+use weir_tables::{List, Lists, Origin, Scope};
 
 use crate::bed::{listen, within};
 
@@ -261,4 +264,16 @@ pub fn answer_all(listener: TcpListener, letter: u8) {
 pub fn raise_limit() {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("readable");
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit");
+}
+
+/// Lists in which the unmanaged sources of the fixtures are of this class.
+pub fn moving(class: Class) -> Lists {
+    let prefixes = [false, true].map(|six| source(Class::Unmanaged, six).into());
+    Lists::compile(&[List {
+        name: "moving".into(),
+        class,
+        scope: Scope::All,
+        origin: Origin::Local,
+        prefixes: prefixes.to_vec(),
+    }])
 }

@@ -1,7 +1,5 @@
 //! The demonstration says the truth by its exit status and its JSON.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use crate::common::{Ground, lab, text};
@@ -13,15 +11,7 @@ fn rows_as_expected_name_who_decided() {
     let Some(ground) = Ground::find("rows_as_expected_name_who_decided") else {
         return;
     };
-    let json = ground.out("good.json");
-    let output = ground
-        .raise("demo", "good")
-        .args(["--only", "strict/curl/ws-fed/*/4", "--json"])
-        .arg(&json)
-        .output()
-        .expect("weir-lab can be run");
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let runs = read(&json);
+    let runs = shown(&ground, "good", &["--only", "strict/curl/ws-fed/*/4"], 0);
     let hooks: Vec<&Value> = runs.iter().map(|run| &run["hook"]).collect();
     assert_eq!(hooks, ["tcx", "xdp"]);
     let report = &runs[0];
@@ -71,21 +61,13 @@ fn the_drivers_hook_decides_where_it_is_told_to() {
     let Some(ground) = Ground::find("the_drivers_hook_decides_where_it_is_told_to") else {
         return;
     };
-    let json = ground.out("xdp.json");
-    let output = ground
-        .raise("demo", "xdp")
-        .args([
-            "--hook",
-            "xdp",
-            "--only",
-            "strict/curl/ws-fed/*/6",
-            "--json",
-        ])
-        .arg(&json)
-        .output()
-        .expect("weir-lab can be run");
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let report = &read(&json)[0];
+    let runs = shown(
+        &ground,
+        "xdp",
+        &["--hook", "xdp", "--only", "strict/curl/ws-fed/*/6"],
+        0,
+    );
+    let report = &runs[0];
     assert_eq!(report["hook"], "xdp");
     let rows = report["rows"].as_array().expect("rows");
     let redirected = rows.iter().any(|row| {
@@ -104,27 +86,22 @@ fn a_rule_that_is_switched_off_turns_its_rows_red() {
     let Some(ground) = Ground::find("a_rule_that_is_switched_off_turns_its_rows_red") else {
         return;
     };
-    let json = ground.out("red.json");
-    let output = ground
-        .raise("demo", "red")
-        .args([
+    let runs = shown(
+        &ground,
+        "red",
+        &[
             "--hook",
             "tcx",
             "--only",
             ROW,
             "--only",
             "strict/curl/sign-out/adfs/unmanaged/4",
-        ])
-        .args([
             "--switch-off",
             "office365-strict/browser-unmanaged",
-            "--json",
-        ])
-        .arg(&json)
-        .output()
-        .expect("weir-lab can be run");
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    let report = &read(&json)[0];
+        ],
+        1,
+    );
+    let report = &runs[0];
     for row in report["rows"].as_array().expect("rows") {
         assert_eq!(row["ok"], row["name"] != ROW, "{row}");
     }
@@ -136,16 +113,13 @@ fn a_house_is_a_configuration() {
     let Some(ground) = Ground::find("a_house_is_a_configuration") else {
         return;
     };
-    let json = ground.out("houses.json");
-    let output = ground
-        .raise("demo", "houses")
-        .args(["--hook", "tcx", "--only", "curl/outlook/adfs/unmanaged/6"])
-        .arg("--json")
-        .arg(&json)
-        .output()
-        .expect("weir-lab can be run");
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let report = &read(&json)[0];
+    let runs = shown(
+        &ground,
+        "houses",
+        &["--hook", "tcx", "--only", "curl/outlook/adfs/unmanaged/6"],
+        0,
+    );
+    let report = &runs[0];
     let rows = report["rows"].as_array().expect("rows");
     let decided: Vec<(&str, &str)> = rows
         .iter()
@@ -175,21 +149,12 @@ fn the_kernel_plane_holds_what_it_promises_at_both_hooks() {
     let Some(ground) = Ground::find("the_kernel_plane_holds_what_it_promises_at_both_hooks") else {
         return;
     };
-    let json = ground.out("kernel.json");
-    let output = ground
-        .raise("demo", "kernel")
-        .args([
-            "--only",
-            "kernel/*/4",
-            "--only",
-            "kernel/change/6",
-            "--json",
-        ])
-        .arg(&json)
-        .output()
-        .expect("weir-lab can be run");
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let runs = read(&json);
+    let runs = shown(
+        &ground,
+        "kernel",
+        &["--only", "kernel/*/4", "--only", "kernel/change/6"],
+        0,
+    );
     let hooks: Vec<&Value> = runs.iter().map(|run| &run["hook"]).collect();
     assert_eq!(hooks, ["tcx", "xdp"]);
     for report in &runs {
@@ -216,8 +181,14 @@ fn the_rows_are_listed_without_anything_that_they_need() {
 }
 
 /// What a demo says of each of its hooks.
-fn read(path: &Path) -> Vec<Value> {
-    let text = std::fs::read(path).expect("the report is written");
+/// Shows a part of the demonstration, which ends with this status. Gives what it writes of each run.
+fn shown(ground: &Ground, instance: &str, wanted: &[&str], status: i32) -> Vec<Value> {
+    let json = ground.out(&format!("{instance}.json"));
+    let mut command = ground.raise("demo", instance);
+    command.args(wanted).arg("--json").arg(&json);
+    let output = command.output().expect("weir-lab can be run");
+    assert_eq!(output.status.code(), Some(status), "{}", text(&output));
+    let text = std::fs::read(&json).expect("the report is written");
     let report: Value = serde_json::from_slice(&text).expect("it is JSON");
     report["runs"].as_array().expect("runs").clone()
 }
