@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use weir_abi::Class;
 
@@ -76,6 +77,15 @@ pub struct Taken {
     pub ended: Vec<Granted>,
 }
 
+/// A prefix that nobody knows enough of yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unwatched {
+    /// The prefix.
+    pub prefix: IpNet,
+    /// Until when; RFC 3339, UTC.
+    pub until: String,
+}
+
 /// Grants in `weir status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantsStatus {
@@ -97,8 +107,16 @@ pub struct GrantsStatus {
     pub refused: u64,
     /// Grants that ended because somebody else was seen on the address, since the start.
     pub strangers: u64,
+    /// Sign-ins that the kernel had no connection of, so that it does not go by what they earned, since the
+    /// start.
+    #[serde(default)]
+    pub unconnected: u64,
     /// Sign-ins that found no room or were too long to be any, since the start.
     pub missed: u64,
+    /// Prefixes of one person an address that are watched for too short a time: the kernel goes by no grant
+    /// there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unwatched: Vec<Unwatched>,
     /// What keeps grants from being written down or carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,

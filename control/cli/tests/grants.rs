@@ -3,6 +3,7 @@
 mod common;
 
 use common::{text, told, weir};
+use weir_control::descriptor_store::Inherited;
 use weir_control::testing::{Appliance, FakeProxy, Settings, earn};
 
 const ALICE: &str = "00000000-0000-0000-0000-000000000001/00000000-0000-0000-0000-00000000000a";
@@ -104,6 +105,23 @@ async fn what_is_no_principal_is_said_with_an_example() {
     }
     let without = weir(&appliance, &["revoke", ALICE]).await;
     assert_eq!(without.status.code(), Some(2), "a reason is asked for");
+}
+
+#[tokio::test]
+async fn status_tells_which_prefixes_open_nothing_yet() {
+    let grants = "[grants]\nsingle_user = [\"10.20.0.0/16\"]\n[kernel]";
+    let appliance = Appliance::start_with(Settings {
+        edits: vec![("[kernel]", grants.to_owned())],
+        ..Settings::default()
+    });
+    let stopped = appliance.await.kill().await;
+    // As on a new machine.
+    std::fs::remove_file(stopped.path("state/grants.json")).expect("it was written");
+    let again = stopped.start(Inherited::default()).await;
+    let appliance = again.expect("nobody was granted anything");
+    let status = text(&weir(&appliance, &["status"]).await);
+    let words = "10.20.0.0/16 is watched, and opens nothing before";
+    assert!(status.contains(words), "{status}");
 }
 
 async fn sign_in(appliance: &Appliance, proxy: &FakeProxy, source: &str) {

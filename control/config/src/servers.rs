@@ -139,9 +139,19 @@ fn translated(
          Where that matters, write `managed = \"proxy\"`, which tells the client's address in a header, or \
          `topology = \"dsr\"`, which leaves it in the packet",
     );
-    let Some(nat) = kernel.map(|kernel| &kernel.nat) else {
+    let Some(kernel) = kernel else {
         return;
     };
+    if kernel.inside.is_empty() {
+        context.warning(
+            &service.topology.span,
+            "no interface is `inside`: answers of servers come by the same one as packets of clients",
+            "who can send packets with a server's address can forge answers then. Let the border drop what \
+             comes from outside with addresses of the servers or of this machine, or name an interface in \
+             `inside`: then only what comes by that is taken for an answer",
+        );
+    }
+    let nat = &kernel.nat;
     let ports = &nat.ports;
     // What comes to a port of a service is taken for a client's, at every address that servers answer to.
     let seen = |address: &At<IpAddr>| {

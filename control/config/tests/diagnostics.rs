@@ -345,6 +345,14 @@ fn mistakes_in_topologies() {
             ),
         ),
         (
+            "nat-with-one-interface",
+            with(
+                "managed = \"forward\"",
+                "managed = \"forward\"\ntopology = \"nat\"\nservers = [\"192.0.2.21\", \"2001:db8:10::21\"]",
+            )
+            .replace("inside = [\"eth1\"]", "inside = []"),
+        ),
+        (
             "nat-with-the-services-port",
             with(
                 "managed = \"forward\"",

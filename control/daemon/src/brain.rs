@@ -364,9 +364,11 @@ impl Changing {
 }
 
 /// The numbers of the services to begin with, for whoever only puts them into the kernel and ends. Blocks.
-pub(crate) fn service_ids_to_begin_with(candidate: &Candidate) -> ServiceIds {
-    let (ids, _) = service_ids_of(candidate).with(&candidate.service_names(), &[]);
-    ids
+pub(crate) fn service_ids_to_begin_with(candidate: &Candidate) -> Result<ServiceIds, Error> {
+    let before = service_ids_of(candidate);
+    let (ids, _) = before.with(&candidate.service_names(), &[]);
+    ids.save(&before)?;
+    Ok(ids)
 }
 
 /// Those of an earlier process. Blocks.

@@ -260,6 +260,12 @@ impl Candidate {
         self.endpoints().map(|(_, address)| address).collect()
     }
 
+    /// Addresses and ports of one service.
+    pub fn addresses_of(&self, service: &str) -> Vec<SocketAddr> {
+        let of = self.endpoints().filter(|(name, _)| *name == service);
+        of.map(|(_, address)| address).collect()
+    }
+
     fn endpoints(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
         self.config().services.iter().flat_map(|service| {
             service.addresses.iter().flat_map(move |address| {

@@ -15,6 +15,7 @@
 
 mod place;
 mod saved;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -28,6 +29,7 @@ use weir_link::PrincipalId;
 use place::Place;
 pub use place::{Grant, Kernel};
 pub use saved::{Clocks, Saved};
+pub use watch::Watch;
 
 /// Milliseconds since boot; before it, less than zero.
 pub type Moment = i64;
@@ -62,6 +64,8 @@ pub struct Asked {
     pub kernel: bool,
     /// Whether the kernel sees this very address: nothing stands between.
     pub direct: bool,
+    /// Whether the kernel itself has a connection of the service from there.
+    pub connected: bool,
     /// The rule that grants it.
     pub rule: String,
     /// The service that was signed in at.
@@ -143,8 +147,7 @@ pub struct Ledger {
     free: BTreeSet<u32>,
     places: BTreeMap<IpAddr, Place>,
     deadlines: BTreeSet<(Moment, IpAddr)>,
-    /// From when to when some address was not watched.
-    blind: Option<(Moment, Moment)>,
+    watch: Watch,
     touched: BTreeSet<IpAddr>,
     changed: BTreeSet<PrincipalId>,
     /// Where somebody lost what the kernel went by.
@@ -152,16 +155,18 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Nobody was granted anything, and nobody was seen.
-    pub fn new(rules: Rules) -> Self {
+    /// Nobody was granted anything, and nobody was seen; it is watched from now on.
+    pub fn new(rules: Rules, now: Moment) -> Self {
         let room = u32::try_from(rules.room).expect("as many as the kernel has room for");
+        let mut watch = Watch::default();
+        watch.follow(&rules, now);
         Self {
+            watch,
             rules,
             principals: BTreeMap::new(),
             free: (0..room).collect(),
             places: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            blind: None,
             touched: BTreeSet::new(),
             changed: BTreeSet::new(),
             cut: BTreeSet::new(),
@@ -178,6 +183,7 @@ impl Ledger {
             room: self.rules.room,
             ..rules
         };
+        self.watch.follow(&self.rules, now);
         let kernel = self.places.iter().filter(|(source, place)| {
             place.has_kernel_grant() && !is_single_user(&self.rules, **source)
         });
@@ -257,17 +263,20 @@ impl Ledger {
     /// Whether the kernel goes by a grant for this address.
     fn kernel(&self, source: IpAddr, asked: &Asked, now: Moment) -> Kernel {
         let place = &self.places[&source];
-        let unwatched = |(since, until): (Moment, Moment)| now < until && place.since >= since;
         if !asked.kernel {
             Kernel::NotAsked
         } else if !asked.direct {
             Kernel::Indirect
         } else if !is_single_user(&self.rules, source) {
             Kernel::NotSingleUser
+        } else if !asked.connected {
+            Kernel::Unconnected
         } else if now < place.shared_until {
             Kernel::Shared
-        } else if self.blind.is_some_and(unwatched) {
+        } else if self.watch.may_have_missed(place.since, now) {
             Kernel::Unwatched
+        } else if self.watch.is_new(source, place.since, now) {
+            Kernel::New
         } else {
             Kernel::Open
         }
@@ -348,8 +357,7 @@ impl Ledger {
     /// Some sign-in was not heard of: until the look-back window has passed, who is new on an address is not
     /// believed to be alone there.
     pub fn lose_sight(&mut self, now: Moment) {
-        let until = now + millis(self.rules.look_back);
-        self.blind = Some((Moment::MIN, until));
+        self.watch.lose_sight(now);
     }
 
     /// Ends what is over.
@@ -359,9 +367,7 @@ impl Ledger {
         {
             self.change(source, deadline, |place, drain| place.look(deadline, drain));
         }
-        if self.blind.is_some_and(|(_, until)| until <= now) {
-            self.blind = None;
-        }
+        self.watch.look(now);
     }
 
     /// When something is over next.
@@ -424,9 +430,20 @@ impl Ledger {
         self.places.len()
     }
 
-    /// Until when some addresses get no kernel grant, because a sign-in there may have been missed.
-    pub fn blind_until(&self) -> Option<Moment> {
-        self.blind.map(|(_, until)| until)
+    /// What is watched, and since when.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Whether flows are forwarded for an address, be it that its grant has expired.
+    pub fn has_flows(&self, source: IpAddr) -> bool {
+        self.places.get(&source).is_some_and(Place::has_flows)
+    }
+
+    /// Whether a principal has a grant, or flows of one that has expired.
+    pub fn has_anything(&self, who: PrincipalId) -> bool {
+        let known = self.principals.get(&who);
+        known.is_some_and(|known| !known.places.is_empty())
     }
 
     /// Changes a place, and keeps in step whatever follows from it.
@@ -465,9 +482,7 @@ impl Ledger {
 
     fn make_place(&mut self, source: IpAddr, now: Moment) -> bool {
         if self.places.len() >= self.rules.room {
-            let until = now + millis(self.rules.look_back);
-            let since = self.blind.map_or(now, |(since, _)| since);
-            self.blind = Some((since, until));
+            self.watch.find_no_room(now);
             return false;
         }
         let place = Place::new(now);

@@ -20,7 +20,7 @@ pub fn run(options: &Options, candidate: &Candidate) -> Result<String, Error> {
         None => "what an earlier migration has left".to_owned(),
     };
     let tables = brain::tables_to_begin_with(candidate, || migration.inherited());
-    let ids = brain::service_ids_to_begin_with(candidate);
+    let ids = brain::service_ids_to_begin_with(candidate)?;
     let silent = candidate.silent(&ids, &migration.down()?);
     let services = candidate.kernel_services(&ids, true, &silent);
     let plane = migration.finish(&tables, &services, &mut |_| {})?;

@@ -35,6 +35,8 @@ pub trait KernelPlane {
     fn inherited(&self) -> Result<Option<KernelTables>, Error>;
     /// See [`Dataplane::cut`].
     fn cut(&mut self, local: &[SocketAddr], goes: &dyn Fn(IpAddr) -> bool) -> Result<usize, Error>;
+    /// See [`Dataplane::connected`].
+    fn connected(&self, local: &[SocketAddr], far: SocketAddr) -> Result<bool, Error>;
     /// See [`Dataplane::set_principal`].
     fn set_principal(&mut self, index: u32, class: Class) -> Result<(), Error>;
     /// See [`Dataplane::grant`].
@@ -84,6 +86,10 @@ impl KernelPlane for Dataplane {
 
     fn cut(&mut self, local: &[SocketAddr], goes: &dyn Fn(IpAddr) -> bool) -> Result<usize, Error> {
         Self::cut(self, local, goes)
+    }
+
+    fn connected(&self, local: &[SocketAddr], far: SocketAddr) -> Result<bool, Error> {
+        Self::connected(self, local, far)
     }
 
     fn set_principal(&mut self, index: u32, class: Class) -> Result<(), Error> {

@@ -64,6 +64,106 @@ async fn a_sign_in_opens_the_kernel_where_an_address_is_one_person() {
 }
 
 #[tokio::test]
+async fn the_kernel_is_not_opened_on_the_word_of_a_proxy_alone() {
+    let (appliance, proxy, mut log) = start("1h").await;
+    let sign_in = earn('a', POOL, 600);
+    let far = sign_in.peer;
+    appliance.kernel.change(|kernel| kernel.absent.push(far));
+    proxy.sign_in(sign_in);
+    let told = next(&mut log).await;
+    assert!(told.contains("no open connection of the service"), "{told}");
+    assert_eq!(appliance.kernel.granted_to(ip(POOL)), None);
+    let shown = appliance.get("/v1/grants").await["grants"][0].clone();
+    assert_eq!(shown["kernel"], false);
+    let why = shown["why_not"].to_string();
+    assert!(why.contains("no open connection"), "{why}");
+    let status = appliance.get("/v1/status").await["grants"].clone();
+    assert_eq!(
+        [&status["earned"], &status["unconnected"], &status["kernel"]],
+        [1, 1, 0]
+    );
+}
+
+#[tokio::test]
+async fn what_is_declared_anew_opens_nothing_until_it_was_watched() {
+    let stopped = start("1h").await.0.kill().await;
+    // As on a new machine.
+    std::fs::remove_file(stopped.path("state/grants.json")).expect("it was written");
+    let again = stopped.start(Inherited::default()).await;
+    let appliance = again.expect("nobody was granted anything");
+    let proxy = appliance.proxy().await;
+    let mut log = changes(&appliance).await;
+    proxy.sign_in(earn('a', POOL, 600));
+    let told = next(&mut log).await;
+    assert!(told.contains("watched for less than `look_back`"), "{told}");
+    assert_eq!(appliance.kernel.granted_to(ip(POOL)), None);
+    let status = appliance.get("/v1/status").await["grants"].clone();
+    assert_eq!(status["unwatched"][0]["prefix"], "10.20.0.0/16");
+    // What is declared is written down, also when nothing else is to be.
+    declare_another(&appliance).await;
+    assert!(!next(&mut log).await.contains(&id('b')));
+    proxy.sign_in(earn('b', NAT, 600));
+    assert!(next(&mut log).await.contains(&id('b')));
+    let written = appliance.read("state/grants.json");
+    assert!(written.contains("10.30.0.0/16") && !written.contains("10.20.0.0/16"));
+}
+
+#[tokio::test]
+async fn what_rests_is_taken_too() {
+    let (appliance, proxy, mut log) = start("1h").await;
+    for (who, source) in [('a', POOL), ('b', "10.20.0.8")] {
+        proxy.sign_in(earn(who, source, 1));
+        next(&mut log).await;
+        let rests = |now: Option<(weir_dataplane::GrantSpec, _)>| {
+            now.is_some_and(|(grant, _)| grant.class == Class::Unmanaged)
+        };
+        appliance.kernel.until_granted(ip(source), rests).await;
+        connect(&appliance, source);
+    }
+    let whose = [
+        (format!("address={POOL}"), POOL),
+        (format!("principal={}", id('b')), "10.20.0.8"),
+    ];
+    for (asked, source) in whose {
+        let path = format!("/v1/grants?{asked}");
+        let (status, taken) = appliance.ask(Method::DELETE, &path, None).await;
+        assert_eq!((status, &taken["ended"]), (StatusCode::OK, &json!([])));
+        let (grant, _) = appliance.kernel.granted_to(ip(source)).expect("it is cut");
+        assert!(grant.cut);
+        let (status, _) = appliance.ask(Method::DELETE, &path, None).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(connections(&appliance), 0);
+}
+
+#[tokio::test]
+async fn one_way_that_cannot_be_closed_keeps_no_other_open() {
+    let (appliance, proxy, mut log) = start("1h").await;
+    let sources = [POOL, "10.20.0.8", "10.20.0.9"];
+    for source in sources {
+        proxy.sign_in(earn('a', source, 600));
+        next(&mut log).await;
+        connect(&appliance, source);
+    }
+    let stuck = ip(POOL);
+    appliance.kernel.change(|kernel| kernel.stuck.push(stuck));
+    let body = json!({ "principal": id('a'), "reason": "left" });
+    let revoke = appliance.ask(Method::POST, "/v1/principals/revoke", Some(body));
+    assert_eq!(revoke.await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    let granted = sources.map(|source| appliance.kernel.granted_to(ip(source)));
+    let cut = granted.map(|one| one.is_some_and(|(grant, _)| grant.cut));
+    assert_eq!(cut, [false, true, true]);
+    assert_eq!(connections(&appliance), 0);
+    assert!(next(&mut log).await.contains("is stuck"));
+
+    appliance.kernel.change(|kernel| kernel.stuck.clear());
+    let told = next(&mut log).await;
+    assert!(told.contains("is done now"), "{told}");
+    let (grant, _) = appliance.kernel.granted_to(stuck).expect("it is cut");
+    assert!(grant.cut);
+}
+
+#[tokio::test]
 async fn what_cannot_be_granted_is_refused_counted_and_told() {
     let (appliance, proxy, mut log) = start("1h").await;
     let with = |change: &dyn Fn(&mut SignIn)| {
@@ -420,12 +520,7 @@ async fn while_the_disk_refuses_what_is_declared_no_longer_still_closes() {
     proxy.sign_in(earn('a', POOL, 600));
     next(&mut log).await;
     std::fs::create_dir(appliance.path("state/grants.json.new")).expect("a temporary directory");
-    let config = appliance
-        .read("weir.toml")
-        .replace("10.20.0.0/16", "10.30.0.0/16");
-    appliance.write("weir.toml", &config);
-    let (status, answer) = appliance.ask(Method::POST, "/v1/reload", None).await;
-    assert_eq!(status, StatusCode::OK, "{answer}");
+    declare_another(&appliance).await;
     let closed = |now: Option<(weir_dataplane::GrantSpec, _)>| {
         now.is_some_and(|(grant, _)| grant.class == Class::Unmanaged)
     };
@@ -510,12 +605,7 @@ async fn prefixes_that_are_declared_no_longer_close_the_kernel() {
     let (appliance, proxy, mut log) = start("1h").await;
     proxy.sign_in(earn('a', POOL, 600));
     next(&mut log).await;
-    let config = appliance
-        .read("weir.toml")
-        .replace("10.20.0.0/16", "10.30.0.0/16");
-    appliance.write("weir.toml", &config);
-    let (status, answer) = appliance.ask(Method::POST, "/v1/reload", None).await;
-    assert_eq!(status, StatusCode::OK, "{answer}");
+    declare_another(&appliance).await;
     let rests = |now: Option<(weir_dataplane::GrantSpec, _)>| {
         now.is_some_and(|(grant, _)| grant.class == Class::Unmanaged && !grant.held.is_empty())
     };
@@ -561,6 +651,16 @@ async fn start(window: &str) -> (Appliance, FakeProxy, Lines) {
     let proxy = appliance.proxy().await;
     let log = changes(&appliance).await;
     (appliance, proxy, log)
+}
+
+/// Declares another pool in the place of the one of now.
+async fn declare_another(appliance: &Appliance) {
+    let config = appliance
+        .read("weir.toml")
+        .replace("10.20.0.0/16", "10.30.0.0/16");
+    appliance.write("weir.toml", &config);
+    let (status, answer) = appliance.ask(Method::POST, "/v1/reload", None).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
 }
 
 async fn changes(appliance: &Appliance) -> Lines {

@@ -14,6 +14,8 @@ use weir_link::PrincipalId;
 const MINUTE: Moment = 60_000;
 const LOOK_BACK: Moment = 120 * MINUTE;
 const DRAIN: Moment = 30 * MINUTE;
+/// Somebody has watched since then.
+const LONG_AGO: Moment = -LOOK_BACK;
 
 /// Inside the declared prefixes, twice; and outside of them.
 const SOURCES: [[u8; 4]; 3] = [[10, 0, 0, 1], [10, 0, 0, 2], [203, 0, 113, 9]];
@@ -263,7 +265,7 @@ proptest! {
 
     #[test]
     fn the_books_agree_with_the_model(acts in acts()) {
-        let mut ledger = Ledger::new(rules());
+        let mut ledger = Ledger::new(rules(), LONG_AGO);
         let mut model = Model { up_to: [Class::Managed; 3], ..Model::default() };
         let mut principals = BTreeMap::new();
         let mut now: Moment = 10 * MINUTE;
@@ -353,7 +355,7 @@ proptest! {
 
 #[test]
 fn only_what_opens_is_granted_and_for_an_hour_at_most() {
-    let mut ledger = Ledger::new(rules());
+    let mut ledger = Ledger::new(rules(), LONG_AGO);
     let earn = |ledger: &mut Ledger, class, lasts| {
         let asked = asked(class, lasts, true);
         ledger
@@ -376,7 +378,7 @@ fn only_what_opens_is_granted_and_for_an_hour_at_most() {
 
 #[test]
 fn a_full_ledger_refuses_and_remembers_that_it_did_not_see() {
-    let mut ledger = Ledger::new(Rules { room: 2, ..rules() });
+    let mut ledger = Ledger::new(Rules { room: 2, ..rules() }, LONG_AGO);
     let asked = asked(Class::Managed, MINUTE, true);
     let source = |last| IpAddr::from([10, 0, 0, last]);
     for last in [1, 2] {
@@ -385,7 +387,7 @@ fn a_full_ledger_refuses_and_remembers_that_it_did_not_see() {
     }
     assert_eq!(ledger.see(id(1), source(3), 0), None);
     assert_eq!(ledger.earn(id(1), source(3), &asked, 0), Err(Refused::Full));
-    assert_eq!(ledger.blind_until(), Some(LOOK_BACK));
+    assert_eq!(ledger.watch().blind_until(), Some(LOOK_BACK));
     // When there is room again, nobody knows who was on the address meanwhile.
     ledger.look(LOOK_BACK - 1);
     for last in [1, 2] {
@@ -397,7 +399,7 @@ fn a_full_ledger_refuses_and_remembers_that_it_did_not_see() {
     let kernel = again.map(|grant| grant.kernel);
     assert_eq!(kernel, Ok(Kernel::Shared), "this one was watched");
     ledger.look(3 * LOOK_BACK);
-    assert_eq!((ledger.watched(), ledger.blind_until()), (0, None));
+    assert_eq!((ledger.watched(), ledger.watch().blind_until()), (0, None));
     ledger.lose_sight(3 * LOOK_BACK);
     ledger.see(id(1), source(3), 3 * LOOK_BACK);
     let late = ledger.earn(id(1), source(3), &asked, 3 * LOOK_BACK);
@@ -406,7 +408,7 @@ fn a_full_ledger_refuses_and_remembers_that_it_did_not_see() {
 
 #[test]
 fn a_reboot_ends_grants_and_keeps_revocations_and_who_was_seen() {
-    let mut ledger = Ledger::new(rules());
+    let mut ledger = Ledger::new(rules(), LONG_AGO);
     let asked = asked(Class::Managed, 60 * MINUTE, true);
     for source in [0, 1] {
         ledger.see(id(0), address(source), 100 * MINUTE);
@@ -451,7 +453,7 @@ fn a_reboot_ends_grants_and_keeps_revocations_and_who_was_seen() {
 
 #[test]
 fn prefixes_that_are_declared_no_longer_end_what_the_kernel_goes_by() {
-    let mut ledger = Ledger::new(rules());
+    let mut ledger = Ledger::new(rules(), LONG_AGO);
     ledger.see(id(0), address(0), 0);
     let asked = asked(Class::Managed, 60 * MINUTE, true);
     ledger.earn(id(0), address(0), &asked, 0).expect("room");
@@ -468,11 +470,73 @@ fn prefixes_that_are_declared_no_longer_end_what_the_kernel_goes_by() {
 }
 
 #[test]
+fn what_is_declared_anew_is_watched_for_a_look_back_first() {
+    let net = |text: &str| text.parse().expect("a prefix");
+    let declared = |prefixes: &[&str], hours: u64| Rules {
+        single_user: prefixes.iter().map(|prefix| net(prefix)).collect(),
+        look_back: Duration::from_hours(hours),
+        ..rules()
+    };
+    let earn = |ledger: &mut Ledger, source: [u8; 4], now: Moment| {
+        let source = source.into();
+        ledger.look(now);
+        ledger.see(id(0), source, now);
+        let asked = asked(Class::Managed, MINUTE, true);
+        let grant = ledger.earn(id(0), source, &asked, now).expect("room");
+        grant.kernel
+    };
+    let clocks = |now| Clocks {
+        boot_id: "one".into(),
+        since_boot: now,
+        wall: now,
+    };
+    let hour = 60 * MINUTE;
+    // A first start.
+    let mut ledger = Ledger::new(declared(&["10.0.0.0/16"], 2), 0);
+    assert_eq!(earn(&mut ledger, [10, 0, 0, 1], 2 * hour - 1), Kernel::New);
+    assert_eq!(earn(&mut ledger, [10, 0, 0, 2], 2 * hour), Kernel::Open);
+
+    // A part of what was declared is known, and what is around it is not.
+    let mut parts = declared(&["10.0.0.0/17", "10.1.0.0/16"], 2);
+    ledger.set_rules(parts.clone(), 3 * hour);
+    assert_eq!(earn(&mut ledger, [10, 0, 0, 3], 3 * hour), Kernel::Open);
+    assert_eq!(earn(&mut ledger, [10, 1, 0, 1], 3 * hour), Kernel::New);
+    let new: Vec<_> = ledger.watch().new_prefixes(3 * hour).collect();
+    assert_eq!(new, [(net("10.1.0.0/16"), 5 * hour)]);
+
+    // So it is for the next process, also when other prefixes were declared meanwhile.
+    parts.single_user.push(net("10.2.0.0/16"));
+    let saved = ledger.save(clocks(4 * hour));
+    let mut ledger = Ledger::open(parts.clone(), saved, &clocks(4 * hour));
+    assert_eq!(earn(&mut ledger, [10, 1, 0, 2], 4 * hour), Kernel::New);
+    assert_eq!(earn(&mut ledger, [10, 1, 0, 3], 5 * hour), Kernel::Open);
+    assert_eq!(earn(&mut ledger, [10, 2, 0, 1], 6 * hour - 1), Kernel::New);
+    assert_eq!(earn(&mut ledger, [10, 2, 0, 2], 6 * hour), Kernel::Open);
+
+    // What was declared no longer for a while was not watched meanwhile.
+    ledger.set_rules(declared(&[], 2), 7 * hour);
+    ledger.set_rules(parts, 7 * hour + 1);
+    assert_eq!(earn(&mut ledger, [10, 2, 0, 3], 9 * hour), Kernel::New);
+    assert_eq!(earn(&mut ledger, [10, 2, 0, 4], 9 * hour + 1), Kernel::Open);
+
+    // Nobody remembers more than two hours; but of who is still there, everything is known.
+    let here = [10, 0, 0, 9];
+    assert_eq!(earn(&mut ledger, here, 9 * hour + 1), Kernel::Open);
+    assert_eq!(earn(&mut ledger, here, 11 * hour), Kernel::Open);
+    let longer = declared(&["10.0.0.0/17"], 4);
+    ledger.set_rules(longer, 12 * hour);
+    assert_eq!(earn(&mut ledger, here, 13 * hour), Kernel::New);
+    assert_eq!(earn(&mut ledger, here, 13 * hour + 1), Kernel::Open);
+    assert_eq!(earn(&mut ledger, [10, 0, 0, 4], 14 * hour - 1), Kernel::New);
+    assert_eq!(earn(&mut ledger, [10, 0, 0, 5], 14 * hour), Kernel::Open);
+}
+
+#[test]
 fn whoever_else_is_on_an_address_keeps_the_connections() {
     let cut = |ledger: &mut Ledger| ledger.cut().into_iter().collect::<Vec<_>>();
     let here = address(0);
     let begin = || {
-        let mut ledger = Ledger::new(rules());
+        let mut ledger = Ledger::new(rules(), LONG_AGO);
         ledger.see(id(0), here, 0);
         let asked = asked(Class::Managed, 30 * MINUTE, true);
         let grant = ledger.earn(id(0), here, &asked, 0).expect("room");
@@ -509,7 +573,7 @@ fn whoever_else_is_on_an_address_keeps_the_connections() {
 
 #[test]
 fn what_was_saved_by_another_version_or_makes_no_sense_is_refused() {
-    let mut ledger = Ledger::new(rules());
+    let mut ledger = Ledger::new(rules(), LONG_AGO);
     ledger.see(id(0), address(0), 0);
     ledger
         .earn(id(0), address(0), &asked(Class::Managed, MINUTE, true), 0)
@@ -534,6 +598,11 @@ fn what_was_saved_by_another_version_or_makes_no_sense_is_refused() {
             "\"shared_until\":-9223372036854775808",
         ),
         ("\"wall\":0", "\"wall\":-9223372036854775808"),
+        (
+            "\"10.0.0.0/8\":-7200000",
+            "\"10.0.0.0/8\":9223372036854775807",
+        ),
+        ("\"look_back\":7200000", "\"look_back\":9223372036854775807"),
         ("\"blind\":null", "\"blind\":[0,9223372036854775807]"),
     ] {
         assert!(text.contains(from), "{text}");
@@ -556,6 +625,7 @@ fn asked(class: Class, lasts: Moment, kernel: bool) -> Asked {
         lasts: Duration::from_millis(lasts.unsigned_abs()),
         kernel,
         direct: true,
+        connected: true,
         rule: "own/grant".to_owned(),
         service: "sts".to_owned(),
     }

@@ -27,6 +27,8 @@ fn pins_of_another_version_are_refused_and_then_migrated() {
     bed.start_and_kill();
     let programs = bed.programs();
     bed.pretend(4);
+    let numbers = bed.path().join("state/service-ids");
+    std::fs::remove_file(&numbers).expect("it was written");
 
     let refused = bed.run(&[]);
     assert_eq!(refused.status.code(), Some(1));
@@ -40,6 +42,9 @@ fn pins_of_another_version_are_refused_and_then_migrated() {
     let migrated = bed.run(&["--migrate"]);
     let words = format!("layout 4 was replaced by layout {ABI_VERSION}");
     assert!(said(&migrated).contains(&words), "{}", said(&migrated));
+    // What the kernel knows services by is known to whoever starts next.
+    let numbers = std::fs::read_to_string(&numbers).expect("written");
+    assert!(numbers.contains("sts"), "{numbers}");
     let now = bed.programs();
     assert_eq!(now.len(), programs.len());
     assert!(now.iter().all(|id| !programs.contains(id)), "swapped");

@@ -21,8 +21,11 @@ use weir_control::first::First;
 use weir_control::plane::Plane;
 use weir_control::proxy_link::ProxyLink;
 use weir_control::sockets;
-use weir_control::testing::{CONFIG, FakeProxy, Received, earn, principal, write_certificate};
+use weir_control::testing::{
+    CONFIG, FakeProxy, Received, earn, principal, watched, write_certificate,
+};
 use weir_dataplane::{Dataplane, HookChoice};
+use weir_link::SignIn;
 use weir_link::notify::Notify;
 
 /// Unmanaged addresses of the client, each of one person; and one of everybody.
@@ -59,9 +62,18 @@ async fn a_sign_in_opens_the_way_for_what_begins_and_a_revocation_cuts_it() {
     let mut earned: Vec<Talker> = everywhere.clone().map(|from| begin(&bed, from)).collect();
     talk(&mut earned, b'p');
     let mut audited = brain.audit().follow();
-    for source in everywhere {
+    // Of a connection that there is not, the proxy may tell what it likes.
+    audited.mark_unchanged();
+    proxy.sign_in(earn('a', POOL[0], 600));
+    audited.changed().await.expect("the log goes on");
+    let mut proxied = [begin(&bed, POOL[0])];
+    talk(&mut proxied, b'p');
+    for (source, talker) in everywhere.zip(&earned) {
         audited.mark_unchanged();
-        proxy.sign_in(earn('a', source, 600));
+        proxy.sign_in(SignIn {
+            peer: talker.address(),
+            ..earn('a', source, 600)
+        });
         audited.changed().await.expect("the log goes on");
     }
     let mut forwarded: Vec<Talker> = POOL.into_iter().map(|from| begin(&bed, from)).collect();
@@ -114,6 +126,7 @@ async fn start(
     let (run, state) = (directory.join("run"), directory.join("state"));
     if !state.exists() {
         write_certificate(directory);
+        watched(directory);
         let config = CONFIG.replace("PROXY_USER", &uid.to_string()).replace(
             "[kernel]",
             "[grants]\nsingle_user = [\"203.0.113.16/28\", \"2001:db8:c::/64\"]\n[kernel]",

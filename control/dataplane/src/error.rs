@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// Why the kernel plane could not do what was asked.
@@ -116,6 +117,21 @@ pub enum Error {
         address: IpAddr,
         /// The port.
         port: u16,
+    },
+    /// A port of a service that is also given to connections of `nat`, at an address that servers answer to.
+    #[error(
+        "port {port} of service {service} is one of `nat_ports` ({}-{}), and servers answer to {address}; \
+         choose another range in [kernel]", ports.start(), ports.end()
+    )]
+    NatPort {
+        /// The service.
+        service: String,
+        /// The address.
+        address: IpAddr,
+        /// The port.
+        port: u16,
+        /// The range.
+        ports: RangeInclusive<u16>,
     },
     /// More than fits into a map.
     #[error("{what}: {given} do not fit, {limit} are possible")]

@@ -15,6 +15,7 @@ use weir_abi::{Class, ClassSet, Config, Grant, MAX_GRANTS, MAX_PRINCIPALS, Princ
 use crate::Dataplane;
 use crate::error::Error;
 use crate::pins::Maps;
+use crate::publish::Writer;
 use crate::services::key;
 use crate::sys;
 
@@ -49,6 +50,13 @@ impl Granted {
     pub(crate) fn of(maps: &Maps) -> Result<Self, Error> {
         let keys = maps.grants.keys().map_err(failed)?;
         Ok(Self(keys.into_iter().collect()))
+    }
+
+    /// Says whether there is any grant.
+    pub(crate) fn tell(&self, writer: &Writer) {
+        let any = u32::from(!self.0.is_empty());
+        let word = offset_of!(Config, grants);
+        writer.config().publish_word(word, any);
     }
 }
 
@@ -105,10 +113,7 @@ impl Dataplane {
 
     /// Says whether there is any grant.
     pub(crate) fn tell_of_grants(&self) {
-        let any = u32::from(!self.granted.0.is_empty());
-        self.writer
-            .config()
-            .publish_word(offset_of!(Config, grants), any);
+        self.granted.tell(&self.writer);
     }
 }
 

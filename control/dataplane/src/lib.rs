@@ -127,6 +127,7 @@ impl Dataplane {
             table: options.table,
             proxied: options.budgets.proxied.to_abi(),
             forwarded: options.budgets.forwarded.to_abi(),
+            one_arm: u32::from(options.inside.is_empty()),
             ..config
         };
         if changed != config {
@@ -190,7 +191,10 @@ impl Dataplane {
         services: Option<&[ServiceSpec]>,
         watch: Watch<'_>,
     ) -> Result<Published, Error> {
-        let checked = services.map(Services::new).transpose()?;
+        let mut checked = services.map(Services::new).transpose()?;
+        if let Some(services) = &mut checked {
+            services.keep_answers(&self.maps, self.writer.second_services())?;
+        }
         let published = self
             .writer
             .publish(&self.maps, tables, checked.as_ref(), watch)?;
@@ -226,6 +230,11 @@ impl Dataplane {
             _ => Error::kernel("cannot end connections", error),
         })?;
         Ok(translated + ended)
+    }
+
+    /// Whether this machine's stack has a live connection to one of these addresses whose other end is `far`.
+    pub fn connected(&self, local: &[SocketAddr], far: SocketAddr) -> Result<bool, Error> {
+        cut::connected(local, far).map_err(|e| Error::kernel("cannot look for a connection", e))
     }
 
     /// The servers that an earlier process gave no new connections, each with the number of its service.

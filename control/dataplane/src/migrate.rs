@@ -16,6 +16,7 @@ use weir_abi::{COUNTERS, Config, Count, Reason, SERVERS, Server, maps, since};
 use weir_tables::KernelTables;
 
 use crate::error::Error;
+use crate::grants::Granted;
 use crate::pins::{self, Maps, Pins};
 use crate::programs;
 use crate::publish::{self, Writer};
@@ -31,8 +32,17 @@ use crate::{Dataplane, counters, make};
 const REASONS: u32 = Reason::COUNT as u32;
 /// Counters of one reason, in every version that has them where this one has.
 const PLACES_OF_REASON: u32 = COUNTERS / REASONS;
-/// Maps whose entries go over one by one, each with the oldest version that has it as this one does.
-const KEPT: [(&str, u32); 1] = [(maps::FLOWS, since::FLOWS)];
+/// Maps whose entries go over one by one, each with the oldest version that has it as this one does. What is
+/// granted comes before the flows that go by it.
+const KEPT: [(&str, u32); 7] = [
+    (maps::PRINCIPALS, since::GRANTS),
+    (maps::GRANTS, since::GRANTS),
+    (maps::FLOWS, since::FLOWS),
+    (maps::ANSWERS, since::NAT),
+    (maps::TRANSLATIONS, since::NAT),
+    (maps::BEGUN_ANSWERS, since::NAT),
+    (maps::BEGUN, since::NAT),
+];
 
 /// Pins of another version that are to be taken over.
 #[derive(Debug)]
@@ -148,7 +158,9 @@ impl Migration {
                 "lies otherwise in the old maps: what it held begins anew"
             );
         }
-        Writer::new(&maps)?.publish(&maps, Some(tables), Some(&services), watch)?;
+        let writer = Writer::new(&maps)?;
+        Granted::of(&maps)?.tell(&writer);
+        writer.publish(&maps, Some(tables), Some(&services), watch)?;
         Ok((programs, maps))
     }
 }

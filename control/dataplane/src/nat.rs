@@ -4,6 +4,7 @@
 //! The programs forget by themselves what they need room for; what is cleared away here only makes that
 //! rare, and the numbers true.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -83,6 +84,20 @@ pub(crate) fn usage(maps: &Maps, ports: u16) -> Result<NatUse, Error> {
         .each(|_, _| usage.begun += 1)
         .map_err(unreadable)?;
     Ok(usage)
+}
+
+/// The addresses of this machine to which servers answer in connections that are not over.
+pub(crate) fn answered(maps: &Maps) -> Result<BTreeSet<[u8; 16]>, Error> {
+    let mut addresses = BTreeSet::new();
+    for entries in [&maps.begun, &maps.translations] {
+        let note = |_: &Flow, entry: &Translation| {
+            if !entry.is_over() {
+                addresses.insert(entry.answer.service);
+            }
+        };
+        entries.each(note).map_err(unreadable)?;
+    }
+    Ok(addresses)
 }
 
 /// Removes connections that are chosen by how their client sends them, what is remembered of them, and how

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use weir_abi::{Address, MAX_ADDRESSES, MAX_PORTS, MAX_SERVICES, Nat, Port, Topology, mapped};
 
 use crate::error::Error;
+use crate::nat;
 use crate::pins::Maps;
 use crate::servers;
 use crate::steps::{Step, Watch};
@@ -30,6 +31,35 @@ impl<'a> Services<'a> {
     pub(crate) fn translate(&self) -> bool {
         let mut entries = self.entries.values();
         entries.any(|address| address.nat.answers != 0)
+    }
+
+    /// Goes on to take answers at the addresses of the generation in force, the second if `second` says so,
+    /// that are none of these any more: as long as a connection of `nat` that is not over has its answers
+    /// there, and as far as there is room.
+    pub(crate) fn keep_answers(&mut self, maps: &Maps, second: bool) -> Result<(), Error> {
+        let failed = |e| Error::kernel("cannot read the services", e);
+        if !self.translate() {
+            return Ok(());
+        }
+        let answers = |address: Option<&Address>| address.is_some_and(|a| a.nat.answers != 0);
+        let before = &maps.addresses[usize::from(second)];
+        let mut left = Vec::new();
+        for key in before.keys().map_err(failed)? {
+            let had = before.get(&key).map_err(failed)?;
+            if answers(had.as_ref()) && !answers(self.entries.get(&key)) {
+                left.push(key);
+            }
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        let answered = nat::answered(maps)?;
+        for key in left.iter().filter(|key| answered.contains(*key)) {
+            if self.entries.contains_key(key) || self.entries.len() < MAX_ADDRESSES as usize {
+                self.entries.entry(*key).or_default().nat.answers = 1;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the generation beside the one in force, which is the second if `second` says so.
@@ -111,13 +141,16 @@ fn compile(services: &[ServiceSpec]) -> Result<BTreeMap<[u8; 16], Address>, Erro
         (key, address)
     });
     let mut entries = entries.collect();
-    translate(services, &mut entries);
+    translate(services, &mut entries)?;
     Ok(entries)
 }
 
 /// Notes with which source the packets of each address of `nat` go on, and at which addresses the servers
-/// answer.
-fn translate(services: &[ServiceSpec], entries: &mut BTreeMap<[u8; 16], Address>) {
+/// answer. What comes to a port of a service there is taken for a client's, so none is given to `nat`.
+fn translate(
+    services: &[ServiceSpec],
+    entries: &mut BTreeMap<[u8; 16], Address>,
+) -> Result<(), Error> {
     let translated = services
         .iter()
         .filter(|service| service.topology == Topology::Nat);
@@ -125,6 +158,20 @@ fn translate(services: &[ServiceSpec], entries: &mut BTreeMap<[u8; 16], Address>
         for address in &service.addresses {
             let source = source(service, *address);
             let ports = &service.nat.ports;
+            let there = |other: &&ServiceSpec| {
+                let mut addresses = other.addresses.iter();
+                addresses.any(|address| key(*address) == key(source))
+            };
+            for other in services.iter().filter(there) {
+                if let Some(port) = other.ports.iter().find(|port| ports.contains(port)) {
+                    return Err(Error::NatPort {
+                        service: other.name.clone(),
+                        address: source,
+                        port: *port,
+                        ports: ports.clone(),
+                    });
+                }
+            }
             let entry = entries.entry(key(*address)).or_default();
             entry.nat = Nat {
                 source: key(source),
@@ -135,6 +182,7 @@ fn translate(services: &[ServiceSpec], entries: &mut BTreeMap<[u8; 16], Address>
             entries.entry(key(source)).or_default().nat.answers = 1;
         }
     }
+    Ok(())
 }
 
 /// The address that servers see instead of the clients of this one.
@@ -210,6 +258,25 @@ mod tests {
                 .to_string()
                 .starts_with("services sts and adfs both own 2001:db8::1 port 443")
         );
+    }
+
+    #[test]
+    fn no_port_of_a_service_is_given_away_where_servers_answer() {
+        let mut sts = service(0, "sts", "192.0.2.1", &[443]);
+        sts.topology = Topology::Nat;
+        let other = service(1, "other", "::ffff:192.0.2.1", &[8443]);
+        let error = compile(&[other.clone(), sts.clone()]).expect_err("8443 is one of both");
+        assert_eq!(
+            error.to_string(),
+            "port 8443 of service other is one of `nat_ports` (4096-32767), and servers answer to 192.0.2.1; \
+             choose another range in [kernel]"
+        );
+        let mut own = sts.clone();
+        own.ports.push(4096);
+        compile(&[own]).expect_err("its own port");
+        // Servers answer to another address.
+        sts.nat.addresses = vec!["192.0.2.2".parse().expect("a literal address")];
+        compile(&[other, sts]).expect("no conflict");
     }
 
     #[test]

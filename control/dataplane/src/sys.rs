@@ -33,6 +33,8 @@ pub(crate) const MMAPABLE: u32 = 1 << 10;
 /// Maps of other sizes may take this one's place in an array of maps (`BPF_F_INNER_MAP`, Linux 5.10).
 const INNER_MAP: u32 = 1 << 12;
 
+/// Whether there is such a key or not (`BPF_ANY`).
+const ANY: u64 = 0;
 /// Only where there is no such key yet (`BPF_NOEXIST`).
 const NOEXIST: u64 = 1;
 
@@ -405,8 +407,9 @@ pub(crate) fn first_words(path: &Path) -> Option<Vec<u32>> {
     Some(value)
 }
 
-/// Copies the entries of a pinned hash into another one, but for those that are there already. What finds
-/// no room is left out. False where keys or values have other sizes, and nothing is copied.
+/// Copies the entries of a pinned hash into another one, but for those that are there already; what finds no
+/// room is left out. Or those of an array, all of which are there already, over the others. False where keys
+/// or values have other sizes or the map is of another kind, and nothing is copied.
 pub(crate) fn copy_entries(from: &Path, to: &Path) -> io::Result<bool> {
     let [Ok(from), Ok(to)] = [from, to].map(pinned) else {
         return Ok(false);
@@ -414,9 +417,11 @@ pub(crate) fn copy_entries(from: &Path, to: &Path) -> io::Result<bool> {
     let mut before = 0;
     let info = map_info(from.as_raw_fd())?;
     let other = map_info(to.as_raw_fd())?;
-    if (info.key_size, info.value_size) != (other.key_size, other.value_size) {
+    let layout = |info: &Info| (info.kind, info.key_size, info.value_size);
+    if layout(&info) != layout(&other) {
         return Ok(false);
     }
+    let flags = if info.kind == ARRAY { ANY } else { NOEXIST };
     let mut key = vec![0_u8; info.key_size as usize];
     let mut next = key.clone();
     let mut value = vec![0_u8; info.value_size as usize];
@@ -442,7 +447,7 @@ pub(crate) fn copy_entries(from: &Path, to: &Path) -> io::Result<bool> {
             // Removed meanwhile.
             continue;
         }
-        let mut attr = element(&to, before, value.as_ptr() as u64, NOEXIST);
+        let mut attr = element(&to, before, value.as_ptr() as u64, flags);
         match bpf(MAP_UPDATE_ELEM, &mut attr) {
             Err(error) if !matches!(error.raw_os_error(), Some(libc::EEXIST | libc::E2BIG)) => {
                 return Err(error);

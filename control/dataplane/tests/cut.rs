@@ -40,6 +40,13 @@ fn flows_of_blocked_sources_are_cut_at_once_or_drained() {
                 assert_eq!(talker.who(), Some(who));
             }
 
+            // Of those that are forwarded, this machine has none.
+            let near = [false, true].map(|six| sts(six, 443));
+            for (talker, who) in talkers.iter().zip([b's', b'p'].into_iter().cycle()) {
+                let connected = plane.connected(&near, talker.address());
+                assert_eq!(connected.expect("sockets are told"), who == b'p');
+            }
+
             let held = History::of(&lists(Class::Managed));
             let drained = KernelTables::compile(&lists(Class::Blocked), &held);
             plane.publish(&drained).expect("a small generation");
@@ -73,6 +80,24 @@ fn flows_of_blocked_sources_are_cut_at_once_or_drained() {
             assert!(dropped.packets >= 2, "{counters:?}");
         },
     );
+}
+
+#[test]
+fn whoever_only_begins_is_not_connected() {
+    plane::story("whoever_only_begins_is_not_connected", |bed, plane| {
+        let near = sts(false, 443);
+        serve(&bed.router, near, b'p', true);
+        // The client's word that it has got the answer to its SYN is lost.
+        let lost = "chain out {\ntype filter hook output priority 0;\ntcp flags & (syn | ack) == ack drop\n}";
+        bed.nft(&bed.client, &format!("table inet lost {{\n{lost}\n}}\n"));
+        let begin = || Talker::new(source(Class::Unmanaged, false), 0, near);
+        let mut talker = within(&bed.client, begin).expect("its SYN is answered");
+        let far = talker.address();
+        assert!(!plane.connected(&[near], far).expect("sockets are told"));
+        bed.nft(&bed.client, "delete table inet lost\n");
+        talker.talk(GO_ON).expect("an answer");
+        assert!(plane.connected(&[near], far).expect("sockets are told"));
+    });
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod bed;
 mod crowd;
 mod farm;
 mod plane;
+mod version;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,10 +12,10 @@ use std::time::Duration;
 
 use bed::{Bed, ask, eventually, within};
 use crowd::{GO_ON, Talker, serve};
-use farm::{Farm, own, translate};
+use farm::{Farm, own, specs, translate, weir};
 use plane::{SHORT, find, open, sts};
 use weir_abi::{Class, ClassSet, Hook, Reason, Verdict};
-use weir_dataplane::{Dataplane, Direction, GrantSpec, HookChoice, Probe, since_boot};
+use weir_dataplane::{Dataplane, Direction, GrantSpec, HookChoice, Migration, Probe, since_boot};
 use weir_fixtures::source;
 use weir_tables::{History, KernelTables, List, Lists, Origin, Scope};
 
@@ -282,6 +283,60 @@ fn a_restart_finds_the_grants_and_the_last_one_takes_the_flag_with_it() {
             assert_eq!(map.capacity, 65_536);
             assert!((1 << 18..16 << 20).contains(&map.memory), "{map:?}");
         }
+    });
+}
+
+#[test]
+fn a_migration_keeps_what_was_granted_and_translated() {
+    let name = "a_migration_keeps_what_was_granted_and_translated";
+    plane::story_at(HookChoice::Tcx, name, |bed| {
+        let farm = Farm::new(bed, 1);
+        let mut plane = open(bed);
+        translate(&mut plane, &[true]);
+        for six in [false, true] {
+            let server = SocketAddr::new(own(0, six), 443);
+            serve(&farm.servers[0], server, b's', false);
+            serve(&bed.router, sts(six, 443), b'p', true);
+        }
+        give(&mut plane, Class::Managed, HOUR, HOUR);
+        let mut granted = both(|six| begin(bed, six, 0));
+        let mut listed = both(|six| {
+            let from = source(Class::Managed, six);
+            within(&bed.client, || Talker::new(from, 0, sts(six, 443))).expect("a server")
+        });
+        talk(&mut granted, b's');
+        talk(&mut listed, b's');
+        drop(plane);
+
+        version::take_a_map(&bed.options);
+        Dataplane::open(&bed.options).expect_err("another build");
+        let migration = Migration::prepare(&bed.options).expect("looked");
+        let migration = migration.expect("another build");
+        assert_eq!(migration.from(), Some(weir_abi::ABI_VERSION));
+        let tables = migration.inherited().expect("readable");
+        let tables = tables.expect("of this version");
+        let mut services = specs(&[true]);
+        services[0].nat.addresses = both(weir).into();
+        let migrated = migration.finish(&tables, &services, &mut |_| {});
+        // As long as no weir-control is started.
+        drop(migrated.expect("migrated"));
+        talk(&mut granted, b's');
+        talk(&mut listed, b's');
+        let mut later = both(|six| begin(bed, six, 0));
+        talk(&mut later, b's');
+
+        let mut plane = Dataplane::open(&bed.options).expect("pins of this version");
+        let mut found = plane.granted();
+        found.sort();
+        assert_eq!(found, both(|six| source(Class::Unmanaged, six)));
+        for six in [false, true] {
+            assert_eq!(probe(&plane, source(Class::Unmanaged, six)), Class::Managed);
+        }
+        plane
+            .set_principal(1, Class::Unmanaged)
+            .expect("there is room");
+        ended(&mut granted);
+        talk(&mut listed, b's');
     });
 }
 

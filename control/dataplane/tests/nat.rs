@@ -337,6 +337,34 @@ fn a_restart_loses_no_connection() {
 }
 
 #[test]
+fn connections_keep_the_address_that_their_servers_see() {
+    let name = "connections_keep_the_address_that_their_servers_see";
+    story(name, |bed, plane| {
+        let farm = Farm::new(bed, 2);
+        translate(plane, &[true; 2]);
+        serve_words(&farm);
+        let mut first = begin(bed, 10);
+        // From now on they see another one.
+        ip(&bed.router, "addr add 192.0.2.2/24 dev in");
+        ip(&bed.router, "addr add 2001:db8:10::2/64 dev in nodad");
+        let mut changed = specs(&[true; 2]);
+        changed[0].nat.addresses = vec![
+            [192, 0, 2, 2].into(),
+            [0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 2].into(),
+        ];
+        plane.set_services(&changed).expect("two services");
+        let mut second = begin(bed, 10);
+        // Also after another change, and while one half of both is not in force.
+        for _ in 0..2 {
+            plane.set_services(&changed).expect("two services");
+            for long in first.iter_mut().chain(&mut second) {
+                assert!(long.holds());
+            }
+        }
+    });
+}
+
+#[test]
 fn large_answers_cross_a_narrow_way_behind_the_client() {
     story(
         "large_answers_cross_a_narrow_way_behind_the_client",

@@ -274,6 +274,120 @@ fn a_forged_reset_ends_no_connection() {
 }
 
 #[test]
+fn a_forged_reset_of_a_server_ends_no_connection() {
+    let name = "a_forged_reset_of_a_server_ends_no_connection";
+    story(name, |bed, plane| {
+        let _farm = behind(bed);
+        translate(plane, &[true]);
+        for (six, before) in [(false, 0), (true, 1)] {
+            let resting = |plane: &mut Dataplane| plane.status().nat.expect("nat").resting;
+            let ends = Ends::begin(plane, six);
+            let comes = |plane: &Dataplane, flags, numbers: (u32, u32)| {
+                let sent = |to| {
+                    Segment::new(443, to)
+                        .flags(flags)
+                        .numbers(numbers.0, numbers.1)
+                };
+                ends.comes(plane, &sent(ends.port), &sent(PORT));
+            };
+            // Its client takes none of these, whatever they acknowledge.
+            for sequence in [0, 100, 101 + 0x1_0000, 1 << 31, u32::MAX] {
+                comes(plane, RST, (sequence, 0));
+                comes(plane, RST | ACK, (sequence, 2));
+                assert_eq!(resting(plane), before, "{sequence}");
+            }
+            // What the client has acknowledged is the measure.
+            let acknowledged = 0x4000_0000;
+            let go_on = |from| Segment::new(from, 443).flags(ACK).numbers(2, acknowledged);
+            ends.goes(plane, &go_on(PORT), &go_on(ends.port));
+            comes(plane, RST, (101, 0));
+            assert_eq!(resting(plane), before);
+            comes(plane, RST, (acknowledged, 0));
+            assert_eq!(resting(plane), before + 1);
+            // Begun anew, the server's answer has no number of its own yet.
+            let syn = |from| Segment::new(from, 443).numbers(9000, 0);
+            ends.goes(plane, &syn(PORT), &syn(ends.port));
+            assert_eq!(resting(plane), before);
+            comes(plane, RST | ACK, (0, 8999));
+            assert_eq!(resting(plane), before);
+            comes(plane, RST | ACK, (0, 9001));
+            assert_eq!(resting(plane), before + 1);
+        }
+    });
+}
+
+#[test]
+fn a_forged_welcome_establishes_nothing() {
+    story("a_forged_welcome_establishes_nothing", |bed, plane| {
+        let _farm = behind(bed);
+        translate(plane, &[true]);
+        for (six, before) in [(false, 0), (true, 1)] {
+            let connections = |plane: &mut Dataplane| plane.status().nat.expect("nat").connections;
+            let ends = Ends::ask(plane, six, PORT);
+            for acknowledged in [0, 1, 1 << 31] {
+                let forged = |to| {
+                    Segment::new(443, to)
+                        .flags(SYN | ACK)
+                        .numbers(700, acknowledged)
+                };
+                ends.comes(plane, &forged(ends.port), &forged(PORT));
+                let thanks = |from| Segment::new(from, 443).flags(ACK).numbers(2, 701);
+                ends.goes(plane, &thanks(PORT), &thanks(ends.port));
+                assert_eq!(connections(plane), before, "{acknowledged}");
+            }
+            ends.is_welcome(plane);
+            assert_eq!(connections(plane), before + 1);
+        }
+    });
+}
+
+#[test]
+fn servers_answer_only_from_inside() {
+    story("servers_answer_only_from_inside", |bed, plane| {
+        let _farm = behind(bed);
+        translate(plane, &[true]);
+        for six in [false, true] {
+            let ends = Ends::begin(plane, six);
+            for flags in [ACK, RST, FIN | ACK, SYN | ACK] {
+                let answer = Segment::new(443, ends.port).flags(flags).numbers(101, 2);
+                let sent = frame(&answer.between(ends.server, ends.weir));
+                run(plane, Direction::Outside, &sent, u32::MAX, Some(&sent));
+            }
+            let asks = Segment::new(ends.port, 443).flags(ACK).numbers(2, 101);
+            let about = asks.between(ends.weir, ends.server);
+            let sent = frame(&error(ends.server, ends.weir, &about));
+            run(plane, Direction::Outside, &sent, u32::MAX, Some(&sent));
+        }
+        assert_eq!(plane.status().nat.expect("nat").resting, 0);
+    });
+}
+
+#[test]
+fn a_client_whose_answers_are_forgotten_begins_anew() {
+    let name = "a_client_whose_answers_are_forgotten_begins_anew";
+    story(name, |bed, plane| {
+        let _farm = behind(bed);
+        translate(plane, &[true]);
+        Ends::ask(plane, false, PORT);
+        let service = sts(false, 443).ip();
+        for number in 0..40_000_u32 {
+            let [_, _, host, _] = (number << 8).to_be_bytes();
+            let from = IpAddr::from([198, 51, 100, host]);
+            let port = 1024 + u16::try_from(number % 50_000).expect("a port");
+            let syn = frame(&Segment::new(port, 443).between(from, service));
+            plane
+                .replay(Direction::Outside, Hook::Tcx, &syn)
+                .expect("a run");
+            // The client asks again and again, so that it is not forgotten; the server is silent.
+            if number % 100 == 0 {
+                Ends::ask(plane, false, PORT);
+            }
+        }
+        Ends::ask(plane, false, PORT).is_welcome(plane);
+    });
+}
+
+#[test]
 fn a_flood_of_beginnings_makes_no_connection_forgotten() {
     story(
         "a_flood_of_beginnings_makes_no_connection_forgotten",
@@ -318,32 +432,43 @@ struct Ends {
 
 impl Ends {
     fn begin(plane: &Dataplane, six: bool) -> Self {
-        let mut ends = Self {
-            client: source(Class::Managed, six),
-            service: sts(six, 443).ip(),
-            weir: weir(six),
-            server: own(0, six),
-            port: 0,
-        };
-        let syn = frame(&Segment::new(PORT, 443).between(ends.client, ends.service));
-        let answer = plane
-            .replay(Direction::Outside, Hook::Tcx, &syn)
-            .expect("a run");
-        assert_eq!(answer.action, REDIRECT);
-        let l4 = if six { 54 } else { 34 };
-        ends.port = u16::from_be_bytes([answer.packet[l4], answer.packet[l4 + 1]]);
-        assert!((4096..=32767).contains(&ends.port));
+        let ends = Self::ask(plane, six, PORT);
         // The same again: it is the same connection.
         ends.goes(
             plane,
             &Segment::new(PORT, 443),
             &Segment::new(ends.port, 443),
         );
-        let welcome = |to| Segment::new(443, to).flags(SYN | ACK).numbers(100, 2);
-        ends.comes(plane, &welcome(ends.port), &welcome(PORT));
-        let thanks = |from| Segment::new(from, 443).flags(ACK).numbers(2, 101);
-        ends.goes(plane, &thanks(PORT), &thanks(ends.port));
+        ends.is_welcome(plane);
         ends
+    }
+
+    /// One whose client has only asked.
+    fn ask(plane: &Dataplane, six: bool, port: u16) -> Self {
+        let (client, service) = (source(Class::Managed, six), sts(six, 443).ip());
+        let syn = frame(&Segment::new(port, 443).between(client, service));
+        let answer = plane
+            .replay(Direction::Outside, Hook::Tcx, &syn)
+            .expect("a run");
+        assert_eq!(answer.action, REDIRECT);
+        let l4 = if six { 54 } else { 34 };
+        let port = u16::from_be_bytes([answer.packet[l4], answer.packet[l4 + 1]]);
+        assert!((4096..=32767).contains(&port));
+        Self {
+            client,
+            service,
+            weir: weir(six),
+            server: own(0, six),
+            port,
+        }
+    }
+
+    /// The server answers, and the client acknowledges that.
+    fn is_welcome(&self, plane: &Dataplane) {
+        let welcome = |to| Segment::new(443, to).flags(SYN | ACK).numbers(100, 2);
+        self.comes(plane, &welcome(self.port), &welcome(PORT));
+        let thanks = |from| Segment::new(from, 443).flags(ACK).numbers(2, 101);
+        self.goes(plane, &thanks(PORT), &thanks(self.port));
     }
 
     /// What the client sends, and what the server gets.

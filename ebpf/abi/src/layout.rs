@@ -119,8 +119,9 @@ pub struct Config {
     pub capture: u32,
     /// 1 while there is any grant: without one, none is looked for.
     pub grants: u32,
-    /// Always zero.
-    pub spare: u32,
+    /// 1 when servers of `nat` answer by the outside interfaces, because there are no others. Else what comes
+    /// from outside is never taken for an answer: anybody may write a server's address into it.
+    pub one_arm: u32,
 }
 
 impl Config {

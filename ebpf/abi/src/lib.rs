@@ -39,6 +39,10 @@ pub mod since {
     pub const COUNTERS: u32 = 4;
     /// [`Flow`](crate::Flow), and the places of servers that it names.
     pub const FLOWS: u32 = 4;
+    /// [`Grant`](crate::Grant) and [`Principal`](crate::Principal), by address and by index.
+    pub const GRANTS: u32 = 5;
+    /// [`Translation`](crate::Translation), and what the four maps of `nat` have for keys and values.
+    pub const NAT: u32 = 5;
 }
 
 /// What the kernel knows of a source address (DESIGN: "class").

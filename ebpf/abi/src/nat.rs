@@ -31,7 +31,7 @@ pub const IDLE_WANTED: u32 = 5;
 pub const REST_CLOSED: u32 = 113;
 /// As [`IDLE`], for one that was reset: nobody remembers it, but the reset may have been lost.
 pub const REST_RESET: u32 = 10;
-/// How far ahead of what the server has acknowledged a reset may be: as far as every window reaches.
+/// How far ahead of what the other end has acknowledged a reset may be: as far as every window reaches.
 pub const RESET_WINDOW: u32 = 0xffff;
 /// A unit is two to this many nanoseconds: a little more than a second.
 pub const UNIT: u32 = 30;
@@ -61,9 +61,12 @@ pub struct Translation {
     pub service: u16,
     /// Slot of the server.
     pub slot: u16,
-    /// While it begins, the acknowledgement that establishes it, zero while the server has not answered. Then
-    /// what the server has acknowledged last: with what its client goes on.
-    pub expected: u32,
+    /// What the server has acknowledged last: with what its client goes on. While the server has not
+    /// answered, what it has to acknowledge.
+    pub from_client: u32,
+    /// What the client has acknowledged last: with what its server goes on. While it begins, the
+    /// acknowledgement that establishes it, zero while the server has not answered.
+    pub from_server: u32,
     /// When its last packet came, in units of the kernel's clock, see [`UNIT`].
     pub last: u32,
     /// What has ended: [`Translation::CLIENT_CLOSED`] and so on.
@@ -84,8 +87,35 @@ impl Translation {
     /// one, but not with a number that is near what the server expects, of which it takes the very one
     /// (RFC 5961 §3).
     #[inline(always)]
-    pub const fn may_reset(&self, sequence: u32) -> bool {
-        sequence.wrapping_sub(self.expected) <= RESET_WINDOW
+    pub const fn client_may_reset(&self, sequence: u32) -> bool {
+        is_near(self.from_client, sequence)
+    }
+
+    /// The same of its server. Before the server has a number of its own, what it acknowledges tells.
+    #[inline(always)]
+    pub const fn server_may_reset(&self, sequence: u32, acknowledged: Option<u32>) -> bool {
+        match (self.from_server, acknowledged) {
+            (0, Some(acknowledged)) => self.is_answer(acknowledged),
+            (0, None) => false,
+            (expected, _) => is_near(expected, sequence),
+        }
+    }
+
+    /// Whether who acknowledges this knows with what the client begins; it may have sent some data at once
+    /// (RFC 7413).
+    #[inline(always)]
+    pub const fn is_answer(&self, acknowledged: u32) -> bool {
+        is_near(self.from_client, acknowledged)
+    }
+
+    /// The client begins with this number, perhaps again.
+    #[inline(always)]
+    pub const fn begin(&mut self, sequence: u32) {
+        let next = sequence.wrapping_add(1);
+        if self.from_client != next || self.ended != 0 {
+            self.from_client = next;
+            self.from_server = 0;
+        }
     }
 
     /// Whether it is over.
@@ -110,9 +140,15 @@ impl Translation {
     }
 }
 
+/// Whether a number is what is expected, or so little ahead that every window reaches it.
+#[inline(always)]
+const fn is_near(expected: u32, number: u32) -> bool {
+    number.wrapping_sub(expected) <= RESET_WINDOW
+}
+
 const _: () = {
     assert!(size_of::<Nat>() == 24);
-    assert!(size_of::<Translation>() == 52);
+    assert!(size_of::<Translation>() == 56);
 };
 
 #[cfg(test)]
@@ -151,10 +187,11 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_has_to_be_near_what_the_server_expects() {
-        for expected in [0, 1000, u32::MAX] {
+    fn a_reset_has_to_be_near_what_the_other_end_expects() {
+        for expected in [1, 1000, u32::MAX] {
             let one = Translation {
-                expected,
+                from_client: expected,
+                from_server: !expected,
                 ..Translation::default()
             };
             for (ahead, may) in [
@@ -163,9 +200,28 @@ mod tests {
                 (RESET_WINDOW + 1, false),
                 (u32::MAX, false),
             ] {
-                assert_eq!(one.may_reset(expected.wrapping_add(ahead)), may);
+                let number = expected.wrapping_add(ahead);
+                assert_eq!(one.client_may_reset(number), may);
+                assert_eq!(one.is_answer(number), may);
+                let silent = one.from_server == 0;
+                let number = one.from_server.wrapping_add(ahead);
+                assert_eq!(one.server_may_reset(number, None), may && !silent);
             }
         }
+    }
+
+    #[test]
+    fn a_server_that_has_not_answered_has_to_know_what_it_was_asked() {
+        let mut one = Translation::default();
+        one.begin(u32::MAX);
+        assert!(one.server_may_reset(0, Some(0)));
+        assert!(!one.server_may_reset(0, Some(u32::MAX)));
+        assert!(!one.server_may_reset(0, None));
+        one.from_server = 7;
+        one.begin(u32::MAX);
+        assert_eq!(one.from_server, 7, "the same again");
+        one.begin(9);
+        assert_eq!((one.from_client, one.from_server), (10, 0));
     }
 
     #[test]

@@ -42,7 +42,7 @@ macro_rules! stages {
         pub fn $tcx(ctx: TcContext) -> i32 {
             let skb = ctx.skb.skb;
             if $find(skb) == 0 {
-                if !nat::is_used() || nat_find(skb) == 0 || nat_judge() == 0 {
+                if !nat::is_used($side) || nat_find(skb) == 0 || nat_judge() == 0 {
                     return act::NEXT;
                 }
             } else if $judge(skb) == 0 {

@@ -14,7 +14,7 @@ use weir_abi::{
     Config, Flow, IDLE, IDLE_BEGUN, IDLE_WANTED, MAX_BEGUN, MAX_TRANSLATIONS, Reason, Server,
     Translation, UNIT, Verdict, server_index,
 };
-use weir_classify::{Answer, Outcome, Packet as _, Tables as _, Translations};
+use weir_classify::{Answer, Outcome, Packet as _, Side, Tables as _, Translations};
 
 use crate::act;
 use crate::maps::{self, Generation};
@@ -76,12 +76,15 @@ pub fn work() -> Option<&'static mut Work> {
     WORK.get_ptr_mut(0).map(|work| unsafe { &mut *work })
 }
 
-/// Whether servers answer to this machine at all.
+/// Whether servers answer to this machine at all, from this side.
 #[inline(always)]
-pub fn is_used() -> bool {
+pub fn is_used(side: Side) -> bool {
     let Some(config) = maps::config() else {
         return false;
     };
+    if matches!(side, Side::Outside) && config.one_arm == 0 {
+        return false;
+    }
     // SAFETY: the word is valid for the life of the program; user space may store to it at any moment.
     let active = unsafe { core::ptr::read_volatile(&raw const config.active) };
     active & Config::NAT != 0
@@ -186,26 +189,25 @@ pub fn assign(skb: *mut __sk_buff) -> Assigned {
             return refuse(outcome, Verdict::Drop, Reason::NoFlow);
         }
         if segment && !probe {
-            if flags & (SYN | ACK) == SYN | ACK
-                && !established
-                && let Some(sequence) = packet.read(outcome.headers.l4 + 4)
-            {
-                entry.expected = u32::from_be_bytes(sequence).wrapping_add(1);
-            }
-            if flags & (RST | ACK) == ACK
-                && established
-                && let Some(acknowledged) = packet.read(outcome.headers.l4 + 8)
-            {
-                let acknowledged = u32::from_be_bytes(acknowledged);
-                if entry.expected != acknowledged {
-                    entry.expected = acknowledged;
-                }
-            }
-            note(entry, flags, Translation::SERVER_CLOSED);
+            note_answer(
+                entry,
+                flags,
+                number(&packet, outcome, 4),
+                number(&packet, outcome, 8),
+                established,
+            );
         }
         return Assigned::Connection;
     }
+    let sequence = number(&packet, outcome, 4);
     if flags & (SYN | ACK) == SYN {
+        // Of one whose answers nobody finds any more nothing is left.
+        if !is_answered(&work.flow, &entry.answer, established) {
+            if established && !probe {
+                let _ = TRANSLATIONS.remove(&work.flow);
+            }
+            return Assigned::Begins;
+        }
         let over = entry.is_over();
         // A connection goes on where it is, whatever becomes of its server. One that begins, or begins
         // anew, needs a server that works.
@@ -215,6 +217,9 @@ pub fn assign(skb: *mut __sk_buff) -> Assigned {
             }
             return Assigned::Begins;
         }
+        if !probe && (over || !established || entry.from_server == 0) {
+            entry.begin(sequence);
+        }
         if over && !probe {
             entry.ended = 0;
         }
@@ -222,20 +227,17 @@ pub fn assign(skb: *mut __sk_buff) -> Assigned {
     work.answer = entry.answer;
     work.next = returned(&entry.answer);
     if segment && !probe {
-        let sequence = packet
-            .read(outcome.headers.l4 + 4)
-            .map_or(0, u32::from_be_bytes);
         // The server judges it; who guesses ends nothing here.
-        if !established || flags & RST == 0 || entry.may_reset(sequence) {
+        if flags & RST == 0 || entry.client_may_reset(sequence) {
             note(entry, flags, Translation::CLIENT_CLOSED);
         }
-        if !established
-            && flags & (SYN | RST | ACK) == ACK
-            && entry.expected != 0
-            && let Some(acknowledged) = packet.read(outcome.headers.l4 + 8)
-            && u32::from_be_bytes(acknowledged) == entry.expected
-        {
-            establish(work, entry, sequence);
+        if flags & (SYN | RST | ACK) == ACK && entry.from_server != 0 {
+            let acknowledged = number(&packet, outcome, 8);
+            if established {
+                set(&mut entry.from_server, acknowledged);
+            } else if acknowledged == entry.from_server {
+                establish(work, entry, sequence);
+            }
         }
     }
     Assigned::Connection
@@ -278,6 +280,7 @@ pub fn begin(skb: *mut __sk_buff) -> bool {
         work.next = returned(&work.answer);
         return true;
     }
+    let sequence = number(&Skb::new(&ctx), outcome, 4);
     // SAFETY: takes nothing.
     let start = unsafe { bpf_get_prandom_u32() };
     let now = now();
@@ -299,7 +302,7 @@ pub fn begin(skb: *mut __sk_buff) -> bool {
         };
         if is_free(&work.answer, now, idle)
             && crate::nat_own(skb) == 0
-            && take(work, outcome.service, place, now)
+            && take(work, outcome.service, place, now, sequence)
         {
             work.next = returned(&work.answer);
             return true;
@@ -345,6 +348,65 @@ fn refuse(outcome: &mut Outcome, verdict: Verdict, reason: Reason) -> Assigned {
     Assigned::Nothing
 }
 
+/// A number of the segment, at this offset of its header.
+#[inline(always)]
+fn number(packet: &Skb, outcome: &Outcome, at: u32) -> u32 {
+    let bytes = packet.read(outcome.headers.l4 + at);
+    bytes.map_or(0, u32::from_be_bytes)
+}
+
+/// Writes only what changes: other CPUs read it.
+#[inline(always)]
+fn set(word: &mut u32, value: u32) {
+    if *word != value {
+        *word = value;
+    }
+}
+
+/// Whether the answers of this connection are found to be its own.
+#[inline(always)]
+fn is_answered(flow: &Flow, answer: &Flow, established: bool) -> bool {
+    let found = if established {
+        ANSWERS.get_ptr(answer)
+    } else {
+        BEGUN_ANSWERS.get_ptr(answer)
+    };
+    match found {
+        // SAFETY: the map is preallocated, see `assign`.
+        Some(owner) => unsafe { &*owner }.is(flow),
+        None => false,
+    }
+}
+
+/// Notes a segment of a server, with its numbers. What the client would not take ends nothing here.
+#[inline(always)]
+fn note_answer(
+    entry: &mut Translation,
+    flags: u8,
+    sequence: u32,
+    acknowledged: u32,
+    established: bool,
+) {
+    let acknowledges = if flags & ACK != 0 {
+        Some(acknowledged)
+    } else {
+        None
+    };
+    if flags & RST != 0 {
+        if !entry.server_may_reset(sequence, acknowledges) {
+            return;
+        }
+    } else if flags & (SYN | ACK) == SYN | ACK && (entry.from_server == 0 || !established) {
+        if !entry.is_answer(acknowledged) {
+            return;
+        }
+        entry.from_server = sequence.wrapping_add(1);
+    } else if flags & ACK != 0 && established && entry.from_server != 0 {
+        set(&mut entry.from_client, acknowledged);
+    }
+    note(entry, flags, Translation::SERVER_CLOSED);
+}
+
 /// Notes a segment of one end, which closes its half with this bit.
 #[inline(always)]
 fn note(entry: &mut Translation, flags: u8, closes: u32) {
@@ -358,13 +420,8 @@ fn note(entry: &mut Translation, flags: u8, closes: u32) {
             ended |= closes;
         }
     }
-    if entry.ended != ended {
-        entry.ended = ended;
-    }
-    let now = now();
-    if entry.last != now {
-        entry.last = now;
-    }
+    set(&mut entry.ended, ended);
+    set(&mut entry.last, now());
 }
 
 /// Moves a connection, whose client goes on with this number, to those that no flood makes forgotten. Where
@@ -372,13 +429,11 @@ fn note(entry: &mut Translation, flags: u8, closes: u32) {
 #[inline(always)]
 fn establish(work: &mut Work, entry: &Translation, sequence: u32) {
     // Two connections may have taken one port at the same moment: the server answers only one.
-    match BEGUN_ANSWERS.get_ptr(&work.answer) {
-        // SAFETY: the map is preallocated, see `assign`.
-        Some(flow) if unsafe { &*flow }.is(&work.flow) => {}
-        _ => return,
+    if !is_answered(&work.flow, &work.answer, false) {
+        return;
     }
     work.copy = *entry;
-    work.copy.expected = sequence;
+    work.copy.from_client = sequence;
     if ANSWERS.insert(&work.answer, &work.flow, 0).is_err() {
         return;
     }
@@ -449,7 +504,7 @@ fn is_free(answer: &Flow, now: u32, idle: u32) -> bool {
 
 /// Remembers the connection at this port, if it is still free.
 #[inline(always)]
-fn take(work: &mut Work, service: u16, place: u32, now: u32) -> bool {
+fn take(work: &mut Work, service: u16, place: u32, now: u32, sequence: u32) -> bool {
     if BEGUN_ANSWERS
         .insert(&work.answer, &work.flow, u64::from(BPF_NOEXIST))
         .is_err()
@@ -459,9 +514,11 @@ fn take(work: &mut Work, service: u16, place: u32, now: u32) -> bool {
     work.copy.answer = work.answer;
     work.copy.service = service;
     work.copy.slot = (place % weir_abi::MAX_SERVERS as u32) as u16;
-    work.copy.expected = 0;
     work.copy.last = now;
     work.copy.ended = 0;
+    work.copy.from_client = 0;
+    work.copy.from_server = 0;
+    work.copy.begin(sequence);
     // Another CPU may have moved a connection with this port there meanwhile.
     if ANSWERS.get_ptr(&work.answer).is_some() || BEGUN.insert(&work.flow, &work.copy, 0).is_err() {
         let _ = BEGUN_ANSWERS.remove(&work.answer);

@@ -219,6 +219,7 @@ pub fn summary(out: &Out, status: &GrantsStatus) -> Option<String> {
         (status.earned, "earned"),
         (status.refused, "refused"),
         (status.strangers, "ended by strangers"),
+        (status.unconnected, "without a connection"),
     ];
     words.extend(
         counted
@@ -229,6 +230,14 @@ pub fn summary(out: &Out, status: &GrantsStatus) -> Option<String> {
     if status.revoked > 0 {
         words.push(format!("{} principals revoked", status.revoked));
     }
+    let unwatched = status.unwatched.iter();
+    words.extend(unwatched.map(|one| {
+        let until = moment(&one.until);
+        format!(
+            "{} is watched, and opens nothing before {until} UTC",
+            one.prefix
+        )
+    }));
     if status.missed > 0 {
         let missed = format!("{} sign-ins missed", count(status.missed));
         words.push(out.paint(Colour::Bad, &missed));

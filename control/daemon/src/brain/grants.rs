@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{interval, sleep};
 use weir_abi::{Class, MAX_GRANTS};
 use weir_api::Actor;
-use weir_api::grants::{Granted, GrantsStatus};
+use weir_api::grants::{Granted, GrantsStatus, Unwatched};
 use weir_link::SignIn;
 
 use super::Brain;
@@ -52,6 +52,7 @@ struct Counts {
     earned: u64,
     refused: u64,
     strangers: u64,
+    unconnected: u64,
 }
 
 impl Grants {
@@ -120,14 +121,15 @@ impl Brain {
     async fn take_in(&self, batch: &[SignIn]) -> Result<(), Error> {
         let running = self.running();
         let missed = self.parts.link.heard().missed();
+        let connected = self.connected(&running, batch).await;
         let mut told = Vec::new();
         let carried = self.step(|books, now| {
             if books.missed != missed {
                 books.missed = missed;
                 books.ledger.lose_sight(now);
             }
-            for sign_in in batch {
-                books.sign_in(&running, sign_in, now, &mut told);
+            for (sign_in, connected) in batch.iter().zip(connected) {
+                books.sign_in(&running, sign_in, connected, now, &mut told);
             }
         });
         let carried = carried.await;
@@ -141,6 +143,32 @@ impl Brain {
         carried
     }
 
+    /// Which of the sign-ins that ask for the kernel came over a connection that there is. The proxies tell
+    /// of them, and anybody may talk to a proxy; that somebody is at that address is the kernel's own word.
+    async fn connected(&self, running: &Generation, batch: &[SignIn]) -> Vec<bool> {
+        let asked = |one: &SignIn| is_direct(one) && one.grant.as_ref().is_some_and(|g| g.kernel);
+        if !batch.iter().any(asked) {
+            return vec![false; batch.len()];
+        }
+        let looks = batch.iter().map(|one| {
+            let candidate = &running.candidate;
+            asked(one).then(|| (candidate.addresses_of(&one.service), one.peer))
+        });
+        let looks: Vec<_> = looks.collect();
+        let look = self.parts.plane.run(move |plane| {
+            let look = |(near, far): (Vec<_>, _)| match plane.connected(&near, far) {
+                Ok(connected) => connected,
+                Err(error) => {
+                    tracing::error!(%error, "a sign-in opens the kernel's path for nobody");
+                    false
+                }
+            };
+            let found = looks.into_iter().map(|one| one.is_some_and(look));
+            found.collect()
+        });
+        look.await.unwrap_or_else(|_| vec![false; batch.len()])
+    }
+
     /// What a person should know of grants.
     pub(crate) fn grants_warnings(&self) -> Vec<String> {
         self.grants.books(|books| {
@@ -150,7 +178,7 @@ impl Brain {
                      again each second"
                 )
             });
-            let blind = books.ledger.blind_until().map(|until| {
+            let blind = books.ledger.watch().blind_until().map(|until| {
                 format!(
                     "sign-ins were missed or found no room, so that addresses get no grant for the kernel \
                      until {}",
@@ -176,7 +204,14 @@ impl Brain {
             earned: books.counts.earned,
             refused: books.counts.refused,
             strangers: books.counts.strangers,
+            unconnected: books.counts.unconnected,
             missed,
+            unwatched: (books.ledger.watch().new_prefixes(keeper::now()))
+                .map(|(prefix, until)| Unwatched {
+                    prefix,
+                    until: keeper::text(until),
+                })
+                .collect(),
             trouble: books.trouble.clone(),
         })
     }
@@ -188,6 +223,7 @@ impl Books {
         &mut self,
         running: &Generation,
         sign_in: &SignIn,
+        connected: bool,
         now: Moment,
         told: &mut Vec<Result<String, String>>,
     ) {
@@ -218,7 +254,8 @@ impl Books {
             class: wanted.class,
             lasts: wanted.lasts(),
             kernel: wanted.kernel,
-            direct: sign_in.peer.ip().to_canonical() == source,
+            direct: is_direct(sign_in),
+            connected,
             rule: wanted.rule.clone(),
             service: sign_in.service.clone(),
         };
@@ -233,6 +270,7 @@ impl Books {
         match earned {
             Ok(grant) => {
                 self.counts.earned += 1;
+                self.counts.unconnected += u64::from(grant.kernel == Kernel::Unconnected);
                 let kernel = match grant.kernel.why_not() {
                     None => "the kernel goes by it".to_owned(),
                     Some(why) => format!("not in the kernel: {why}"),
@@ -250,6 +288,11 @@ impl Books {
             }
         }
     }
+}
+
+/// Whether the kernel sees the very address that policy judged.
+fn is_direct(sign_in: &SignIn) -> bool {
+    sign_in.peer.ip().to_canonical() == sign_in.source.to_canonical()
 }
 
 /// A grant as people read it.

@@ -41,6 +41,10 @@ pub enum Kernel {
     Indirect,
     /// Sign-ins may have been missed.
     Unwatched,
+    /// It is watched for too short a time.
+    New,
+    /// The kernel has no connection from there.
+    Unconnected,
 }
 
 impl Kernel {
@@ -56,6 +60,12 @@ impl Kernel {
             }
             Self::Unwatched => {
                 Some("sign-ins on the address may have been missed within `look_back`")
+            }
+            Self::New => Some(
+                "the address is watched for less than `look_back`: nobody knows who was on it before",
+            ),
+            Self::Unconnected => {
+                Some("the kernel has no open connection of the service from there (any more)")
             }
         }
     }

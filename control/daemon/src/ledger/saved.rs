@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::place::Place;
+use super::watch::Watch;
 use super::{Known, Ledger, Moment, Rules};
 use weir_link::PrincipalId;
 
@@ -36,15 +37,16 @@ pub struct Clocks {
 pub struct Saved {
     version: u32,
     clocks: Clocks,
-    blind: Option<(Moment, Moment)>,
+    #[serde(default)]
+    watch: Watch,
     principals: BTreeMap<PrincipalId, Known>,
     places: BTreeMap<IpAddr, Place>,
 }
 
 impl Saved {
-    /// As [`Ledger::blind_until`].
-    pub fn blind_until(&self) -> Option<Moment> {
-        self.blind.map(|(_, until)| until)
+    /// As [`Ledger::watch`].
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Whether this version can read it; by the layout, and by what must be so.
@@ -61,11 +63,9 @@ impl Saved {
                 return Err(format!("{who} has no place of its own"));
             }
         }
-        let mut moments = self.places.values().flat_map(Place::moments).chain([
-            self.clocks.since_boot,
-            self.clocks.wall,
-            self.blind_until().unwrap_or_default(),
-        ]);
+        let places = self.places.values().flat_map(Place::moments);
+        let clocks = [self.clocks.since_boot, self.clocks.wall];
+        let mut moments = places.chain(self.watch.moments()).chain(clocks);
         if let Some(odd) = moments.find(|moment| moment.unsigned_abs() > LATEST) {
             return Err(format!(
                 "it tells of the moment {odd}, which no machine lives to see"
@@ -93,7 +93,7 @@ impl Ledger {
         Saved {
             version: VERSION,
             clocks,
-            blind: self.blind,
+            watch: self.watch.clone(),
             principals: self.principals.clone(),
             places: self.places.clone(),
         }
@@ -102,7 +102,7 @@ impl Ledger {
     /// As it was saved; what was checked before. What is over by now is still there, until
     /// [`Ledger::look`].
     pub fn open(rules: Rules, saved: Saved, clocks: &Clocks) -> Self {
-        let mut ledger = Self::new(rules);
+        let mut ledger = Self::new(rules, clocks.since_boot);
         let same_boot = saved.clocks.boot_id == clocks.boot_id;
         let shift = if same_boot {
             0
@@ -110,9 +110,9 @@ impl Ledger {
             let passed = (clocks.wall - saved.clocks.wall).max(0);
             clocks.since_boot - (saved.clocks.since_boot + passed)
         };
-        ledger.blind = saved
-            .blind
-            .map(|(since, until)| (since.saturating_add(shift), until + shift));
+        ledger.watch = saved.watch;
+        ledger.watch.shift(shift);
+        ledger.watch.follow(&ledger.rules, clocks.since_boot);
         for (who, known) in saved.principals {
             ledger.free.remove(&known.index);
             ledger.changed.insert(who);

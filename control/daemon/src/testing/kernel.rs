@@ -43,6 +43,10 @@ pub struct State {
     pub connections: Vec<(SocketAddr, IpAddr)>,
     /// They cannot be ended.
     pub uncut: bool,
+    /// Far ends that no service has a connection from: each one has all others.
+    pub absent: Vec<SocketAddr>,
+    /// Addresses that cannot be granted anything, or lose it.
+    pub stuck: Vec<IpAddr>,
     /// Beginnings of flows that are told of at the next look.
     pub flows: Vec<SeenPacket>,
     /// What could not be told.
@@ -233,6 +237,11 @@ impl KernelPlane for FakeKernel {
         Ok(ended)
     }
 
+    fn connected(&self, local: &[SocketAddr], far: SocketAddr) -> Result<bool, Error> {
+        let state = self.state.borrow();
+        Ok(!local.is_empty() && !state.absent.contains(&far))
+    }
+
     fn set_principal(&mut self, index: u32, class: Class) -> Result<(), Error> {
         self.change(|state| {
             state.principals.insert(index, class);
@@ -241,6 +250,10 @@ impl KernelPlane for FakeKernel {
     }
 
     fn grant(&mut self, source: IpAddr, grant: Option<&GrantSpec>) -> Result<(), Error> {
+        if self.state.borrow().stuck.contains(&source) {
+            let detail = format!("{source} is stuck");
+            return Err(Error::Tables { detail });
+        }
         self.change(|state| {
             match grant {
                 Some(grant) => state.grants.insert(source, *grant),

@@ -210,6 +210,11 @@ impl Talker {
         }
     }
 
+    /// Where it is connected from.
+    pub fn address(&self) -> SocketAddr {
+        self.stream.local_addr().expect("it was connected")
+    }
+
     /// Who answered first.
     pub fn who(&self) -> Option<u8> {
         self.who

@@ -1,8 +1,16 @@
 //! Pins that another version might have left.
 
+#![allow(dead_code, reason = "each test binary uses a part")]
+
 use aya::maps::{Array, Map, MapData};
 use weir_abi::Config;
 use weir_dataplane::Options;
+
+/// Takes a map away that no test needs, so that the pins are those of another build of this version.
+pub fn take_a_map(options: &Options) {
+    let pin = options.pin_dir.join("maps/WHEELS");
+    std::fs::remove_file(pin).expect("it is pinned");
+}
 
 /// Has the pins say that they are of this version. Their programs do not ask for it, and go on.
 pub fn pretend(options: &Options, version: u32) {

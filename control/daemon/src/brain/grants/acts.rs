@@ -44,13 +44,16 @@ impl Brain {
         let address = address.to_canonical();
         self.finish(move |brain| async move {
             let taken = brain
-                .step(|books, now| books.ledger.take(address, now))
+                .step(|books, now| {
+                    let any = books.ledger.has_flows(address);
+                    (books.ledger.take(address, now), any)
+                })
                 .await;
             let result = match taken {
-                Ok(Some(grant)) => Ok(Taken {
-                    ended: vec![shown(address, &grant)],
+                Ok((None, false)) => Err(Error::NoGrant(address.to_string())),
+                Ok((taken, _)) => Ok(Taken {
+                    ended: taken.iter().map(|grant| shown(address, grant)).collect(),
                 }),
-                Ok(None) => Err(Error::NoGrant(address.to_string())),
                 Err(error) => Err(error),
             };
             brain.note_taken(who, "grants revoke", &address.to_string(), &result);
@@ -63,11 +66,14 @@ impl Brain {
     pub async fn take_grants(&self, who: Actor, principal: PrincipalId) -> Result<Taken, Error> {
         self.finish(move |brain| async move {
             let taken = brain
-                .step(|books, now| books.ledger.take_all(principal, now))
+                .step(|books, now| {
+                    let any = books.ledger.has_anything(principal);
+                    (books.ledger.take_all(principal, now), any)
+                })
                 .await;
             let result = match taken {
-                Ok(taken) if taken.is_empty() => Err(Error::NoGrant(principal.to_string())),
-                Ok(taken) => Ok(all(&taken)),
+                Ok((_, false)) => Err(Error::NoGrant(principal.to_string())),
+                Ok((taken, true)) => Ok(all(&taken)),
                 Err(error) => Err(error),
             };
             brain.note_taken(who, "grants revoke", &principal.to_string(), &result);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use weir_abi::Class;
+use weir_api::Actor;
 use weir_dataplane::{GrantSpec, since_boot};
 use weir_link::PrincipalId;
 
@@ -17,7 +18,7 @@ use super::{Books, rules};
 use crate::Error;
 use crate::brain::{Brain, blocking};
 use crate::clock;
-use crate::ledger::{Clocks, Entry, Ledger, Moment, Rules, Saved};
+use crate::ledger::{Clocks, Entry, Ledger, Moment, Rules, Saved, Watch};
 use crate::plane::{KernelPlane, Plane};
 use crate::store;
 
@@ -35,8 +36,8 @@ pub(super) struct Keeper {
     principals: BTreeSet<PrincipalId>,
     /// Addresses whose connections to the proxy are still to be ended.
     cut: BTreeSet<IpAddr>,
-    /// [`Ledger::blind_until`], as it is on the disk.
-    blind: Option<Moment>,
+    /// [`Ledger::watch`], as it is on the disk.
+    watch: Option<Watch>,
 }
 
 /// What is to be done in the kernel.
@@ -47,14 +48,16 @@ struct Work {
 }
 
 impl Work {
+    /// Does all of it that can be done. Gives the first error.
     fn carry_out(&self, plane: &mut dyn KernelPlane) -> Result<(), Error> {
+        let mut done = Ok(());
         for (index, class) in &self.principals {
-            plane.set_principal(*index, *class)?;
+            done = done.and(plane.set_principal(*index, *class));
         }
         for (address, entry) in &self.entries {
-            plane.grant(*address, entry.as_ref())?;
+            done = done.and(plane.grant(*address, entry.as_ref()));
         }
-        Ok(())
+        Ok(done?)
     }
 }
 
@@ -81,7 +84,14 @@ impl Brain {
             .carry_out(&self.parts.plane, closes, opens, saved, local)
             .await;
         let trouble = carried.as_ref().err().map(ToString::to_string);
-        self.grants.books(|books| books.trouble = trouble);
+        let before = self
+            .grants
+            .books(|books| std::mem::replace(&mut books.trouble, trouble));
+        if before.is_some() && carried.is_ok() {
+            let told = "whatever of grants and revocations could not be carried out or written down \
+                before is done now";
+            self.note(Actor::Weir, "grant", Ok(told.to_owned()));
+        }
         carried.map(|()| result)
     }
 }
@@ -98,14 +108,14 @@ impl Keeper {
             addresses: BTreeSet::new(),
             principals: BTreeSet::new(),
             cut: BTreeSet::new(),
-            blind: None,
+            watch: None,
         };
         let ledger = match fs::read(&keeper.file) {
             Ok(bytes) => {
                 let saved = read(&bytes, rules.room).map_err(|why| broken(&keeper.file, &why))?;
                 Ledger::open(rules, saved, &keeper.clocks())
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ledger::new(rules),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ledger::new(rules, now()),
             Err(error) => return Err(Error::file("read", &keeper.file)(error)),
         };
         Ok((keeper, ledger))
@@ -128,7 +138,7 @@ impl Keeper {
         let left =
             !(self.addresses.is_empty() && self.principals.is_empty() && self.cut.is_empty());
         left || *rules != self.rules
-            || ledger.blind_until() != self.blind
+            || self.watch.as_ref() != Some(ledger.watch())
             || ledger.next().is_some_and(|next| next <= now())
     }
 
@@ -170,8 +180,8 @@ impl Keeper {
         local: Vec<SocketAddr>,
     ) -> Result<(), Error> {
         let nothing = self.addresses.is_empty() && self.principals.is_empty();
-        let blind = saved.blind_until();
-        if nothing && self.cut.is_empty() && blind == self.blind {
+        let watch = Some(saved.watch().clone());
+        if nothing && self.cut.is_empty() && watch == self.watch {
             return Ok(());
         }
         // Whatever cannot be closed: who was revoked is written down.
@@ -182,7 +192,7 @@ impl Keeper {
             store::replace(&file, &text).map_err(Error::file("write", &file))
         })
         .await?;
-        self.blind = blind;
+        self.watch = watch;
         shut?;
         plane.run(move |plane| opens.carry_out(plane)).await??;
         self.addresses.clear();
@@ -198,11 +208,13 @@ impl Keeper {
     ) -> Result<(), Error> {
         let cut = self.cut.clone();
         let closing = plane.run(move |plane| {
-            closes.carry_out(plane)?;
-            if cut.is_empty() {
-                return Ok(0);
-            }
-            let ended = plane.cut(&local, &|source: IpAddr| cut.contains(&source));
+            let done = closes.carry_out(plane);
+            let ended = if cut.is_empty() {
+                Ok(0)
+            } else {
+                plane.cut(&local, &|source: IpAddr| cut.contains(&source))
+            };
+            done?;
             ended.map_err(Error::from)
         });
         let ended = closing.await??;
