@@ -165,6 +165,13 @@ impl Programs {
         }
     }
 
+    /// Lets through what an interface of this thread's namespace receives, in the driver, as long as the
+    /// object is loaded.
+    pub fn let_through(&mut self, device: &str) -> Result<()> {
+        self.xdp("pass")?.attach(device, XdpMode::Driver)?;
+        Ok(())
+    }
+
     /// Frames that were counted.
     pub fn received(&self) -> Result<u64> {
         let map = self.0.map("RECEIVED").context("the object has all maps")?;

@@ -8,9 +8,14 @@ use crate::Sources;
 /// ranges.
 #[inline(always)]
 pub fn standing_v4(sources: &impl Sources, address: u32) -> Standing {
-    let byte = sources.v4_block(address);
-    if byte & EXACT == 0 {
-        return Standing::from_u8(byte);
+    standing_v4_within(sources, sources.v4_block(address), address)
+}
+
+/// The same, with the byte for the address' /24.
+#[inline(always)]
+pub(crate) fn standing_v4_within(sources: &impl Sources, block: u8, address: u32) -> Standing {
+    if block & EXACT == 0 {
+        return Standing::from_u8(block);
     }
     let root = sources.v4_root(address);
     let Some(mut index) = root.node() else {

@@ -38,6 +38,16 @@ pub fn find<P: Packet + ?Sized>(packet: &P, side: Side, tables: &impl Tables) ->
     if let Some(base) = usual::v6(packet) {
         return belongs(&Near(packet), side, base, packet.tagged(), tables);
     }
+    find_unusual(packet, side, tables)
+}
+
+/// As [`find`], for what [`settle`](crate::settle) says is unusual.
+#[inline(always)]
+pub fn find_unusual<P: Packet + ?Sized>(
+    packet: &P,
+    side: Side,
+    tables: &impl Tables,
+) -> Option<Found> {
     let link = parse::link(packet)?;
     let base = match link.protocol {
         IPV4 => ip::v4(packet, link.l3),
@@ -51,7 +61,7 @@ pub fn find<P: Packet + ?Sized>(packet: &P, side: Side, tables: &impl Tables) ->
 }
 
 #[inline(always)]
-fn belongs<P: Packet + ?Sized>(
+pub(crate) fn belongs<P: Packet + ?Sized>(
     packet: &P,
     side: Side,
     (mut headers, transport): (Headers, Transport),
@@ -78,12 +88,8 @@ pub fn judge<P: Packet + ?Sized>(
     tables: &impl Tables,
     sockets: &impl Sockets,
 ) -> Option<Outcome> {
-    let Found {
-        whose: found,
-        tagged,
-        headers,
-    } = *found;
-    if found.port.port == 0 {
+    let Found { whose, headers, .. } = found;
+    if whose.port.port == 0 {
         // A packet without a readable IP header: nobody's, left to the stack, which drops it.
         return Some(Outcome {
             service: NO_SERVICE,
@@ -95,18 +101,33 @@ pub fn judge<P: Packet + ?Sized>(
             answers: false,
             client: 0,
             ports: None,
-            headers,
+            headers: *headers,
         });
     }
-    let standing = match headers.family {
+    let listed = match headers.family {
         Family::V4 => {
-            let client = u32::from_be_bytes(address_v4(packet, found.client)?);
+            let client = u32::from_be_bytes(address_v4(packet, whose.client)?);
             standing_v4(tables, client)
         }
-        Family::V6 => standing_v6(tables, &address_v6(packet, found.client)?),
+        Family::V6 => standing_v6(tables, &address_v6(packet, whose.client)?),
     };
-    let Granted { standing, cut } =
-        grants::of(packet, headers.family, found.client, standing, tables);
+    let granted = grants::of(packet, headers.family, whose.client, listed, tables);
+    decide(side, found, granted, sockets)
+}
+
+/// What is to be done with a packet of a client of this standing.
+#[inline(always)]
+pub(crate) fn decide(
+    side: Side,
+    found: &Found,
+    Granted { standing, cut }: Granted,
+    sockets: &impl Sockets,
+) -> Option<Outcome> {
+    let Found {
+        whose: found,
+        tagged,
+        headers,
+    } = *found;
     let class = standing.class();
     let moves = !standing.is_stable();
     let forwards = moves && transition::forwards(&found.port, standing.held());
@@ -219,6 +240,20 @@ pub struct Found {
     /// Whether the packet carries a VLAN tag.
     tagged: bool,
     headers: Headers,
+}
+
+impl Found {
+    /// Family of the packet's addresses.
+    #[inline(always)]
+    pub(crate) const fn family(&self) -> Family {
+        self.headers.family
+    }
+
+    /// Offset of the address whose class decides.
+    #[inline(always)]
+    pub(crate) const fn client(&self) -> u32 {
+        self.whose.client
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -22,10 +22,10 @@ mod transition;
 mod usual;
 
 pub use class::{standing_v4, standing_v6};
-pub use flow::{Found, classify, find, judge};
+pub use flow::{Found, classify, find, find_unusual, judge};
 pub use grants::{Granted, granted};
 pub use nat::{Answer, Quoted, answer, find_answer, judge_answer};
-pub use usual::{address_v4, address_v6};
+pub use usual::{Settled, address_v4, address_v6, settle};
 use weir_abi::{
     Address, Class, Flow, Grant, Principal, Reason, Root, Topology, V4Node, V6Node, Verdict,
 };
@@ -254,6 +254,13 @@ impl Outcome {
 }
 
 impl Outcome {
+    /// Whether nothing is to be done with the packet but to count it, and to drop it. From inside it first
+    /// has to be asked whether it is the proxy's.
+    #[inline(always)]
+    pub const fn is_dropped(&self, side: Side) -> bool {
+        matches!(side, Side::Outside) && matches!(self.verdict, Verdict::Drop) && !self.observed
+    }
+
     /// The flow that a packet from outside belongs to; nothing where the packet does not tell its ports.
     #[inline(always)]
     pub fn flow<P: Packet + ?Sized>(&self, packet: &P) -> Option<Flow> {

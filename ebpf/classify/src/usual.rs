@@ -1,9 +1,14 @@
 //! What nearly all packets are: TCP right behind an IP header without options or extensions, right behind
 //! an Ethernet header without tags. Everything in them has one place, which the compiler knows.
 
+use weir_abi::Standing;
+
+use crate::class::{standing_v4_within, standing_v6};
+use crate::flow::{Found, belongs, decide};
+use crate::grants;
 use crate::ip::{self, TCP, Transport};
 use crate::parse::{IPV4, IPV6};
-use crate::{Headers, Packet};
+use crate::{Headers, NoSockets, Outcome, Packet, Side, Tables};
 
 /// Where the IP header begins, behind Ethernet.
 const L3: u32 = 14;
@@ -25,6 +30,76 @@ impl<P: Packet + ?Sized> Packet for Near<'_, P> {
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         self.0.peek(offset)
     }
+}
+
+/// How far [`settle`] comes with a packet.
+pub enum Settled {
+    /// It is not as nearly all are: [`find_unusual`](crate::find_unusual) tells whose it is.
+    Unusual,
+    /// It is no service's: what [`find`](crate::find) finds nothing for.
+    Foreign,
+    /// Its client is in transition: [`judge`](crate::judge) decides.
+    Found(Found),
+    /// What [`judge`](crate::judge) would decide.
+    Judged(Option<Outcome>, Found),
+}
+
+/// Finds out whose a packet is, and what is to be done with it, in one go where it takes the fewest steps:
+/// for a packet that is as nearly all are, of a client whose standing is stable.
+#[inline(always)]
+pub fn settle<P: Packet + ?Sized>(packet: &P, side: Side, tables: &impl Tables) -> Settled {
+    if let Some(base) = v4(packet) {
+        let client = match side {
+            Side::Outside => packet.peek(L3 + 12),
+            Side::Inside => packet.peek(L3 + 16),
+        };
+        let Some(client) = client.map(u32::from_be_bytes) else {
+            return Settled::Unusual;
+        };
+        // Most likely far from the processor, so it is asked for before all that does not need it.
+        let block = tables.v4_block(client);
+        let Some(found) = belongs(&Near(packet), side, base, packet.tagged(), tables) else {
+            return Settled::Foreign;
+        };
+        let listed = standing_v4_within(tables, block, client);
+        return settled(packet, side, found, listed, tables);
+    }
+    if let Some(base) = v6(packet) {
+        let client = match side {
+            Side::Outside => packet.peek(L3 + 8),
+            Side::Inside => packet.peek(L3 + 24),
+        };
+        let Some(client) = client else {
+            return Settled::Unusual;
+        };
+        let Some(found) = belongs(&Near(packet), side, base, packet.tagged(), tables) else {
+            return Settled::Foreign;
+        };
+        let listed = standing_v6(tables, &client);
+        return settled(packet, side, found, listed, tables);
+    }
+    Settled::Unusual
+}
+
+#[inline(always)]
+fn settled<P: Packet + ?Sized>(
+    packet: &P,
+    side: Side,
+    found: Found,
+    listed: Standing,
+    tables: &impl Tables,
+) -> Settled {
+    let granted = grants::of(
+        &Near(packet),
+        found.family(),
+        found.client(),
+        listed,
+        tables,
+    );
+    if !granted.standing.is_stable() {
+        return Settled::Found(found);
+    }
+    Settled::Judged(decide(side, &found, granted, &NoSockets), found)
 }
 
 /// The IPv4 header of a packet that is as nearly all are; nothing for any other.

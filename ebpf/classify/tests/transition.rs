@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use weir_abi::{Class, Reason, Verdict};
-use weir_classify::{Ends, NoSockets, Segment as Place, Side, Socket, Sockets, classify};
+use weir_classify::{
+    Ends, NoSockets, Segment as Place, Settled, Side, Socket, Sockets, classify, settle,
+};
 use weir_fixtures::frame::{Segment, frame};
 use weir_fixtures::{Memory, STS_V4, STS_V6, source};
 use weir_tables::{History, KernelTables, List, Lists, Origin, Scope};
@@ -124,6 +126,27 @@ impl Sockets for All {
 }
 
 /// Tables in which the unmanaged sources of the fixtures are of another class than before.
+#[test]
+fn only_who_is_not_in_transition_is_settled_without_a_look_at_sockets() {
+    for before in Class::ALL {
+        for now in Class::ALL {
+            let tables = moved(before, now);
+            for (six, answer) in [(false, false), (false, true), (true, false), (true, true)] {
+                let side = if answer { Side::Inside } else { Side::Outside };
+                let frame = frame(&segment(six, answer, ACK));
+                let frame = frame.as_slice();
+                match settle(frame, side, &tables) {
+                    Settled::Judged(outcome, _) if before == now => {
+                        assert_eq!(outcome, classify(frame, side, &tables, &Nobody));
+                    }
+                    Settled::Found(_) if before != now => {}
+                    _ => panic!("{before:?} to {now:?}, {side:?}"),
+                }
+            }
+        }
+    }
+}
+
 fn moved(before: Class, now: Class) -> Memory {
     let history = History::of(&lists(before));
     Memory {

@@ -1,7 +1,9 @@
 //! However much of a packet can be read without a call, its outcome is the same.
 
 use proptest::prelude::*;
-use weir_classify::{NoSockets, Packet, Side, classify};
+use weir_classify::{
+    NoSockets, Outcome, Packet, Settled, Side, classify, find_unusual, judge, settle,
+};
 use weir_fixtures::Memory;
 use weir_fixtures::stories::all;
 
@@ -25,6 +27,17 @@ impl Packet for Split<'_> {
     }
 }
 
+/// As [`classify`], in the steps of the program at tcx.
+fn by_steps(packet: &Split<'_>, side: Side, tables: &Memory) -> Option<Outcome> {
+    let found = match settle(packet, side, tables) {
+        Settled::Judged(outcome, _) => return outcome,
+        Settled::Foreign => return None,
+        Settled::Found(found) => found,
+        Settled::Unusual => find_unusual(packet, side, tables)?,
+    };
+    judge(packet, side, &found, tables, &NoSockets)
+}
+
 #[test]
 fn every_case_has_its_outcome_however_little_is_at_hand() {
     let tables = Memory::default();
@@ -37,6 +50,9 @@ fn every_case_has_its_outcome_however_little_is_at_hand() {
             let outcome = classify(&packet, case.side, &tables, &NoSockets)
                 .map(|o| (o.service, o.class, o.verdict, o.reason));
             assert_eq!(outcome, case.expected, "{}, {near} at hand", case.name);
+            let outcome = by_steps(&packet, case.side, &tables)
+                .map(|o| (o.service, o.class, o.verdict, o.reason));
+            assert_eq!(outcome, case.expected, "{}, {near} by steps", case.name);
         }
     }
 }
@@ -56,12 +72,16 @@ proptest! {
         let at = at.index(frame.len());
         frame[at] = value;
         for side in [Side::Outside, Side::Inside] {
-            let judge = |near| {
+            let whole = |near| {
                 let packet = Split { bytes: &frame, near };
                 classify(&packet, side, &Memory::default(), &NoSockets)
             };
-            prop_assert_eq!(judge(near), judge(0));
-            prop_assert_eq!(judge(frame.len()), judge(0));
+            prop_assert_eq!(whole(near), whole(0));
+            prop_assert_eq!(whole(frame.len()), whole(0));
+            for near in [near, frame.len()] {
+                let packet = Split { bytes: &frame, near };
+                prop_assert_eq!(by_steps(&packet, side, &Memory::default()), whole(0));
+            }
         }
     }
 }

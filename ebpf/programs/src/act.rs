@@ -22,6 +22,9 @@ use crate::servers;
 /// Not Weir's: whatever is attached next sees the packet.
 pub const NEXT: i32 = TC_ACT_UNSPEC;
 
+/// The packet ends here.
+pub const DROP: i32 = TC_ACT_SHOT;
+
 /// The packet belongs to a connection of `nat`, and is not counted yet.
 pub const TRANSLATE: i32 = -3;
 

@@ -11,7 +11,7 @@
 #[allow(dead_code, reason = "only the tables of sources are looked at")]
 mod maps;
 
-use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP};
+use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, TC_ACT_SHOT};
 use aya_ebpf::btf_maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::btf_maps::{Array, PerCpuArray};
@@ -152,6 +152,12 @@ pub fn v6_from(ctx: XdpContext) -> u32 {
 pub fn sink(_: XdpContext) -> u32 {
     received();
     XDP_DROP
+}
+
+/// Lets everything through.
+#[xdp]
+pub fn pass(_: XdpContext) -> u32 {
+    XDP_PASS
 }
 
 /// Counts and drops, behind the driver.

@@ -28,20 +28,31 @@ mod xdp;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use weir_classify::Side;
+use weir_classify::{Settled, Side};
 
 /// The functions for a side, at both hooks. The kernel verifies those that others can see each by itself,
 /// whatever calls them and in whichever state, and each has a stack of its own.
 macro_rules! stages {
     (
-        $side:expr, $tcx:ident, $find:ident, $judge:ident, $remember:ident, $carry_out:ident,
+        $side:expr, $tcx:ident, $settle:ident, $find:ident, $judge:ident, $remember:ident, $carry_out:ident,
         $xdp:ident, $find_early:ident, $judge_early:ident, $remember_early:ident, $carry_out_early:ident
     ) => {
         /// Packets from this side.
         #[classifier]
         pub fn $tcx(ctx: TcContext) -> i32 {
             let skb = ctx.skb.skb;
-            if $find(skb) == 0 {
+            let step = $settle(skb);
+            if step == Step::Ended as i32 {
+                return act::DROP;
+            }
+            if step == Step::Left as i32 {
+                return act::NEXT;
+            }
+            if step == Step::Judged as i32 {
+                // It only has to be carried out.
+            } else if step == Step::Foreign as i32
+                || (step == Step::Unusual as i32 && $find(skb) == 0)
+            {
                 if !nat::is_used($side) || nat_find(skb) == 0 || nat_judge() == 0 {
                     return act::NEXT;
                 }
@@ -80,6 +91,12 @@ macro_rules! stages {
                 $remember_early(md);
             }
             $carry_out_early(md)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $settle(skb: *mut __sk_buff) -> i32 {
+            settle(skb, $side) as i32
         }
 
         #[unsafe(no_mangle)]
@@ -137,6 +154,7 @@ macro_rules! stages {
 stages!(
     Side::Outside,
     weir_outside,
+    settle_outside,
     find_outside,
     judge_outside,
     remember_outside,
@@ -150,6 +168,7 @@ stages!(
 stages!(
     Side::Inside,
     weir_inside,
+    settle_inside,
     find_inside,
     judge_inside,
     remember_inside,
@@ -204,20 +223,64 @@ extern "C" fn nat_too_big(skb: *mut __sk_buff) -> i32 {
     too_big::answer(skb)
 }
 
-/// Finds out whose the packet is, and keeps it; false when it is to stay untouched.
+/// How far [`settle`] came.
+#[repr(i32)]
+enum Step {
+    /// It is not as nearly all packets are.
+    Unusual,
+    /// It is no service's.
+    Foreign,
+    /// It is kept whose it is.
+    Found,
+    /// The outcome is kept.
+    Judged,
+    /// It is to stay untouched.
+    Left,
+    /// It is counted, and has only to be dropped.
+    Ended,
+}
+
+/// Does all at once for nearly all packets, as far as that takes no more than looking.
+#[inline(always)]
+fn settle(skb: *mut __sk_buff, side: Side) -> Step {
+    let ctx = TcContext::new(skb);
+    let Some(config) = maps::config() else {
+        return Step::Left;
+    };
+    // What the interface only overhears (promiscuous, flooded by a switch) is not Weir's to forward.
+    if !packet::is_for_this_host(&ctx) && !act::is_probe(&ctx, config) {
+        return Step::Foreign;
+    }
+    let packet = packet::Skb::new(&ctx);
+    let generation = maps::Generation::new(config);
+    match weir_classify::settle(&packet, side, &generation) {
+        Settled::Unusual => Step::Unusual,
+        Settled::Foreign => Step::Foreign,
+        Settled::Found(found) if outcome::keep_found(found, generation) => Step::Found,
+        Settled::Judged(Some(judged), _) if judged.is_dropped(side) && !seen::is_wanted() => {
+            act::finish(&ctx, config, &judged, ctx.len());
+            Step::Ended
+        }
+        Settled::Judged(Some(judged), found)
+            if outcome::keep_found(found, generation) && outcome::keep_outcome(judged) =>
+        {
+            Step::Judged
+        }
+        Settled::Found(_) | Settled::Judged(..) => Step::Left,
+    }
+}
+
+/// Finds out whose a packet is that is not as nearly all are, and keeps it; false when it is to stay
+/// untouched.
 #[inline(always)]
 fn find(skb: *mut __sk_buff, side: Side) -> bool {
     let ctx = TcContext::new(skb);
     let Some(config) = maps::config() else {
         return false;
     };
-    // What the interface only overhears (promiscuous, flooded by a switch) is not Weir's to forward.
-    if !packet::is_for_this_host(&ctx) && !act::is_probe(&ctx, config) {
-        return false;
-    }
     let packet = packet::Skb::new(&ctx);
     let generation = maps::Generation::new(config);
-    weir_classify::find(&packet, side, &generation)
+    weir_classify::find_unusual(&packet, side, &generation)
         .is_some_and(|found| outcome::keep_found(found, generation))
 }
 
