@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bed::{Bed, within};
-use crowd::{Crowd, Size, moving, raise_limit, serve};
+use bed::{Bed, eventually, within};
+use crowd::{Crowd, GO_ON, Size, Talker, moving, raise_limit, serve};
 use plane::{services, sts};
 use weir_abi::{Class, ClassSet, Hook, Reason, Verdict};
 use weir_dataplane::{Dataplane, GrantSpec, HookChoice, SynBudget, SynBudgets, since_boot};
@@ -75,6 +75,61 @@ fn flows_keep_their_verdict_while_grants_expire_at_xdp() {
 fn flows_keep_their_verdict_while_grants_expire_with_cookies() {
     let name = "flows_keep_their_verdict_while_grants_expire_with_cookies";
     flows_keep_their_verdict(name, HookChoice::Xdp, true, by_grants);
+}
+
+/// What waits for the FIN of a client that is gone answers the next SYN from its port, and the reset that
+/// this earns must reach it (RFC 9293 §3.10.7.3), also while flows from there may have been forwarded.
+#[test]
+fn a_connection_that_returns_is_rid_of_what_the_proxys_last_one_left() {
+    for hook in [HookChoice::Tcx, HookChoice::Xdp] {
+        let name = "a_connection_that_returns_is_rid_of_what_the_proxys_last_one_left";
+        plane::story_at(hook, name, |bed| {
+            let mut plane = unbounded(bed);
+            let take_turn = by_lists();
+            for turn in [0, 1] {
+                take_turn(&mut plane, turn, Duration::ZERO);
+            }
+            for six in [false, true] {
+                serve(&bed.server, sts(six, 443), b's', false);
+                serve(&bed.router, sts(six, 443), b'p', true);
+                let (from, to) = (source(Class::Unmanaged, six), sts(six, 443));
+                let returns = || {
+                    let mut first = Talker::new(from, 20_000, to)?;
+                    let began = Instant::now();
+                    first.close()?;
+                    eventually("a socket of the proxy's waits for a FIN", || {
+                        let sockets = within(&bed.router, || sockets(six));
+                        if sockets.contains(" 05 ") {
+                            Ok(())
+                        } else {
+                            Err(sockets)
+                        }
+                    });
+                    bed.nft(
+                        &bed.client,
+                        "table inet mute {
+                            chain output { type filter hook output priority 0; tcp flags rst drop; }
+                        }",
+                    );
+                    first.abort();
+                    bed.nft(&bed.client, "delete table inet mute\n");
+                    // Beginnings move through the sequence by the clock (RFC 6528), here out of the window.
+                    thread::sleep(Duration::from_millis(200).saturating_sub(began.elapsed()));
+                    let mut second = Talker::new(from, 20_000, to)?;
+                    second.talk(GO_ON)?;
+                    Ok::<_, std::io::Error>(second.who())
+                };
+                let who = within(&bed.client, returns);
+                assert_eq!(who.expect("it lives"), Some(b'p'), "{hook:?} six={six}");
+            }
+        });
+    }
+}
+
+/// What the kernel tells of the TCP sockets of this namespace; 05 is FIN_WAIT2.
+fn sockets(six: bool) -> String {
+    let file = if six { "tcp6" } else { "tcp" };
+    std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).expect("readable")
 }
 
 /// In each turn the lists give the source another class.

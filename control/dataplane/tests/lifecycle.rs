@@ -396,7 +396,7 @@ fn the_verifier_has_room_left() {
                 .verified_instruction_count()
                 .expect("since Linux 5.16");
             // A million is the limit; other kernels walk somewhat more or less.
-            assert!(walked < 250_000, "{interface}: {walked} instructions");
+            assert!(walked < 350_000, "{interface}: {walked} instructions");
         }
     });
 }

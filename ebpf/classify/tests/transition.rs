@@ -125,7 +125,6 @@ impl Sockets for All {
     }
 }
 
-/// Tables in which the unmanaged sources of the fixtures are of another class than before.
 #[test]
 fn only_who_is_not_in_transition_is_settled_without_a_look_at_sockets() {
     for before in Class::ALL {
@@ -147,6 +146,7 @@ fn only_who_is_not_in_transition_is_settled_without_a_look_at_sockets() {
     }
 }
 
+/// Tables in which the unmanaged sources of the fixtures are of another class than before.
 fn moved(before: Class, now: Class) -> Memory {
     let history = History::of(&lists(before));
     Memory {

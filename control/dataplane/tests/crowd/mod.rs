@@ -143,8 +143,7 @@ impl Crowd {
         let mut talker = match talker {
             None => Talker::new(from, port, to)?,
             Some(mut talker) if ends => {
-                talker.talk(CLOSE)?;
-                talker.ends()?;
+                talker.close()?;
                 drop(talker);
                 Self::as_soon_as_free(from, port, to)?
             }
@@ -226,7 +225,18 @@ impl Talker {
         set.expect("more than nothing");
     }
 
-    /// Waits until the other side has closed it.
+    /// Makes the other side close it, and waits until it has.
+    pub fn close(&mut self) -> io::Result<()> {
+        self.talk(CLOSE)?;
+        self.ends()
+    }
+
+    /// Ends with a reset in place of a FIN.
+    pub fn abort(self) {
+        let set = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        set.expect("of TCP");
+    }
+
     fn ends(&mut self) -> io::Result<()> {
         match self.stream.read(&mut [0])? {
             0 => Ok(()),
