@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use weir_abi::{
-    ABI_VERSION, Address, COUNTERS, Config, Count, Flow, GENERATIONS, Grant, Hook, MAX_ADDRESSES,
-    MAX_BEGUN, MAX_FLOWS, MAX_GRANTS, MAX_PRINCIPALS, MAX_TRANSLATIONS, Principal, Root, SERVERS,
-    Server, Translation, V4_BLOCKS, V4_ROOT_BLOCKS, V6_ROOT_BLOCKS, WHEELS, Wheel, maps,
+    ABI_VERSION, Address, COUNTERS, Config, Count, First, Flow, GENERATIONS, Grant, Hook,
+    MAX_ADDRESSES, MAX_BEGUN, MAX_FLOWS, MAX_GRANTS, MAX_PRINCIPALS, MAX_TRANSLATIONS, Principal,
+    Root, SERVERS, Server, Translation, V4_BLOCKS, V4_ROOT_BLOCKS, V6_ROOT_BLOCKS, WHEELS, Wheel,
+    maps,
 };
 
 use crate::error::Error;
@@ -26,10 +27,11 @@ use crate::types::{Direction, MapStatus};
 const USUAL: &str = "/sys/fs/bpf";
 
 /// The names of all maps.
-pub(crate) const MAPS: [&str; 18] = [
+pub(crate) const MAPS: [&str; 19] = [
     maps::CONFIG,
     maps::ADDRESSES[0],
     maps::ADDRESSES[1],
+    maps::FIRST,
     maps::V4_BLOCKS,
     maps::V4_ROOTS,
     maps::V4_NODES,
@@ -205,6 +207,7 @@ pub(crate) fn config(directory: &Path) -> Option<Config> {
 pub(crate) struct Maps {
     pub(crate) config: Map<u32, Config>,
     pub(crate) addresses: [Map<[u8; 16], Address>; 2],
+    pub(crate) first: Map<u32, First>,
     pub(crate) sources: Sources,
     pub(crate) counters: Map<u32, Count>,
     pub(crate) servers: Map<u32, Server>,
@@ -257,6 +260,7 @@ impl Maps {
                 open(directory, maps::ADDRESSES[0], HASH, MAX_ADDRESSES, 0)?,
                 open(directory, maps::ADDRESSES[1], HASH, MAX_ADDRESSES, 0)?,
             ],
+            first: open(directory, maps::FIRST, ARRAY, GENERATIONS, 0)?,
             sources: Sources::open(directory)?,
             counters: open(directory, maps::COUNTERS, PERCPU_ARRAY, COUNTERS, 0)?,
             servers: open(directory, maps::SERVERS, ARRAY, GENERATIONS * SERVERS, 0)?,
@@ -277,6 +281,7 @@ impl Maps {
             told(maps::CONFIG, &self.config),
             told(maps::ADDRESSES[0], &self.addresses[0]),
             told(maps::ADDRESSES[1], &self.addresses[1]),
+            told(maps::FIRST, &self.first),
             told(maps::V4_BLOCKS, &self.sources.v4_blocks),
             told(maps::V4_ROOTS, &self.sources.v4_roots),
             told_inside(maps::V4_NODES, &self.sources.v4_nodes),

@@ -1,9 +1,11 @@
 //! Services as the programs look them up: by address, then by port.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
-use weir_abi::{Address, MAX_ADDRESSES, MAX_PORTS, MAX_SERVICES, Nat, Port, Topology, mapped};
+use weir_abi::{
+    Address, First, MAX_ADDRESSES, MAX_PORTS, MAX_SERVICES, Nat, Port, Topology, mapped,
+};
 
 use crate::error::Error;
 use crate::nat;
@@ -62,6 +64,20 @@ impl<'a> Services<'a> {
         Ok(())
     }
 
+    /// The first addresses, in the order of the services.
+    fn first(&self) -> First {
+        let services = self.services.iter();
+        let addresses = services.flat_map(|service| service.addresses.iter());
+        let mut keys: Vec<_> = addresses.map(|address| key(*address)).collect();
+        // What two services share has one place.
+        let mut seen = BTreeSet::new();
+        keys.retain(|key| seen.insert(*key));
+        First::of(
+            keys.iter()
+                .filter_map(|key| self.entries.get_key_value(key)),
+        )
+    }
+
     /// Writes the generation beside the one in force, which is the second if `second` says so.
     pub(crate) fn write(&self, maps: &Maps, second: bool, watch: Watch<'_>) -> Result<(), Error> {
         let failed = |e| Error::kernel("cannot write the services", e);
@@ -79,6 +95,10 @@ impl<'a> Services<'a> {
             addresses.set(key, address).map_err(failed)?;
             watch(Step::Address);
         }
+        maps.first
+            .set(&u32::from(!second), &self.first())
+            .map_err(failed)?;
+        watch(Step::Address);
         servers::write(maps, self.services, second, watch)
     }
 }

@@ -14,7 +14,8 @@ pub enum Step {
     Roots,
     /// The blocks of IPv4 are.
     Blocks,
-    /// One service address was written into the next generation, or removed from it.
+    /// One service address was written into the next generation, or removed from it; or the first of them
+    /// were, once more.
     Address,
     /// One server was.
     Server,

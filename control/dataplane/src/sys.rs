@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use weir_abi::{
-    Address, Config, Count, Flow, GENERATIONS, Grant, Principal, Root, Server, Translation, V4Node,
-    V6Node, Wheel,
+    Address, Config, Count, First, Flow, GENERATIONS, Grant, Principal, Root, Server, Translation,
+    V4Node, V6Node, Wheel,
 };
 
 /// Types of maps, as the kernel numbers them (`enum bpf_map_type`).
@@ -70,6 +70,8 @@ unsafe impl Plain for Address {}
 unsafe impl Plain for Config {}
 // SAFETY: see above.
 unsafe impl Plain for Count {}
+// SAFETY: see above.
+unsafe impl Plain for First {}
 // SAFETY: see above.
 unsafe impl Plain for Flow {}
 // SAFETY: see above.

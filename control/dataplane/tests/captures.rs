@@ -83,6 +83,7 @@ impl<'a> Replay<'a> {
                 ..Address::default()
             };
         }
+        memory.arrange();
         Self {
             plane,
             memory,

@@ -45,6 +45,8 @@ pub mod maps {
     pub const CONFIG: &str = "CONFIG";
     /// By generation, [`Address`](super::Address) by address (IPv4 as IPv4-mapped IPv6); hashes.
     pub const ADDRESSES: [&str; 2] = ["ADDRESSES_0", "ADDRESSES_1"];
+    /// [`First`](crate::First) by generation; array.
+    pub const FIRST: &str = "FIRST";
     /// Blocks of 256 bytes, index = generation * [`V4_BLOCKS`](crate::V4_BLOCKS) + the address' upper 16
     /// bits; array.
     pub const V4_BLOCKS: &str = "V4_BLOCKS";

@@ -6,6 +6,7 @@
 
 #![no_std]
 
+mod first;
 mod grants;
 mod layout;
 mod nat;
@@ -15,6 +16,7 @@ mod servers;
 mod sources;
 mod standing;
 
+pub use first::*;
 pub use grants::*;
 pub use layout::*;
 pub use nat::*;

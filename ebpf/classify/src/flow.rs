@@ -2,6 +2,7 @@
 
 use weir_abi::{Address, Class, MAX_PORTS, NO_SERVICE, Port, Reason, Topology, Verdict};
 
+use crate::addresses::{Addresses, Hashed, Quick};
 use crate::class::{standing_v4, standing_v6};
 use crate::grants::{self, Granted};
 use crate::ip::{self, ICMP, ICMPV6, Malformed, TCP, Transport, UDP};
@@ -33,10 +34,10 @@ pub fn classify<P: Packet + ?Sized>(
 pub fn find<P: Packet + ?Sized>(packet: &P, side: Side, tables: &impl Tables) -> Option<Found> {
     // What follows, with every offset known to the compiler: it takes a few loads then, and no calls.
     if let Some(base) = usual::v4(packet) {
-        return belongs(&Near(packet), side, base, packet.tagged(), tables);
+        return belongs(&Near(packet), side, base, packet.tagged(), &Quick(tables));
     }
     if let Some(base) = usual::v6(packet) {
-        return belongs(&Near(packet), side, base, packet.tagged(), tables);
+        return belongs(&Near(packet), side, base, packet.tagged(), &Quick(tables));
     }
     find_unusual(packet, side, tables)
 }
@@ -57,7 +58,7 @@ pub fn find_unusual<P: Packet + ?Sized>(
     let Ok(base) = base else {
         return Some(unreadable(link.l3));
     };
-    belongs(packet, side, base, link.tagged, tables)
+    belongs(packet, side, base, link.tagged, &Hashed(tables))
 }
 
 #[inline(always)]
@@ -66,11 +67,11 @@ pub(crate) fn belongs<P: Packet + ?Sized>(
     side: Side,
     (mut headers, transport): (Headers, Transport),
     tagged: bool,
-    tables: &impl Tables,
+    addresses: &impl Addresses,
 ) -> Option<Found> {
     let whose = match side {
-        Side::Outside => to_service(packet, &mut headers, transport, tables)?,
-        Side::Inside => from_service(packet, &mut headers, transport, tables)?,
+        Side::Outside => to_service(packet, &mut headers, transport, addresses)?,
+        Side::Inside => from_service(packet, &mut headers, transport, addresses)?,
     };
     Some(Found {
         whose,
@@ -275,11 +276,11 @@ fn to_service<P: Packet + ?Sized>(
     packet: &P,
     headers: &mut Headers,
     transport: Transport,
-    tables: &impl Tables,
+    addresses: &impl Addresses,
 ) -> Option<Whose> {
     let address = served(
-        tables,
-        &address_at(packet, headers.family, headers.destination())?,
+        addresses,
+        address_at(packet, headers.family, headers.destination())?,
     )?;
     let client = headers.source();
     let found = |port: Port, reason| {
@@ -370,7 +371,7 @@ fn from_service<P: Packet + ?Sized>(
     packet: &P,
     headers: &mut Headers,
     transport: Transport,
-    tables: &impl Tables,
+    addresses: &impl Addresses,
 ) -> Option<Whose> {
     let client = headers.destination();
     let found = |port: Port, reason| {
@@ -382,8 +383,8 @@ fn from_service<P: Packet + ?Sized>(
         })
     };
     let address = served(
-        tables,
-        &address_at(packet, headers.family, headers.source())?,
+        addresses,
+        address_at(packet, headers.family, headers.source())?,
     );
     if address.is_none() && !is_icmp(transport.protocol) {
         return None;
@@ -400,8 +401,8 @@ fn from_service<P: Packet + ?Sized>(
             return None;
         }
         let address = served(
-            tables,
-            &address_at(packet, headers.family, inner.destination)?,
+            addresses,
+            address_at(packet, headers.family, inner.destination)?,
         )?;
         let port = match inner.ports {
             Some(ports) => port_of(address, ports[1])?,
@@ -559,8 +560,8 @@ fn is_icmp(protocol: u8) -> bool {
 
 /// What is served at an address; nothing where servers only answer to it.
 #[inline(always)]
-fn served<'a>(tables: &'a impl Tables, address: &[u8; 16]) -> Option<&'a Address> {
-    let address = tables.address(address)?;
+fn served(addresses: &impl Addresses, address: [u8; 16]) -> Option<&Address> {
+    let address = addresses.find(address)?;
     if address.ports[0].port == 0 {
         return None;
     }

@@ -11,6 +11,7 @@
     reason = "calls cost, and hide bounds from the verifier"
 )]
 
+mod addresses;
 pub mod budget;
 mod class;
 mod flow;
@@ -27,7 +28,7 @@ pub use grants::{Granted, granted};
 pub use nat::{Answer, Quoted, answer, find_answer, judge_answer};
 pub use usual::{Settled, address_v4, address_v6, settle};
 use weir_abi::{
-    Address, Class, Flow, Grant, Principal, Reason, Root, Topology, V4Node, V6Node, Verdict,
+    Address, Class, First, Flow, Grant, Principal, Reason, Root, Topology, V4Node, V6Node, Verdict,
 };
 
 /// The bytes of a packet, from its Ethernet header on.
@@ -60,6 +61,12 @@ pub trait Packet {
 pub trait Tables: Sources + Grants {
     /// What is served at an address (IPv4 as IPv4-mapped IPv6).
     fn address(&self, address: &[u8; 16]) -> Option<&Address>;
+
+    /// The first addresses once more, where there are such: they are asked before [`address`](Self::address)
+    /// is.
+    fn first(&self) -> Option<&First> {
+        None
+    }
 }
 
 /// One generation of sources, laid out as [`weir_abi`] tells.

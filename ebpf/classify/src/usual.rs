@@ -3,6 +3,7 @@
 
 use weir_abi::Standing;
 
+use crate::addresses::Quick;
 use crate::class::{standing_v4_within, standing_v6};
 use crate::flow::{Found, belongs, decide};
 use crate::grants;
@@ -58,7 +59,8 @@ pub fn settle<P: Packet + ?Sized>(packet: &P, side: Side, tables: &impl Tables) 
         };
         // Most likely far from the processor, so it is asked for before all that does not need it.
         let block = tables.v4_block(client);
-        let Some(found) = belongs(&Near(packet), side, base, packet.tagged(), tables) else {
+        let Some(found) = belongs(&Near(packet), side, base, packet.tagged(), &Quick(tables))
+        else {
             return Settled::Foreign;
         };
         let listed = standing_v4_within(tables, block, client);
@@ -72,7 +74,8 @@ pub fn settle<P: Packet + ?Sized>(packet: &P, side: Side, tables: &impl Tables) 
         let Some(client) = client else {
             return Settled::Unusual;
         };
-        let Some(found) = belongs(&Near(packet), side, base, packet.tagged(), tables) else {
+        let Some(found) = belongs(&Near(packet), side, base, packet.tagged(), &Quick(tables))
+        else {
             return Settled::Foreign;
         };
         let listed = standing_v6(tables, &client);

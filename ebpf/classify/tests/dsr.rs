@@ -77,6 +77,7 @@ fn tables() -> Memory {
     for address in memory.addresses.values_mut() {
         address.ports = address.ports.map(|port| port.with_topology(Topology::Dsr));
     }
+    memory.arrange();
     memory
 }
 

@@ -137,6 +137,7 @@ impl World {
             answers: 1,
             ..Nat::default()
         };
+        memory.arrange();
         let flow = Flow {
             client: key(source(class, six)),
             service: key(service),

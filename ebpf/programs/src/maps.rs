@@ -6,10 +6,10 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, DevMapHash, HashMap, LruHashMap, Pe
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::btf_map;
 use weir_abi::{
-    Address, COUNTERS as COUNTER_COUNT, Config, Count, Flow, Grant, MAX_ADDRESSES, MAX_FLOWS,
-    MAX_GRANTS, MAX_PRINCIPALS, MAX_STATIONS, Principal, Root, SERVERS as SERVER_PLACES, Server,
-    V4_BLOCKS as BLOCKS, V4_ROOT_BLOCKS, V4Node, V6_ROOT_BLOCKS, V6Node, WHEELS as WHEEL_COUNT,
-    Wheel,
+    Address, COUNTERS as COUNTER_COUNT, Config, Count, First, Flow, Grant, MAX_ADDRESSES,
+    MAX_FLOWS, MAX_GRANTS, MAX_PRINCIPALS, MAX_STATIONS, Principal, Root, SERVERS as SERVER_PLACES,
+    Server, V4_BLOCKS as BLOCKS, V4_ROOT_BLOCKS, V4Node, V6_ROOT_BLOCKS, V6Node,
+    WHEELS as WHEEL_COUNT, Wheel,
 };
 use weir_classify::budget::{BUCKETS, ROWS};
 use weir_classify::{Grants, Sources, Tables};
@@ -26,6 +26,9 @@ static ADDRESSES_0: HashMap<[u8; 16], Address, { MAX_ADDRESSES as usize }> = Has
 
 #[btf_map(name = "ADDRESSES_1")]
 static ADDRESSES_1: HashMap<[u8; 16], Address, { MAX_ADDRESSES as usize }> = HashMap::new();
+
+#[btf_map(name = "FIRST")]
+static FIRST: Array<First, 2> = Array::new();
 
 #[btf_map(name = "V4_BLOCKS")]
 static V4_BLOCKS: Array<[u8; 256], { 2 * BLOCKS as usize }, MMAPABLE> = Array::new();
@@ -213,6 +216,11 @@ impl Tables for Generation {
                 ADDRESSES_1.get(address)
             }
         }
+    }
+
+    #[inline(always)]
+    fn first(&self) -> Option<&First> {
+        FIRST.get(self.services())
     }
 }
 
