@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use weir_policy::{
-    Classified, Classify, Head, Policy, PolicySpec, RuleSetName, RuleSpec, ThenSpec, Uncounted,
-    Values, WhenSpec,
+    Classified, Classify, Head, Policy, PolicySpec, RuleSetName, RuleSpec, ThenSpec, TokenFacts,
+    Told, Uncounted, Values, WhenSpec,
 };
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 
-criterion_group!(benches, recognise, decide);
+criterion_group!(benches, recognise, decide, decide_by_token);
 criterion_main!(benches);
 
 /// Everybody is unmanaged, so that the whole rule set is gone through.
@@ -78,6 +78,50 @@ fn decide(criterion: &mut Criterion) {
     }
 }
 
+/// A thousand rules, each about one user, group, relying party or claim, none of which is this user's.
+fn decide_by_token(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decide at the token");
+    let keys = ["user", "group", "relying_party", "claim"];
+    let rules = (0..1_000).map(|number| {
+        let value = match keys[number % 4] {
+            "user" => format!("\"user{number}@corp.example\""),
+            "group" => format!("\"9d10aa11-0000-4000-8000-{number:012}\""),
+            "claim" => format!("{{\"department\":\"department {number}\"}}"),
+            _ => format!("\"urn:app:{number}\""),
+        };
+        let key = keys[number % 4];
+        format!(
+            r#"{{"name":"r{number}","when":{{"{key}":{value}}},"then":{{"decision":"block"}}}}"#
+        )
+    });
+    let mut spec = spec();
+    spec.decide_at_token = true;
+    spec.rules = rules
+        .map(|rule| serde_json::from_str(&rule).expect("a rule"))
+        .collect();
+    let policy = Policy::compile(&spec).expect("the rules are valid");
+    let head = Head {
+        method: "GET",
+        host: "sts.corp.example",
+        path: "/adfs/ls/",
+        query: Some("wa=wsignin1.0&wtrealm=urn%3afederation%3aMicrosoftOnline"),
+        headers: &[],
+    };
+    for groups in [10, 150] {
+        let mut facts = facts(&policy, &head, None);
+        let mut token = TokenFacts::default();
+        let group_of = |number| format!("9d10aa11-0000-4000-8000-9{number:011}");
+        let values = &mut token.values;
+        values.insert("upn".into(), vec!["alice@corp.example".into()]);
+        values.insert("groups".into(), (0..groups).map(group_of).collect());
+        values.insert("department".into(), vec!["it".into()]);
+        facts.token = Told::Verified(token);
+        group.bench_function(BenchmarkId::new("groups of the user", groups), |bencher| {
+            bencher.iter(|| black_box(policy.decide(black_box(&facts), &Uncounted(None))));
+        });
+    }
+}
+
 fn facts(policy: &Policy, head: &Head<'_>, body: Option<&[u8]>) -> weir_policy::Facts {
     let recognised = policy.recognise(head).expect("the path is a plain one");
     policy.facts(head, &recognised, body, PEER, &Nobody)
@@ -98,10 +142,17 @@ fn policy(rules: usize) -> Policy {
                 decision: "block".into(),
                 reason: None,
                 target: None,
+                within: None,
+                grant: None,
             },
         })
         .collect();
-    let spec = PolicySpec {
+    let spec = PolicySpec { rules, ..spec() };
+    Policy::compile(&spec).expect("the rules are valid")
+}
+
+fn spec() -> PolicySpec {
+    PolicySpec {
         service: "sts".into(),
         profile: "adfs".into(),
         rule_set: RuleSetName::Office365Strict,
@@ -109,11 +160,14 @@ fn policy(rules: usize) -> Policy {
         windows_logon: weir_policy::WindowsLogonSetting::Block,
         windows_logon_rate: weir_policy::Rate::default(),
         reverse_proxy: Some("https://sts-corp-example.proxy.example{query}".into()),
-        rules,
+        rules: Vec::new(),
         switched_off: Vec::new(),
         applications: std::collections::BTreeMap::default(),
-    };
-    Policy::compile(&spec).expect("the rules are valid")
+        locations: std::collections::BTreeMap::default(),
+        claims: Vec::new(),
+        claims_any_case: false,
+        decide_at_token: false,
+    }
 }
 
 /// A request as Microsoft's libraries send it.

@@ -21,6 +21,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_abi::Class;
+use weir_claims::Keys;
+use weir_claims::mapping::MappingSpec;
 use weir_policy::PolicySpec;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -30,7 +32,7 @@ pub use transport::{Channel, Error, MAX_DESCRIPTORS, Receiver, Sender};
 /// Largest frame that either side accepts, in bytes.
 pub const MAX_FRAME: usize = 16 << 20;
 /// Version of the messages; both sides refuse another one, with a message that names both.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// From weir-control to weir-proxy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +44,11 @@ pub enum ToProxy {
     Drain {
         /// How long open connections may go on.
         grace: Duration,
+    },
+    /// Sign-ins up to this number are in the books: they need not be told again.
+    SignInsTaken {
+        /// [`SignIn::number`] of the last of them.
+        up_to: u64,
     },
     /// The answer to a hello that is not accepted; the socket is closed behind it.
     TurnedAway {
@@ -75,12 +82,18 @@ pub enum FromProxy {
     },
     /// A decision or a refusal, for the audit log.
     Event(Box<Event>),
-    /// Somebody has signed in, and that was verified.
+    /// Somebody has signed in, and that was verified. Told again to whoever comes next, until it is taken
+    /// ([`ToProxy::SignInsTaken`]).
     SignIn(Box<SignIn>),
     /// Sign-ins that could not be told: nobody knows who was seen where.
     SignInsLost {
         /// How many, since the last time that this was said.
         count: u64,
+    },
+    /// A token of a service was met that is signed by a key which is not among its keys.
+    KeysWanted {
+        /// Name of the service.
+        service: String,
     },
     /// Sent every second, and before the proxy ends: the sign of life. What is open in the last one that
     /// a proxy sent is broken when it has ended.
@@ -142,6 +155,14 @@ pub enum Descriptor {
         /// Length in bytes.
         length: u64,
     },
+    /// Sealed memory with the countries of addresses: `weir_policy::Countries::parse`. Without it nobody knows
+    /// any.
+    Countries {
+        /// Length in bytes.
+        length: u64,
+        /// The same as before when the text is the same as before.
+        stamp: u64,
+    },
 }
 
 /// A federation service that Weir fronts.
@@ -163,6 +184,24 @@ pub struct Service {
     pub http1_only: bool,
     /// Rules and settings of the proxy plane.
     pub policy: PolicySpec,
+    /// How its tokens are looked at; not at all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
+}
+
+/// How tokens of a service are verified, and what is read in them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// The names and keys of their issuer. Without a key no token is believed.
+    pub keys: Keys,
+    /// Names of claims for rules.
+    pub mapping: MappingSpec,
+    /// They must be for one of these; for anybody, when there is none.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// Origins whose sign-in forms a redirect may send to the reverse proxy instead.
+    #[serde(default)]
+    pub form_origins: Vec<String>,
 }
 
 /// What stands behind a service.
@@ -289,6 +328,9 @@ pub struct Event {
     /// From the first byte of the request to the decision, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decided_in_us: Option<u64>,
+    /// Everything that rules could ask about, so that the decision can be explained and tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Box<weir_policy::Facts>>,
 }
 
 /// What an [`Event`] tells of.

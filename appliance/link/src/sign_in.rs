@@ -11,6 +11,10 @@ use weir_abi::Class;
 /// A sign-in that ended in a verified, fresh and never seen token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignIn {
+    /// Grows by one with each sign-in that this proxy tells of.
+    pub number: u64,
+    /// How long ago it was, in milliseconds, when it was told.
+    pub ago: u64,
     /// Who signed in.
     pub principal: PrincipalId,
     /// The source that policy judged.
@@ -37,6 +41,13 @@ pub struct GrantAsked {
     pub seconds: u64,
     /// Whether the kernel is to go by it too.
     pub kernel: bool,
+}
+
+impl SignIn {
+    /// How long ago it was.
+    pub const fn was_ago(&self) -> Duration {
+        Duration::from_millis(self.ago)
+    }
 }
 
 impl GrantAsked {

@@ -4,18 +4,19 @@
 //! before what a rule set may let through.
 
 use crate::body::form::{Parameter, Parameters};
-use crate::{Client, Flow, Head, NormalPath};
+use crate::profile::Readings;
+use crate::{Client, Flow, Head, Reads};
 
-/// Who asks. `path` is the normalised one, `form` the body of a token call.
+/// Who asks. `reads` is what the profile says of the path, `form` the body of a token call.
 pub(crate) fn recognise(
     head: &Head<'_>,
-    path: &NormalPath,
+    reads: Readings,
     flow: Flow,
     relayed: bool,
     form: &Parameters,
 ) -> Client {
     let agent = agent(head);
-    if flow == Flow::Device || (flow == Flow::OauthToken && is_for_natives(head, path, form)) {
+    if flow == Flow::Device || (flow == Flow::OauthToken && is_for_natives(head, reads, form)) {
         return Client::Native;
     }
     if relayed {
@@ -93,12 +94,12 @@ fn says_exchange(head: &Head<'_>) -> bool {
         })
 }
 
-/// Grants that carry a user's password or a device's code; the device-code endpoint itself, which has
+/// Grants that carry a user's password or a device's code; the endpoint for device codes itself, which has
 /// no grant, whatever the form says; and calls whose query names a grant too, which belongs in the body
 /// alone (RFC 6749 4.3.2).
-fn is_for_natives(head: &Head<'_>, path: &NormalPath, form: &Parameters) -> bool {
+fn is_for_natives(head: &Head<'_>, reads: Readings, form: &Parameters) -> bool {
     let query = Parameters::parse(head.query.unwrap_or_default().as_bytes());
-    path.trimmed() == "/adfs/oauth2/devicecode"
+    reads.has(Reads::Native)
         || query.may_have("grant_type")
         || !matches!(
             form.get("grant_type"),
@@ -134,9 +135,8 @@ mod tests {
             query: None,
             headers: &headers,
         };
-        let path = NormalPath::parse(head.path).expect("a path");
         let form = Parameters::parse(form.as_bytes());
-        recognise(&head, &path, flow, relayed, &form)
+        recognise(&head, Readings::default(), flow, relayed, &form)
     }
 
     fn agent(flow: Flow, agent: &str) -> Client {

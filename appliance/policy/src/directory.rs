@@ -25,6 +25,32 @@ pub trait Directory {
 
     /// Whether [`Directory::admit`] would admit it now. Counts nothing.
     fn would_admit(&self, sign_in: &SignIn<'_>) -> bool;
+
+    /// Whether it knows anything of groups at all.
+    fn has_groups(&self) -> bool {
+        false
+    }
+
+    /// Whether somebody is in a group, directly or through another, which is named by its id or its name;
+    /// `None` when nobody can say.
+    fn is_member(&self, _who: &Principal<'_>, _group: &str) -> Option<bool> {
+        None
+    }
+}
+
+/// Who signs in, by every name that is certain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Principal<'a> {
+    /// User principal name, in lower case.
+    pub upn: Option<&'a str>,
+    /// Object id in the Entra tenant.
+    pub object_id: Option<&'a str>,
+    /// Id of the Entra tenant.
+    pub tenant_id: Option<&'a str>,
+    /// Immutable id: what joins an on-premises account to one of Entra.
+    pub immutable_id: Option<&'a str>,
+    /// Security identifier of the on-premises account.
+    pub sid: Option<&'a str>,
 }
 
 /// A sign-in that a rule lets through within a rate.

@@ -1,18 +1,24 @@
 //! Everything that rules may ask about one request.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use time::UtcDateTime;
 use weir_abi::Class;
 
 use crate::body::form::{Parameter, Parameters};
 use crate::body::saml::{self, Binding, Message};
-use crate::body::soap;
-use crate::{Classify, Client, Flow, Head, Recognised, Source, client};
+use crate::body::{ecp, soap};
+use crate::{
+    BodyNeed, Classify, Client, Country, Flow, Head, Profile, Reads, Recognised, Source, Told,
+    basic, client, token,
+};
 
-/// Everything that rules may ask about one request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Everything that rules may ask about one request. Nothing in it is secret: recorded, it can be judged
+/// again by other rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// Method.
     pub method: String,
@@ -34,7 +40,7 @@ pub struct Facts {
     /// The user who signs in.
     pub user: Said,
     /// Applications, by name, to which the relying party or the host belongs.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub applications: Vec<String>,
     /// OAuth grant type of a token call.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,16 +57,30 @@ pub struct Facts {
     /// Correlation id of the client (`client-request-id`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_request_id: Option<String>,
+    /// Country of the effective source, when somebody knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<Country>,
+    /// When the request is judged. Nothing until whoever has a clock says it: rules about time are
+    /// unknown until then.
+    #[serde(
+        default,
+        with = "token::moment",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub moment: Option<UtcDateTime>,
+    /// What is known of the token that the sign-in ends with; whoever looks at tokens says it.
+    #[serde(default, skip_serializing_if = "Told::is_untold")]
+    pub token: Told,
 }
 
 /// What is known about a user or a relying party.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "known", content = "value")]
 pub enum Said {
     /// There is none: nobody signs in by this flow.
     None,
     /// There is one, but it cannot be read here; the words say why.
-    Unknown(&'static str),
+    Unknown(Cow<'static, str>),
     /// Somebody says so (`login_hint`, a form field ...), which proves nothing: it may only restrict.
     Stated(Vec<String>),
     /// It stands once, in the very bytes that are forwarded, where the server itself reads it.
@@ -68,7 +88,7 @@ pub enum Said {
 }
 
 /// What a SOAP answer must refer to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Soap {
     /// Version of WS-Trust that was asked.
     pub version: TrustVersion,
@@ -78,7 +98,7 @@ pub struct Soap {
 }
 
 /// Versions of WS-Trust.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TrustVersion {
     /// WS-Trust, February 2005.
     #[default]
@@ -90,6 +110,10 @@ pub enum TrustVersion {
 }
 
 impl Said {
+    pub(crate) const fn unknown(why: &'static str) -> Self {
+        Self::Unknown(Cow::Borrowed(why))
+    }
+
     /// The value for people and logs: the first one that was given, verified or not.
     pub fn text(&self) -> Option<&str> {
         match self {
@@ -103,11 +127,12 @@ impl Said {
 /// Cookie in which a browser carries how often it was redirected a moment ago.
 pub(crate) const REDIRECTS_COOKIE: &str = "__Host-weir-redirects";
 /// The longest user or relying party that is looked at, in bytes.
-const MAX_NAME: usize = 1024;
+pub(crate) const MAX_NAME: usize = 1024;
 
 impl Facts {
     /// Gathers everything but the applications, which only the policy knows.
     pub(crate) fn gather(
+        profile: &Profile,
         head: &Head<'_>,
         recognised: &Recognised,
         body: Option<&[u8]>,
@@ -115,49 +140,70 @@ impl Facts {
         lists: &dyn Classify,
     ) -> Self {
         let source = Source::of(head, peer, lists);
-        let query = Parameters::parse(head.query.unwrap_or_default().as_bytes());
-        let form = form_of(head, recognised.flow, body);
+        let country = source.effective.and_then(|address| lists.country(address));
+        let exact = profile.exact_names();
+        let query = Parameters::parse(head.query.unwrap_or_default().as_bytes()).exact(exact);
+        let form = form_of(head, recognised, body).exact(exact);
         let requests = SamlRequests::default();
-        let flow = if is_sign_out(head, recognised, &query, &form, &requests) {
-            Flow::SignOut
-        } else {
-            recognised.flow
+        let is_step = is_step(profile, recognised, &query, &form);
+        let flow = match recognised.flow {
+            Flow::SignOut | Flow::Passive if is_step => Flow::Passive,
+            Flow::Passive if is_sign_out(profile, head, recognised, &query, &form, &requests) => {
+                Flow::SignOut
+            }
+            flow => flow,
         };
-        let client = client::recognise(head, &recognised.path, flow, source.relayed, &form);
-        let request = match (flow, body) {
-            (Flow::Active | Flow::Mex, Some(body)) if is_readable_xml(head) => soap::read(body),
-            _ => None,
-        };
-        let path = recognised.path.as_str();
-        let (relying_party, user) = match flow {
+        let reads = recognised.reads;
+        let client = client::recognise(head, reads, flow, source.relayed, &form);
+        let is_trust = matches!(flow, Flow::Active | Flow::Mex) && !reads.has(Reads::Basic);
+        let xml = body.filter(|_| is_readable_xml(head));
+        let request = xml.filter(|_| is_trust).and_then(soap::read);
+        let (message_party, user) = match flow {
+            Flow::Active if reads.has(Reads::Basic) => {
+                let request = xml.and_then(ecp::read);
+                (
+                    ecp_party(request.as_ref()),
+                    basic::user(head, request.as_ref()),
+                )
+            }
             Flow::Active => (
                 applies_to(request.as_ref()),
-                token_user(request.as_ref(), path),
+                token_user(request.as_ref(), reads.has(Reads::Password)),
             ),
-            Flow::Passive => (
-                passive_party(&query, &form, &requests),
-                stated_user(&query, &form),
-            ),
-            Flow::OauthBrowser => (oauth_party(&query, &form), stated_user(&query, &form)),
+            Flow::Passive | Flow::OauthBrowser => {
+                let party = match flow {
+                    _ if is_step => {
+                        Said::unknown("a later step of a sign-in names no relying party")
+                    }
+                    Flow::Passive => passive_party(profile, &query, &form, &requests),
+                    _ => oauth_party(&query, &form),
+                };
+                (party, stated_user(profile, &query, &form))
+            }
             Flow::OauthToken => {
                 let nothing = Parameters::default();
                 let party = if head.values("authorization").next().is_some() {
-                    Said::Unknown("the client names itself in its credential")
+                    Said::unknown("the client names itself in its credential")
                 } else {
                     oauth_party(&nothing, &form)
                 };
-                (party, stated_user(&nothing, &form))
+                (party, stated_user(profile, &nothing, &form))
             }
             Flow::Device => {
                 let why = "device registration is not read";
-                (Said::Unknown(why), Said::Unknown(why))
+                (Said::unknown(why), Said::unknown(why))
             }
             _ => (Said::None, Said::None),
         };
-        let version = if path.contains("/trust/13/") {
+        let relying_party = match &recognised.application {
+            Some(path) if flow.signs_in() && path.len() <= MAX_NAME => Said::Bound(path.clone()),
+            _ => message_party,
+        };
+        let version = if reads.has(Reads::WsTrust13) {
             TrustVersion::V13
         } else {
-            TrustVersion::V2005
+            let stated = request.as_ref().and_then(|request| request.version);
+            stated.unwrap_or_default()
         };
         let grant_type = match form.get("grant_type") {
             Parameter::One(grant) if flow == Flow::OauthToken && grant.len() <= MAX_NAME => {
@@ -168,7 +214,7 @@ impl Facts {
         Self {
             method: head.method.to_owned(),
             host: head.host.trim_end_matches('.').to_ascii_lowercase(),
-            path: path.to_owned(),
+            path: recognised.path.as_str().to_owned(),
             flow,
             client,
             class: source.class_for(client == Client::Browser),
@@ -177,21 +223,28 @@ impl Facts {
             user,
             applications: Vec::new(),
             grant_type,
-            soap: matches!(flow, Flow::Active | Flow::Mex).then(|| Soap {
+            soap: is_trust.then(|| Soap {
                 version,
                 message_id: request.and_then(|it| it.message_id),
             }),
             redirects: redirects(head),
             navigates: navigates(head),
             client_request_id: correlation(head, &query),
+            country,
+            moment: None,
+            token: Told::default(),
         }
     }
 }
 
 /// The form in the body. Without a form: no parameters, or unreadable ones when there is a body that
 /// might hold some.
-fn form_of(head: &Head<'_>, flow: Flow, body: Option<&[u8]>) -> Parameters {
-    let may_hold = matches!(flow, Flow::Passive | Flow::OauthBrowser | Flow::OauthToken);
+fn form_of(head: &Head<'_>, recognised: &Recognised, body: Option<&[u8]>) -> Parameters {
+    let may_hold = match recognised.flow {
+        Flow::Passive | Flow::OauthBrowser | Flow::OauthToken => true,
+        Flow::SignOut => recognised.body != BodyNeed::None,
+        _ => false,
+    };
     match body {
         _ if !may_hold => Parameters::default(),
         Some([]) => Parameters::default(),
@@ -230,40 +283,66 @@ fn has_type(head: &Head<'_>, wanted: impl Fn(&str) -> bool) -> bool {
 }
 
 /// Beside a message about signing out, somebody may sign in by these all the same.
-const SIGN_IN_BESIDE: [&str; 3] = ["wresult", "samlart", "logintorp"];
+const SIGN_IN_BESIDE: [&str; 2] = ["wresult", "SAMLart"];
+
+/// Whether this goes on with a sign-in that an earlier request began.
+fn is_step(
+    profile: &Profile,
+    recognised: &Recognised,
+    query: &Parameters,
+    form: &Parameters,
+) -> bool {
+    let mut steps = profile.steps().iter();
+    recognised.reads.has(Reads::Step)
+        || steps.any(|name| query.may_have(name) || form.may_have(name))
+}
 
 /// Signing out is let through for everyone, so nothing else may look like it: the message stands once,
 /// alone, and there is no body in which the server might find another.
 fn is_sign_out(
+    profile: &Profile,
     head: &Head<'_>,
     recognised: &Recognised,
     query: &Parameters,
     form: &Parameters,
     requests: &SamlRequests,
 ) -> bool {
-    if recognised.flow != Flow::Passive || recognised.path.trimmed() != "/adfs/ls" {
+    if !recognised.reads.has(Reads::SignOut) {
         return false;
     }
-    let may_have = |name: &&str| query.may_have(name) || form.may_have(name);
-    if SIGN_IN_BESIDE.iter().any(may_have) {
+    let parties = profile.relying_parties().iter().map(String::as_str);
+    let mut beside = SIGN_IN_BESIDE
+        .into_iter()
+        .chain(parties.filter(|name| *name != "wtrealm"));
+    if beside.any(|name| query.may_have(name) || form.may_have(name)) {
         return false;
     }
+    let has = |parameters: &Parameters, names: &[&str]| {
+        names.iter().any(|name| parameters.may_have(name))
+    };
+    let names_user = |parameters: &Parameters| {
+        let mut users = profile.users().iter().filter(|name| *name != "login_hint");
+        users.any(|name| parameters.may_have(name))
+    };
+    let has_password = |parameters: &Parameters| {
+        let mut passwords = profile.passwords().iter();
+        passwords.any(|name| parameters.may_have(name))
+    };
     if head.method == "POST" {
-        return !["wa", "wtrealm", "samlrequest", "samlresponse", "username"]
-            .iter()
-            .any(|name| query.may_have(name))
-            && !["wa", "wtrealm", "username", "password", "authmethod"]
-                .iter()
-                .any(|name| form.may_have(name))
+        return !has(query, &["wa", "wtrealm", "SAMLRequest", "SAMLResponse"])
+            && !names_user(query)
+            && !has(form, &["wa", "wtrealm", "authmethod"])
+            && !names_user(form)
+            && !has_password(form)
             && is_saml_sign_out(form, Binding::Post, requests);
     }
-    if head.announces_body() || query.may_have("username") && query.may_have("password") {
+    if head.announces_body() || names_user(query) && has_password(query) {
         return false;
     }
     match query.get("wa") {
-        Parameter::One("wsignout1.0" | "wsignoutcleanup1.0") => !["samlrequest", "samlresponse"]
-            .iter()
-            .any(|name| query.may_have(name)),
+        Parameter::One("wsignout1.0" | "wsignoutcleanup1.0") => {
+            !has(query, &["SAMLRequest", "SAMLResponse"])
+        }
         Parameter::Absent => {
             !query.may_have("wtrealm") && is_saml_sign_out(query, Binding::Redirect, requests)
         }
@@ -273,8 +352,8 @@ fn is_sign_out(
 
 fn is_saml_sign_out(parameters: &Parameters, binding: Binding, requests: &SamlRequests) -> bool {
     match (
-        parameters.get("samlrequest"),
-        parameters.get("samlresponse"),
+        parameters.get("SAMLRequest"),
+        parameters.get("SAMLResponse"),
     ) {
         (Parameter::One(request), Parameter::Absent) => {
             requests.read(request, binding) == Some(&Message::SignOut)
@@ -310,14 +389,22 @@ fn applies_to(request: Option<&soap::Request>) -> Said {
         Some(Some(address)) if !address.is_empty() && address.len() <= MAX_NAME => {
             Said::Bound(address.to_owned())
         }
-        Some(_) => Said::Unknown("the request does not name one relying party"),
-        None => Said::Unknown("the SOAP message cannot be read"),
+        Some(_) => Said::unknown("the request does not name one relying party"),
+        None => Said::unknown("the SOAP message cannot be read"),
     }
 }
 
-fn token_user(request: Option<&soap::Request>, path: &str) -> Said {
+fn ecp_party(request: Option<&ecp::Request>) -> Said {
+    match request.map(|request| request.issuer.clone()) {
+        Some(issuer) => one_party(&[issuer]),
+        None => Said::unknown("the SOAP message cannot be read"),
+    }
+}
+
+/// `by_password`: the server takes nobody but the user of the one `UsernameToken`.
+fn token_user(request: Option<&soap::Request>, by_password: bool) -> Said {
     let Some(request) = request else {
-        return Said::Unknown("the SOAP message cannot be read");
+        return Said::unknown("the SOAP message cannot be read");
     };
     let users: Vec<String> = request
         .users
@@ -325,9 +412,8 @@ fn token_user(request: Option<&soap::Request>, path: &str) -> Said {
         .filter(|user| !user.is_empty() && user.len() <= MAX_NAME)
         .cloned()
         .collect();
-    let by_password = path.trim_end_matches('/').ends_with("/usernamemixed");
     match users.as_slice() {
-        [] => Said::Unknown("the request names no user"),
+        [] => Said::unknown("the request names no user"),
         [user] if request.user_is_certain && by_password => Said::Bound(user.clone()),
         _ => Said::Stated(users),
     }
@@ -335,17 +421,22 @@ fn token_user(request: Option<&soap::Request>, path: &str) -> Said {
 
 /// WS-Federation's realm or the issuer of a SAML request. Named in two places it is unknown, because
 /// nobody can say which of them the server takes.
-fn passive_party(query: &Parameters, form: &Parameters, requests: &SamlRequests) -> Said {
+fn passive_party(
+    profile: &Profile,
+    query: &Parameters,
+    form: &Parameters,
+    requests: &SamlRequests,
+) -> Said {
     let mut found: Vec<Option<String>> = Vec::new();
     for (parameters, binding) in [(query, Binding::Redirect), (form, Binding::Post)] {
-        for name in ["wtrealm", "logintorp"] {
+        for name in profile.relying_parties() {
             match parameters.get(name) {
                 Parameter::Absent => {}
                 Parameter::One(value) => found.push(Some(value.to_owned())),
                 Parameter::Unclear => found.push(None),
             }
         }
-        match parameters.get("samlrequest") {
+        match parameters.get("SAMLRequest") {
             Parameter::Absent => {}
             Parameter::One(value) => found.push(match requests.read(value, binding) {
                 Some(Message::SignIn { issuer }) => issuer.clone(),
@@ -354,7 +445,7 @@ fn passive_party(query: &Parameters, form: &Parameters, requests: &SamlRequests)
             Parameter::Unclear => found.push(None),
         }
         // The answer of a claims provider goes on with the sign-in that asked for it.
-        for name in ["samlresponse", "samlart", "wresult"] {
+        for name in ["SAMLResponse", "SAMLart", "wresult"] {
             if parameters.may_have(name) {
                 found.push(None);
             }
@@ -382,17 +473,17 @@ fn oauth_party(query: &Parameters, form: &Parameters) -> Said {
 fn one_party(found: &[Option<String>]) -> Said {
     match found {
         [Some(party)] if !party.is_empty() && party.len() <= MAX_NAME => Said::Bound(party.clone()),
-        [] => Said::Unknown("no relying party is named"),
-        [_] => Said::Unknown("the relying party cannot be read"),
-        _ => Said::Unknown("the relying party is named in more than one place"),
+        [] => Said::unknown("no relying party is named"),
+        [_] => Said::unknown("the relying party cannot be read"),
+        _ => Said::unknown("the relying party is named in more than one place"),
     }
 }
 
 /// Every user that query and form name, the form's first: it holds what was typed last.
-fn stated_user(query: &Parameters, form: &Parameters) -> Said {
+fn stated_user(profile: &Profile, query: &Parameters, form: &Parameters) -> Said {
     let mut users: Vec<String> = Vec::new();
     for parameters in [form, query] {
-        for name in ["username", "login_hint"] {
+        for name in profile.users() {
             let values = parameters.all(name).map(str::trim);
             users.extend(
                 values
@@ -403,7 +494,7 @@ fn stated_user(query: &Parameters, form: &Parameters) -> Said {
     }
     users.dedup();
     if users.is_empty() {
-        Said::Unknown("the request names no user")
+        Said::unknown("the request names no user")
     } else {
         Said::Stated(users)
     }

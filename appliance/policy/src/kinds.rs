@@ -1,9 +1,9 @@
 //! The words for what is asked, who asks, and what is decided.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a request is (DESIGN: "flow kind").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Flow {
     /// A sign-in page: WS-Federation or SAML 2.0 by a browser, or by a web view in an application.
@@ -73,7 +73,7 @@ impl Flow {
 }
 
 /// Who asks (DESIGN: "client kind").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Client {
     /// A browser, or what claims to be none of the others on a browser's flow.
@@ -111,7 +111,7 @@ impl Client {
 }
 
 /// What the proxy does with a request (DESIGN: "decision").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DecisionKind {
     /// Forwarded to the service.
@@ -120,11 +120,13 @@ pub enum DecisionKind {
     Redirect,
     /// Answered by Weir.
     Block,
+    /// The sign-in server is asked for multi-factor authentication; the token must prove it.
+    StepUp,
 }
 
 impl DecisionKind {
     /// Every kind of decision.
-    pub const ALL: [Self; 3] = [Self::Pass, Self::Redirect, Self::Block];
+    pub const ALL: [Self; 4] = [Self::Pass, Self::Redirect, Self::Block, Self::StepUp];
 
     /// The word used in configuration, command line, log and metrics.
     pub const fn name(self) -> &'static str {
@@ -132,6 +134,7 @@ impl DecisionKind {
             Self::Pass => "pass",
             Self::Redirect => "redirect",
             Self::Block => "block",
+            Self::StepUp => "step-up",
         }
     }
 

@@ -8,7 +8,8 @@
 //!
 //! 1. [`Policy::recognise`]: what kind of request is it, and how much of its body must be read?
 //! 2. [`Policy::facts`]: everything that rules may ask about, from head, body and source.
-//! 3. [`Policy::decide`] (or [`Policy::explain`], the same evaluation, with every rule it tried).
+//! 3. [`Policy::decide`] (or [`Policy::explain`], the same evaluation, with every rule it tried). Where
+//!    the token has the last word ([`Ruling::AtToken`]), it is asked again with what the token told.
 //! 4. [`answer::block`] or [`answer::redirect`] when Weir itself answers, [`answer::unavailable`] when
 //!    nobody else does.
 //!
@@ -17,27 +18,44 @@
 //! where no rule matches the request is blocked.
 
 pub mod answer;
+mod basic;
 mod body;
 mod client;
+mod countries;
+mod country;
 mod directory;
 mod facts;
 mod head;
 pub mod headers;
 mod kinds;
+mod origins;
 mod path;
 mod policy;
 mod profile;
 mod rules;
 mod source;
 mod spec;
+mod suppose;
+mod token;
+mod words;
 
-pub use directory::{Directory, MAX_USERS, SignIn, Uncounted, UserError, Users};
+pub use countries::{Countries, CountryError, MAX_NETWORKS};
+pub use country::Country;
+pub use directory::{Directory, MAX_USERS, Principal, SignIn, Uncounted, UserError, Users};
 pub use facts::{Facts, Said, Soap, TrustVersion};
 pub use head::Head;
 pub use kinds::{Client, DecisionKind, Flow};
+pub use origins::{ClaimTypes, Origin};
 pub use path::{NormalPath, PathError};
 pub use policy::Policy;
-pub use profile::{BodyNeed, Recognised, Refusal, upstream_path};
-pub use rules::{Decision, RuleError, Template, TemplateError, Tried};
+pub use profile::{
+    BodyNeed, MfaSpec, PRESETS, Places, Profile, ProfileChoice, ProfileError, ProfileSpec, Reads,
+    Recognised, Refusal, RowSpec,
+};
+pub use rules::{
+    BUILT_IN_CLAIMS, Decision, Grant, RuleError, Ruling, Template, TemplateError, Tried,
+};
 pub use source::{Classified, Classify, Source};
 pub use spec::*;
+pub use suppose::{Described, Target};
+pub use token::{Method, TokenFacts, Told};

@@ -1,13 +1,14 @@
 //! The policy of one service: the door to everything else in this crate.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::profile::Profile;
-use crate::rules::{self, Asked, Compiled, Counting};
+use crate::rules::{self, Asked, Compiled};
 use crate::{
-    Classify, Decision, DecisionKind, Directory, Facts, Head, PolicySpec, Recognised, Refusal,
-    RuleError, Source, Tried,
+    Classify, Decision, DecisionKind, Directory, Facts, Grant, Head, PolicySpec, Recognised,
+    Refusal, RuleError, Ruling, Source, Tried,
 };
 
 /// The compiled policy of one service.
@@ -15,38 +16,35 @@ use crate::{
 pub struct Policy {
     profile: Profile,
     set: &'static str,
-    compiled: Arc<Compiled>,
+    /// Whether what a token told has a say.
+    pub(crate) decides: bool,
+    pub(crate) compiled: Arc<Compiled>,
 }
 
 impl Policy {
     /// Compiles a policy; all errors are reported, not only the first.
     pub fn compile(spec: &PolicySpec) -> Result<Self, Vec<RuleError>> {
-        let profile = Profile::preset(&spec.profile);
+        let profile = Profile::compile(&spec.profile);
         let mut errors: Vec<RuleError> = Vec::new();
-        if profile.is_none() {
-            errors.push(RuleError {
-                rule: None,
-                field: "profile".to_owned(),
-                message: format!(
-                    "there is no profile `{}`; it is one of: {}",
-                    spec.profile,
-                    Profile::PRESETS.join(", ")
-                ),
-                suggestion: Some(Profile::PRESETS[0].to_owned()),
-            });
-        }
         match (rules::compile(spec), profile) {
-            (Ok(compiled), Some(profile)) => Ok(Self {
+            (Ok(compiled), Ok(profile)) => Ok(Self {
                 profile,
                 set: rules::prefix(spec.rule_set),
+                decides: spec.decide_at_token,
                 compiled: Arc::new(compiled),
             }),
-            (Ok(_), None) => Err(errors),
-            (Err(more), _) => {
-                errors.extend(more);
+            (compiled, profile) => {
+                let wrong = profile.err().unwrap_or_default();
+                errors.extend(wrong.into_iter().map(RuleError::from));
+                errors.extend(compiled.err().unwrap_or_default());
                 Err(errors)
             }
         }
+    }
+
+    /// How requests are recognised, and where the server has what others ask for.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     /// What is legal but probably not meant: rules that can never match, redirects without a target,
@@ -76,48 +74,34 @@ impl Policy {
         peer: IpAddr,
         lists: &dyn Classify,
     ) -> Facts {
-        let mut facts = Facts::gather(head, recognised, body, peer, lists);
+        let mut facts = Facts::gather(&self.profile, head, recognised, body, peer, lists);
         facts.applications = rules::applications(&self.compiled.applications, &facts);
         facts
     }
 
     /// Judges a request: the first rule that matches decides; when none does, it is blocked. A sign-in
-    /// that a rule lets through within a rate is counted.
-    pub fn decide(&self, facts: &Facts, directory: &dyn Directory) -> Decision {
-        let asked = Asked::new(facts, directory);
-        match self.compiled.first(&asked) {
-            Some(rule) => self.compiled.stops.conclude(rule, &asked, Counting::Take),
-            None => rules::no_rule(self.set, facts),
-        }
+    /// that a rule lets through within a rate is counted. While the token is ahead ([`crate::Told`]), a
+    /// rule that waits for it may keep the others from deciding.
+    pub fn decide(&self, facts: &Facts, directory: &dyn Directory) -> Ruling {
+        self.compiled.decide(&Asked::new(facts, directory))
     }
 
     /// Judges a request, and tells every rule that was tried and why it did or did not match. Counts
     /// nothing.
-    pub fn explain(&self, facts: &Facts, directory: &dyn Directory) -> (Decision, Vec<Tried>) {
-        let asked = Asked::new(facts, directory);
-        let mut tried = Vec::new();
-        for rule in &self.compiled.rules {
-            let step = rule.tried(&asked);
-            let matched = step.matched;
-            tried.push(step);
-            if matched {
-                let stops = &self.compiled.stops;
-                let decision = stops.conclude(rule, &asked, Counting::Ask);
-                if decision.rule != rule.name
-                    && let Some(stopped) = tried.last_mut()
-                {
-                    stopped.matched = false;
-                    stopped.why.push_str(", but it has done so too often");
-                    tried.push(Tried {
-                        rule: decision.rule.to_string(),
-                        matched: true,
-                        why: decision.reason.to_string(),
-                    });
-                }
-                return (decision, tried);
-            }
-        }
-        (rules::no_rule(self.set, facts), tried)
+    pub fn explain(&self, facts: &Facts, directory: &dyn Directory) -> (Ruling, Vec<Tried>) {
+        self.compiled.explain(&Asked::new(facts, directory))
+    }
+
+    /// The rules that ask for claims, by full name, in order, each with the names of those.
+    pub fn asks(&self) -> Vec<(&str, BTreeSet<&str>)> {
+        self.compiled.asks()
+    }
+
+    /// What a rule grants to whom it passes, by its full name: so a claim that it did can be checked.
+    pub fn granted_by(&self, rule: &str) -> Option<&Grant> {
+        let mut rules = self.compiled.rules.iter();
+        let found = rules.find(|known| &*known.name == rule && !known.off)?;
+        found.grant.as_deref()
     }
 
     /// Judges a connection to a host name in `tunnel`, whose requests are not seen. A list that exempts
@@ -137,6 +121,7 @@ impl Policy {
                 reason: rule.reason.clone(),
                 status: None,
                 target: None,
+                grant: None,
             },
             None => Decision {
                 kind: DecisionKind::Block,
@@ -144,6 +129,7 @@ impl Policy {
                 reason: "No rule allows this connection.".into(),
                 status: None,
                 target: None,
+                grant: None,
             },
         };
         (source, decision)

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use weir_abi::Class;
 
-use crate::Head;
+use crate::{Country, Head};
 
 /// The header in which Exchange Online and other relays name the client behind them.
 pub(crate) const FORWARDED_CLIENT: &str = "x-ms-forwarded-client-ip";
@@ -25,10 +25,15 @@ pub struct Classified {
 pub trait Classify {
     /// Class of an address; on no list is [`Class::Unmanaged`].
     fn classify(&self, source: IpAddr) -> Classified;
+
+    /// Country of an address; nothing when nobody knows it.
+    fn country(&self, _source: IpAddr) -> Option<Country> {
+        None
+    }
 }
 
 /// Where a request comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// TCP peer, or what a configured hop said by PROXY protocol. IPv4-mapped IPv6 is folded.
     pub peer: IpAddr,

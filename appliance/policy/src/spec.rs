@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ProfileChoice;
+
 /// Policy of one service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicySpec {
     /// Name of the service.
     pub service: String,
-    /// How requests are recognised: a preset's name, such as `adfs`.
-    pub profile: String,
+    /// How requests are recognised: a preset's name, such as `adfs`, or a profile of one's own.
+    pub profile: ProfileChoice,
     /// Built-in rule set at the end of the list.
     pub rule_set: RuleSetName,
     /// Row "Outlook" of the default policy; each rule set has its own default.
@@ -37,6 +39,19 @@ pub struct PolicySpec {
     /// Applications by name.
     #[serde(default)]
     pub applications: BTreeMap<String, ApplicationSpec>,
+    /// Named locations.
+    #[serde(default)]
+    pub locations: BTreeMap<String, LocationSpec>,
+    /// Names that the service's mapping gives to claims, besides [`crate::BUILT_IN_CLAIMS`].
+    #[serde(default)]
+    pub claims: Vec<String>,
+    /// Whether values of claims are the same whatever their case.
+    #[serde(default)]
+    pub claims_any_case: bool,
+    /// Whether the tokens that sign-ins end with are looked at: only then can rules know what stands in
+    /// them.
+    #[serde(default)]
+    pub decide_at_token: bool,
 }
 
 /// The built-in rule sets.
@@ -105,6 +120,18 @@ pub struct ApplicationSpec {
     pub hosts: Vec<String>,
 }
 
+/// Places, by network and by country.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocationSpec {
+    /// Addresses and prefixes.
+    #[serde(default)]
+    pub prefixes: Vec<String>,
+    /// Countries: ISO 3166-1 alpha-2.
+    #[serde(default)]
+    pub countries: Vec<String>,
+}
+
 /// A rule of the administrator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -144,8 +171,45 @@ pub struct WhenSpec {
     /// (`username`, `login_hint`, a form) is unknown: such a rule restricts everyone on that flow, and
     /// passes nobody.
     pub user: Values,
+    /// Services for which the rule is.
+    pub service: Values,
+    /// Groups, by their Entra id or by name. The token's `groups` tell, and the directory.
+    pub group: Values,
+    /// Roles that the token names.
+    pub role: Values,
+    /// Claims of the token by their mapped names; each must have one of its values.
+    pub claim: BTreeMap<String, Values>,
+    /// What the token says of the device: `registered`, `managed`, `compliant`, `joined`.
+    pub device: Values,
+    /// How the user proved who they are: [`crate::Method`].
+    pub method: Values,
+    /// How long ago at most that was: `30m`, `8h`, `7d`.
+    pub authenticated_within: Option<String>,
+    /// Country of the effective source: ISO 3166-1 alpha-2.
+    pub country: Values,
+    /// Named locations of the effective source.
+    pub location: Values,
+    /// When the request is made.
+    pub time: Option<TimeSpec>,
+    /// Whether the sign-in server says that the client is inside the corporate network.
+    pub inside_network: Option<bool>,
     /// Matches when the conditions inside do not.
     pub not: Option<Box<WhenSpec>>,
+}
+
+/// Days and hours.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeSpec {
+    /// `mon` to `sun`; every day when absent. Hours past midnight belong to the day before.
+    pub days: Values,
+    /// `HH:MM`; from the beginning of the day when absent.
+    pub from: Option<String>,
+    /// `HH:MM`, which is not part of it; to the end of the day when absent. Earlier than `from` means
+    /// past midnight.
+    pub to: Option<String>,
+    /// Time zone of the IANA database, such as `Europe/Berlin`; UTC when absent.
+    pub zone: Option<String>,
 }
 
 /// One value or several.
@@ -165,7 +229,7 @@ pub enum Values {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ThenSpec {
-    /// pass, redirect or block.
+    /// pass, redirect, block or step-up.
     pub decision: String,
     /// Words for the person who is blocked and for the audit log.
     #[serde(default)]
@@ -173,4 +237,24 @@ pub struct ThenSpec {
     /// Another redirect target than the service's `reverse_proxy`.
     #[serde(default)]
     pub target: Option<String>,
+    /// How long ago at most the multi-factor authentication of a step-up may be: `1h`.
+    #[serde(default)]
+    pub within: Option<String>,
+    /// Class that the source address gets for a while when this rule passes a sign-in.
+    #[serde(default)]
+    pub grant: Option<GrantSpec>,
+}
+
+/// A class for a while, earned by a sign-in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantSpec {
+    /// managed or bypass.
+    pub class: String,
+    /// How long, an hour at most: `30m`.
+    #[serde(rename = "for")]
+    pub lasts: String,
+    /// Whether the kernel acts on it too, and not the proxy alone.
+    #[serde(default)]
+    pub kernel: bool,
 }

@@ -12,6 +12,8 @@ mod path;
 mod replay;
 #[path = "../fuzz/properties/request.rs"]
 mod request;
+#[path = "../fuzz/properties/rules.rs"]
+mod rules;
 #[path = "../fuzz/properties/saml.rs"]
 mod saml;
 #[path = "../fuzz/properties/soap.rs"]
@@ -42,4 +44,9 @@ fn forms_of_the_corpus() {
 #[test]
 fn saml_messages_of_the_corpus() {
     replay("saml", saml::check);
+}
+
+#[test]
+fn policies_and_facts_of_the_corpus() {
+    replay("rules", rules::check);
 }

@@ -42,9 +42,9 @@ const MISTAKES: &[(&str, &str, Option<&str>)] = &[
         Some("block"),
     ),
     (
-        r#"{"name":"r","then":{"decision":"step-up"}}"#,
+        r#"{"name":"r","then":{"decision":"stepup"}}"#,
         "then.decision",
-        None,
+        Some("step-up"),
     ),
     (
         r#"{"name":"r","when":{"source":"203.0.113.0/33"},"then":{"decision":"pass"}}"#,
@@ -100,6 +100,76 @@ const MISTAKES: &[(&str, &str, Option<&str>)] = &[
     (
         r#"{"name":"r","when":{"flow":["active","mex"]},"then":{"decision":"redirect"}}"#,
         "then.decision",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"claim":{"departmnt":"it"}},"then":{"decision":"block"}}"#,
+        "when.claim.departmnt",
+        Some("department"),
+    ),
+    (
+        r#"{"name":"r","when":{"device":"compliand"},"then":{"decision":"block"}}"#,
+        "when.device",
+        Some("compliant"),
+    ),
+    (
+        r#"{"name":"r","when":{"method":"paswword"},"then":{"decision":"block"}}"#,
+        "when.method",
+        Some("password"),
+    ),
+    (
+        r#"{"name":"r","when":{"authenticated_within":"8 hours"},"then":{"decision":"block"}}"#,
+        "when.authenticated_within",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"authenticated_within":"0h"},"then":{"decision":"block"}}"#,
+        "when.authenticated_within",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"country":["DE","UK"]},"then":{"decision":"block"}}"#,
+        "when.country",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"location":"ofice"},"then":{"decision":"block"}}"#,
+        "when.location",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"time":{"from":"25:00"}},"then":{"decision":"block"}}"#,
+        "when.time.from",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"time":{"days":"monday"}},"then":{"decision":"block"}}"#,
+        "when.time.days",
+        Some("mon"),
+    ),
+    (
+        r#"{"name":"r","when":{"time":{"from":"08:00","to":"08:00"}},"then":{"decision":"block"}}"#,
+        "when.time.from",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"time":{}},"then":{"decision":"block"}}"#,
+        "when.time",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{"time":{"days":"mon","zone":"Europe/Berlim"}},"then":{"decision":"block"}}"#,
+        "when.time.zone",
+        Some("Europe/Berlin"),
+    ),
+    (
+        r#"{"name":"r","when":{},"then":{"decision":"pass","within":"1h"}}"#,
+        "then.within",
+        None,
+    ),
+    (
+        r#"{"name":"r","when":{},"then":{"decision":"pass","grant":{"class":"managed","for":"30m"}}}"#,
+        "then.grant",
         None,
     ),
 ];
@@ -195,4 +265,48 @@ fn what_is_legal_but_probably_not_meant_is_a_warning() {
     ] {
         assert_eq!(warned(&[sure]), [], "{sure}");
     }
+}
+
+#[test]
+fn grants_are_short_and_what_only_tokens_tell_needs_tokens() {
+    let granted = |class: &str, lasts: &str, decision: &str| -> Vec<String> {
+        let grant = format!(r#"{{"class":"{class}","for":"{lasts}"}}"#);
+        let rule = format!(r#"{{"name":"r","then":{{"decision":"{decision}","grant":{grant}}}}}"#);
+        let mut spec = with(&[&rule]);
+        spec.decide_at_token = true;
+        let found = Policy::compile(&spec).err().unwrap_or_default();
+        found.into_iter().map(|error| error.field).collect()
+    };
+    assert_eq!(granted("bypass", "60m", "pass"), [""; 0]);
+    assert_eq!(granted("bypass", "61m", "pass"), ["then.grant.for"]);
+    assert_eq!(granted("blocked", "1h", "pass"), ["then.grant.class"]);
+    assert_eq!(granted("managed", "1h", "block"), ["then.grant"]);
+
+    let warned = |when: &str, decision: &str, decide: bool| -> Vec<String> {
+        let rule = format!(r#"{{"name":"r","when":{when},"then":{{"decision":"{decision}"}}}}"#);
+        let mut spec = with(&[&rule]);
+        spec.decide_at_token = decide;
+        let policy = compile(&spec);
+        let fields = policy
+            .warnings()
+            .iter()
+            .map(|warning| warning.field.clone());
+        fields.collect()
+    };
+    let inner = r#"{"not":{"role":"Admin"},"claim":{"department":"it"}}"#;
+    assert_eq!(warned(inner, "block", true), [""; 0]);
+    assert_eq!(
+        warned(inner, "block", false),
+        ["when.claim", "when.not.role"]
+    );
+    assert_eq!(warned("{}", "step-up", false), ["then.decision"]);
+    assert_eq!(
+        warned(r#"{"flow":"active"}"#, "step-up", true),
+        ["then.decision"]
+    );
+    // The rule is for others, who may look at tokens.
+    assert_eq!(
+        warned(r#"{"service":"other","role":"Admin"}"#, "block", false),
+        [""; 0]
+    );
 }

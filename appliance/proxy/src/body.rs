@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::serve::Client;
-use crate::upstream::UpstreamBody;
+use crate::upstream::{PART, UpstreamBody};
 
 /// So much of a body that is too large is read and thrown away, so that the client reads the answer
 /// instead of a reset connection.
@@ -28,9 +28,11 @@ pub enum Answer {
     Own(Full<Bytes>),
     /// The upstream's, as it comes.
     Upstream(UpstreamBody),
+    /// The upstream's, of which some was read already.
+    Begun(Bytes, UpstreamBody),
 }
 
-/// A request's body, whole. Its bytes count as memory in use until this is dropped.
+/// A body, whole. Its bytes count as memory in use until this is dropped.
 #[derive(Debug, Default)]
 pub struct Whole {
     /// The bytes.
@@ -72,6 +74,50 @@ pub async fn read(
         let _ = tokio::time::timeout(DISCARD_TIMEOUT, collect_nothing(&mut body)).await;
     }
     read
+}
+
+/// Reads the answer of an upstream, as far as it is at most `limit` bytes. What was read of a longer one, and
+/// the rest of it, in the error.
+pub async fn read_answer(
+    mut body: UpstreamBody,
+    limit: u64,
+    client: &Client,
+) -> Result<Whole, (Unread, Answer)> {
+    let mut read = BytesMut::new();
+    match collect_into(&mut body, &mut read, limit, client).await {
+        Ok(memory) => Ok(Whole {
+            bytes: read.freeze(),
+            _memory: memory,
+        }),
+        Err(why) => Err((why, Answer::Begun(read.freeze(), body))),
+    }
+}
+
+async fn collect_into(
+    body: &mut UpstreamBody,
+    read: &mut BytesMut,
+    limit: u64,
+    client: &Client,
+) -> Result<Option<Memory>, Unread> {
+    let mut memory: Option<Memory> = None;
+    if body.size_hint().lower() > limit {
+        return Err(Unread::TooLarge);
+    }
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else {
+            continue;
+        };
+        read.extend_from_slice(&data);
+        if read.len() as u64 > limit {
+            return Err(Unread::TooLarge);
+        }
+        let more = Memory::take(data.len(), client).await?;
+        match &mut memory {
+            Some(memory) => memory.merge(more),
+            None => memory = Some(more),
+        }
+    }
+    Ok(memory)
 }
 
 async fn collect(body: &mut Incoming, limit: u64, client: &Client) -> Result<Whole, Unread> {
@@ -152,9 +198,35 @@ async fn collect_nothing(body: &mut Incoming) {
     }
 }
 
+impl Whole {
+    /// Other bytes in the place of these.
+    #[must_use]
+    pub fn with(self, bytes: Bytes) -> Self {
+        Self { bytes, ..self }
+    }
+}
+
 impl Answer {
+    /// A body that was read whole. It counts as memory in use until the client has taken it, for which it has
+    /// as long as for one that comes as it is read.
+    pub fn whole(whole: Whole, client: &Client) -> Self {
+        if whole.bytes.len() <= PART {
+            return Self::own(whole.bytes);
+        }
+        Self::Upstream(UpstreamBody::whole(whole, client.shared.limits.stalled))
+    }
+
+    /// As the answer to a HEAD, which has no body (RFC 9110, section 9.3.2). An upstream has sent none.
+    #[must_use]
+    pub fn to_head(self) -> Self {
+        match self {
+            Self::Own(_) => Self::own(Bytes::new()),
+            upstream => upstream,
+        }
+    }
+
     /// A body of Weir's own.
-    pub fn own(text: String) -> Self {
+    pub fn own(text: impl Into<Bytes>) -> Self {
         Self::Own(Full::new(text.into()))
     }
 }
@@ -171,7 +243,10 @@ impl Body for Answer {
             Self::Own(body) => Pin::new(body)
                 .poll_frame(context)
                 .map_err(|infallible| match infallible {}),
-            Self::Upstream(body) => Pin::new(body).poll_frame(context),
+            Self::Begun(first, _) if !first.is_empty() => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(first)))))
+            }
+            Self::Upstream(body) | Self::Begun(_, body) => Pin::new(body).poll_frame(context),
         }
     }
 
@@ -179,6 +254,7 @@ impl Body for Answer {
         match self {
             Self::Own(body) => body.is_end_stream(),
             Self::Upstream(body) => body.is_end_stream(),
+            Self::Begun(first, body) => first.is_empty() && body.is_end_stream(),
         }
     }
 
@@ -186,6 +262,10 @@ impl Body for Answer {
         match self {
             Self::Own(body) => body.size_hint(),
             Self::Upstream(body) => body.size_hint(),
+            Self::Begun(first, body) => match body.size_hint().exact() {
+                Some(rest) => SizeHint::with_exact(first.len() as u64 + rest),
+                None => SizeHint::default(),
+            },
         }
     }
 }

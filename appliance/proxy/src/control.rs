@@ -52,6 +52,8 @@ enum Next {
     Message(ToProxy, Vec<OwnedFd>),
     Gone,
     Event(Box<Event>),
+    SignIn(FromProxy),
+    KeysWanted(FromProxy),
     Beat,
 }
 
@@ -123,6 +125,11 @@ impl Link {
             while let Ok(event) = self.events.try_recv() {
                 self.pass_on(Next::Event(event)).await;
             }
+            while self.sender.is_some()
+                && let Some(message) = self.shared.sign_ins.try_next()
+            {
+                self.pass_on(Next::SignIn(message)).await;
+            }
             self.pass_on(Next::Beat).await;
         };
         // What is left is lost with this process; weir-control sees that it has ended.
@@ -139,6 +146,7 @@ impl Link {
                 tracing::info!(path = %self.path.display(), "connected to weir-control");
                 self.sender = Some(sender);
                 self.receiver = Some(receiver);
+                self.shared.sign_ins.tell_anew();
             }
             Err(error) => {
                 tracing::debug!(path = %self.path.display(), %error, "weir-control is away");
@@ -183,6 +191,10 @@ impl Link {
             _ = self.beat.tick() => Next::Beat,
             // While weir-control is away, events wait in the queue.
             Some(event) = self.events.recv(), if self.sender.is_some() => Next::Event(event),
+            message = self.shared.sign_ins.next(), if self.sender.is_some() => Next::SignIn(message),
+            message = self.shared.keys_wanted.next(), if self.sender.is_some() => {
+                Next::KeysWanted(message)
+            }
         }
     }
 
@@ -200,6 +212,18 @@ impl Link {
             Next::Event(event) => {
                 if !self.send(&FromProxy::Event(event)).await {
                     self.shared.counters.events_lost.add();
+                }
+            }
+            Next::Message(ToProxy::SignInsTaken { up_to }, _) => {
+                self.shared.sign_ins.taken(up_to);
+            }
+            // Whoever needs them asks again.
+            Next::KeysWanted(message) => {
+                self.send(&message).await;
+            }
+            Next::SignIn(message) => {
+                if !self.send(&message).await {
+                    self.shared.sign_ins.untold(&message);
                 }
             }
             Next::Beat => {

@@ -122,6 +122,7 @@ pub fn event(id: String, kind: EventKind, generation: u64, peer: SocketAddr) -> 
         status: None,
         client_request_id: None,
         decided_in_us: None,
+        facts: None,
     })
 }
 

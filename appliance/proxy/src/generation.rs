@@ -14,11 +14,14 @@ use ipnet::IpNet;
 use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
 use weir_link::{Descriptor, Generation, UpstreamKind, sealed};
-use weir_policy::{Classified, Classify, Directory, Policy, SignIn, Users, headers};
+use weir_policy::{
+    Classified, Classify, Countries, Country, Directory, Policy, SignIn, Users, headers,
+};
 use weir_tables::{Lists, Scope};
 
 use crate::rates::Rates;
 use crate::tls;
+use crate::token::{Tokens, Unfit};
 use crate::upstream::Upstream;
 
 /// The compiled generation in force.
@@ -49,6 +52,8 @@ pub struct Service {
     pub tunnel: Vec<String>,
     /// The rules.
     pub policy: Policy,
+    /// How its tokens are looked at, when they are.
+    pub tokens: Option<Tokens>,
     /// TLS towards clients.
     pub tls: Arc<ServerConfig>,
     /// What stands behind it.
@@ -60,7 +65,16 @@ pub struct Service {
 
 /// The lists of sources, as policy asks for them.
 #[derive(Default)]
-pub struct Sources(Lists);
+pub struct Sources {
+    lists: Lists,
+    countries: Option<Arc<Stamped>>,
+}
+
+/// Countries, and by what they are known again.
+struct Stamped {
+    countries: Countries,
+    stamp: u64,
+}
 
 /// Why a generation cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +91,9 @@ pub enum Refused {
     /// The users cannot be read.
     #[error("the users of the directory: {0}")]
     Users(String),
+    /// The countries cannot be read.
+    #[error("the countries of addresses: {0}")]
+    Countries(String),
     /// There are no lists at all.
     #[error("the generation has no lists; weir-control and weir-proxy must be of one version")]
     NoLists,
@@ -101,6 +118,14 @@ pub enum Refused {
         address: SocketAddr,
         /// The name.
         service: String,
+    },
+    /// Tokens cannot be looked at.
+    #[error("service `{service}`: {why}")]
+    Tokens {
+        /// The service.
+        service: String,
+        /// Why.
+        why: Unfit,
     },
     /// TLS cannot be set up.
     #[error(transparent)]
@@ -143,6 +168,7 @@ impl Live {
         }
         let mut lists = None;
         let mut users = None;
+        let mut countries = None;
         let mut listeners = Vec::new();
         let mut names = Vec::new();
         for (descriptor, fd) in generation.attach(descriptors)? {
@@ -159,6 +185,13 @@ impl Live {
                     lists = Some(Lists::from_bytes(&sealed::read(fd, length)?)?);
                 }
                 Descriptor::Users { length } => users = Some(read_users(fd, length)?),
+                Descriptor::Countries { length, stamp } => {
+                    let before = before.sources.countries.as_ref();
+                    countries = Some(match before.filter(|before| before.stamp == stamp) {
+                        Some(before) => Arc::clone(before),
+                        None => Arc::new(read_countries(fd, length, stamp)?),
+                    });
+                }
             }
         }
         let mut services = HashMap::new();
@@ -178,7 +211,10 @@ impl Live {
             number: generation.number,
             appliance: generation.appliance,
             proxy_protocol_from: generation.proxy_protocol_from,
-            sources: Sources(lists.ok_or(Refused::NoLists)?),
+            sources: Sources {
+                lists: lists.ok_or(Refused::NoLists)?,
+                countries,
+            },
             users,
             rates: Arc::clone(&before.rates),
             services,
@@ -207,6 +243,16 @@ impl Live {
 }
 
 impl Service {
+    fn tokens_of(service: &weir_link::Service) -> Result<Option<Tokens>, Refused> {
+        let decides = service.policy.decide_at_token;
+        let tokens = service.tokens.as_ref();
+        let compiled = tokens.map(|tokens| Tokens::compile(tokens, decides));
+        compiled.transpose().map_err(|why| Refused::Tokens {
+            service: service.name.clone(),
+            why,
+        })
+    }
+
     fn compile(service: &weir_link::Service, before: Option<&Self>) -> Result<Self, Refused> {
         let policy = Policy::compile(&service.policy).map_err(|errors| Refused::Policy {
             service: service.name.clone(),
@@ -231,6 +277,7 @@ impl Service {
             hosts: lower(&service.hosts),
             tunnel: lower(&service.tunnel),
             policy,
+            tokens: Self::tokens_of(service)?,
             tls: tls::server(service, Arc::clone(&ticketer))?,
             upstream,
             upstream_kind: match service.upstream.kind {
@@ -245,12 +292,16 @@ impl Service {
 
 impl Classify for Sources {
     fn classify(&self, source: IpAddr) -> Classified {
-        let found = self.0.find(source);
+        let found = self.lists.find(source);
         Classified {
             class: found.class,
             web_only: found.scope == Scope::Web,
             list: found.list.map(str::to_owned),
         }
+    }
+
+    fn country(&self, source: IpAddr) -> Option<Country> {
+        self.countries.as_ref()?.countries.find(source)
     }
 }
 
@@ -268,9 +319,22 @@ impl Directory for Live {
     }
 }
 
+fn read_countries(memory: OwnedFd, length: u64, stamp: u64) -> Result<Stamped, Refused> {
+    let text = read_text(memory, length).map_err(Refused::Countries)?;
+    let countries = Countries::parse(&text).map_err(|errors| {
+        let first = errors.first().map(ToString::to_string);
+        Refused::Countries(first.unwrap_or_default())
+    })?;
+    Ok(Stamped { countries, stamp })
+}
+
+fn read_text(memory: OwnedFd, length: u64) -> Result<String, String> {
+    let bytes = sealed::read(memory, length).map_err(|error| error.to_string())?;
+    String::from_utf8(bytes).map_err(|error| error.to_string())
+}
+
 fn read_users(memory: OwnedFd, length: u64) -> Result<Users, Refused> {
-    let bytes = sealed::read(memory, length).map_err(|error| Refused::Users(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|error| Refused::Users(error.to_string()))?;
+    let text = read_text(memory, length).map_err(Refused::Users)?;
     Users::parse(&text).map_err(|errors| {
         let first = errors.first().map(ToString::to_string);
         Refused::Users(first.unwrap_or_default())

@@ -22,8 +22,10 @@ pub mod request;
 mod sample;
 pub mod serve;
 pub mod shares;
+pub mod sign_ins;
 pub mod splice;
 pub mod tls;
+pub mod token;
 pub mod upstream;
 
 use std::path::PathBuf;
@@ -38,6 +40,8 @@ use events::Events;
 use generation::Live;
 use limits::Limits;
 use shares::Shares;
+use sign_ins::SignIns;
+use token::{Replays, Wanted};
 use weir_link::notify::Notify;
 
 /// What every connection shares.
@@ -48,6 +52,12 @@ pub struct Shared {
     pub counters: Arc<Counters>,
     /// Where audit events go.
     pub events: Events,
+    /// Where verified sign-ins go.
+    pub sign_ins: SignIns,
+    /// Tokens that were seen.
+    pub replays: Replays,
+    /// Whose keys are wanted.
+    pub keys_wanted: Wanted,
     /// Whether the proxy is about to end.
     pub phase: watch::Receiver<Phase>,
     /// One for each connection that may be open.
@@ -100,6 +110,9 @@ async fn serve_until(options: Options, stop: impl Future<Output = Duration>) {
         live: ArcSwap::from_pointee(Live::empty()),
         counters,
         events,
+        sign_ins: SignIns::default(),
+        replays: Replays::default(),
+        keys_wanted: Wanted::default(),
         phase,
         permits: Arc::new(Semaphore::new(options.max_connections)),
         limits: options.limits,

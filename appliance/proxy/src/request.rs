@@ -4,6 +4,7 @@
 //! and query are what travels on; only policy sees the normalised ones.
 
 mod forward;
+mod look;
 mod record;
 mod target;
 
@@ -11,15 +12,20 @@ use std::time::Instant;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
+use time::UtcDateTime;
 use weir_link::{Event, EventKind};
 use weir_policy::{
-    BodyNeed, Classify, DecisionKind, Facts, Flow, Head, NormalPath, Recognised, Refusal, answer,
+    BodyNeed, Classify, Decision, DecisionKind, Facts, Flow, Head, NormalPath, Recognised, Refusal,
+    Ruling, Told, answer,
 };
 
 use crate::body::{self, Answer, Unread, Whole};
-use crate::generation::Live;
+use crate::generation::{Live, Service};
 use crate::serve::Client;
+use crate::token;
 use crate::upstream::Failure;
+use forward::Asked;
+use look::Look;
 use record::Record;
 use target::{Refused, Target};
 
@@ -95,46 +101,118 @@ pub async fn handle(
         }
         Err((rule, refusal)) => return Ok(refuse(record, &live, client, rule, &refusal)),
     };
-    let seen = match recognised.body {
-        BodyNeed::UpTo(most) if body.bytes.len() <= most => Some(&body.bytes[..]),
-        _ => None,
+    let asking = Asking {
+        client,
+        live: &live,
+        service,
+        parts: &parts,
+        head: &head,
+        target: &target,
+        recognised: &recognised,
     };
-    let facts = service
-        .policy
-        .facts(&head, &recognised, seen, client.peer.ip(), &live.sources);
-    let decision = service.policy.decide(&facts, &*live);
-    record.decided(&facts, &decision, started);
-    client.shared.counters.requests.add();
+    asking.answer(record, &body, started).await
+}
 
-    let own = match decision.kind {
-        DecisionKind::Pass => None,
-        DecisionKind::Redirect => Some(
-            answer::redirect(&facts, &decision, head.query)
-                .unwrap_or_else(|| answer::block(&facts, &decision, &record.id)),
-        ),
-        DecisionKind::Block => Some(answer::block(&facts, &decision, &record.id)),
-    };
-    if let Some(own) = own {
-        return Ok(record.finish(own_answer(own)));
+/// A request that is a service's, and may be judged.
+struct Asking<'a> {
+    client: &'a Client,
+    live: &'a Live,
+    service: &'a Service,
+    parts: &'a request::Parts,
+    head: &'a Head<'a>,
+    target: &'a Target,
+    recognised: &'a Recognised,
+}
+
+impl Asking<'_> {
+    async fn answer(
+        &self,
+        mut record: Record<'_>,
+        body: &Whole,
+        started: Instant,
+    ) -> Result<Response<Answer>, Reset> {
+        let (client, policy) = (self.client, &self.service.policy);
+        let mut facts = self.facts(body);
+        let looks = self.service.tokens.as_ref().and_then(|tokens| {
+            let answering = token::answering(&facts)?;
+            Some((tokens, answering))
+        });
+        if looks.is_some_and(|(tokens, _)| tokens.decides) {
+            facts.token = Told::Ahead;
+        }
+        let ruling = policy.decide(&facts, self.live);
+        record.decided(&facts, &ruling, started);
+        client.shared.counters.requests.add();
+
+        let mut asked = Asked {
+            query: None,
+            plain: looks.is_some(),
+        };
+        match &ruling {
+            Ruling::Now(decision) if decision.kind == DecisionKind::Pass => {}
+            Ruling::Now(decision) => {
+                let own = own(&facts, decision, self.head.query, &record.id);
+                return Ok(record.finish(own));
+            }
+            Ruling::AtToken { step_up, .. } if step_up.is_some() => {
+                asked.query = self.asks_for_mfa(&facts);
+            }
+            Ruling::AtToken { .. } => {}
+        }
+        let outgoing = forward::request(self, &facts, body.bytes.clone(), &asked);
+        let answered = self.service.upstream.send(outgoing, client).await;
+        match (answered, looks) {
+            (Ok(response), None) => Ok(record.finish(forward::response(response))),
+            (Ok(response), Some((tokens, answering))) => {
+                let mfa = policy.profile().mfa();
+                let was_asked = token::is_asked(self.head.query, facts.flow, mfa);
+                let again = self.asks_for_mfa(&facts);
+                let look = Look {
+                    client,
+                    asked: asked.query.is_some() || was_asked,
+                    again: again.map(|query| format!("{}?{query}", self.head.path)),
+                    live: self.live,
+                    service: self.service,
+                    tokens,
+                    answering,
+                    url: &self.url(),
+                };
+                Ok(look.judge(record, facts, ruling, response).await)
+            }
+            (Err(Failure::NeedsHttp1), _) => {
+                record.reason = Some("asked to come again over HTTP/1.1".into());
+                record.send();
+                Err(Reset(h2::Reason::HTTP_1_1_REQUIRED.into()))
+            }
+            (Err(failure), _) => Ok(failed(record, &facts, &failure)),
+        }
     }
 
-    let outgoing = forward::request(
-        &parts,
-        &head,
-        &target,
-        &recognised,
-        &facts,
-        (&live, service),
-        body.bytes.clone(),
-    );
-    match service.upstream.send(outgoing, client).await {
-        Ok(response) => Ok(record.finish(forward::response(response))),
-        Err(Failure::NeedsHttp1) => {
-            record.reason = Some("asked to come again over HTTP/1.1".into());
-            record.send();
-            Err(Reset(h2::Reason::HTTP_1_1_REQUIRED.into()))
+    fn facts(&self, body: &Whole) -> Facts {
+        let seen = match self.recognised.body {
+            BodyNeed::UpTo(most) if body.bytes.len() <= most => Some(&body.bytes[..]),
+            _ => None,
+        };
+        let (peer, lists) = (self.client.peer.ip(), &self.live.sources);
+        let policy = &self.service.policy;
+        let mut facts = policy.facts(self.head, self.recognised, seen, peer, lists);
+        facts.moment = Some(UtcDateTime::now());
+        facts
+    }
+
+    /// The query that asks for multi-factor authentication, where there is a way to ask.
+    fn asks_for_mfa(&self, facts: &Facts) -> Option<String> {
+        let mfa = self.service.policy.profile().mfa();
+        token::asked(self.head.query, facts.flow, mfa)
+    }
+
+    /// Its absolute address.
+    fn url(&self) -> String {
+        let Head { host, path, .. } = self.head;
+        match self.head.query {
+            Some(query) => format!("https://{host}{path}?{query}"),
+            None => format!("https://{host}{path}"),
         }
-        Err(failure) => Ok(failed(record, &facts, &failure)),
     }
 }
 
@@ -214,6 +292,15 @@ fn failed(mut record: Record<'_>, facts: &Facts, failure: &Failure) -> Response<
     let (status, soap) = (failure.status(), facts.soap.as_ref());
     let answer = answer::unavailable(facts.flow, soap, status, &record.id);
     record.finish(own_answer(answer))
+}
+
+/// What Weir says itself, where it does not pass.
+fn own(facts: &Facts, decision: &Decision, query: Option<&str>, id: &str) -> Response<Answer> {
+    let redirect = match decision.kind {
+        DecisionKind::Redirect => answer::redirect(facts, decision, query),
+        _ => None,
+    };
+    own_answer(redirect.unwrap_or_else(|| answer::block(facts, decision, id)))
 }
 
 fn own_answer(answer: answer::Answer) -> Response<Answer> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::Method;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -15,6 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_rustls::server::TlsStream;
 
 use crate::Shared;
+use crate::body::Answer;
 use crate::ended::{self, Ended};
 use crate::request::handle;
 use crate::shares::Place;
@@ -132,9 +134,16 @@ pub async fn serve(client: Client, stream: TlsStream<TcpStream>) {
             let client = Arc::clone(&client);
             async move {
                 let mut begun = Begun::new(&client);
+                let is_head = request.method() == Method::HEAD;
                 let answer = handle(&client, request).await;
                 begun.answered = true;
-                answer
+                answer.map(|answer| {
+                    if is_head {
+                        answer.map(Answer::to_head)
+                    } else {
+                        answer
+                    }
+                })
             }
         })
     };

@@ -200,6 +200,8 @@ async fn an_administrators_rule_comes_first() {
             decision: "block".into(),
             reason: Some("ask the desk".into()),
             target: None,
+            within: None,
+            grant: None,
         },
     }];
     stage.control.publish(2).await.unwrap();
@@ -278,4 +280,16 @@ fn same_reference(answer: &Answer, event: &Event) {
         answer.text()
     );
     assert_eq!(event.status, Some(answer.status.as_u16()));
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_no_body() {
+    let stage = Stage::new().await;
+    for mut client in [stage.http1(MANAGED).await, stage.http2(MANAGED).await] {
+        for _ in 0..2 {
+            let request = client.request("HEAD", "/adfs/nothing", "");
+            let answer = client.send(request).await.expect("an answer");
+            assert_eq!((answer.status.as_u16(), answer.text()), (404, ""));
+        }
+    }
 }

@@ -4,16 +4,21 @@
 //! Readers ignore keys they do not know, so that either side may be the newer one. Times are
 //! RFC 3339 in UTC. Secrets never appear here.
 
+pub mod claims;
 pub mod explain;
 pub mod grants;
+pub mod keys;
 pub mod lists;
 pub mod record;
+pub mod rehearsal;
 pub mod seen;
 pub mod status;
 
-pub use explain::{Explain, ExplainRequest, KernelPart, ProxyPart, Tried};
+pub use claims::{Looked, RuleSaw, ShownClaim, ShownClaims};
+pub use explain::{AtToken, Explain, ExplainRequest, KernelPart, ProxyPart, Recorded, Tried};
 pub use lists::{AddEntry, ListDetail, ListSummary, ListTest};
 pub use record::{Actor, Change, Record, RecordBody};
+pub use rehearsal::{Diff, DiffGroup, DiffRequest, DiffSide};
 pub use seen::{CaptureRequest, Flow, MissedFlows};
 pub use status::{
     ConfigStatus, ControlStatus, Hook, KernelStatus, ListenersStatus, Outcome, Packets, ProxyState,

@@ -3,11 +3,12 @@
 //! In: arguments, and the answers of weir-control on its control socket. Out: text for people, or the
 //! same as JSON with `--json`, and an exit status that scripts can rely on: 0 done, 1 refused or
 //! invalid, 2 wrong usage, 3 weir-control cannot be reached (`status`: 0 healthy, 1 needs attention, 2
-//! cannot be asked). It decides nothing itself and needs no privileges of its own; `init` and `check`
+//! cannot be asked; `rules`: 0 nothing differs, 1 something does, 2 it cannot be tried). It decides nothing itself and needs no privileges of its own; `init` and `check`
 //! work without the daemon.
 
 mod client;
 mod failed;
+mod raw;
 mod render;
 mod verbs;
 mod words;
@@ -55,9 +56,12 @@ enum Verb {
     Reload(verbs::reload::Reload),
     Events(verbs::events::Events),
     Flows(verbs::flows::Flows),
+    Claims(verbs::claims::Claims),
+    Rules(verbs::rules::Rules),
     Grants(verbs::grants::Grants),
     Revoke(verbs::grants::Revoke),
     Restore(verbs::grants::Restore),
+    Keys(verbs::keys::Keys),
     Capture(verbs::capture::Capture),
     Completions(verbs::completions::Completions),
     Man(verbs::man::Man),
@@ -94,9 +98,12 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
         Verb::Reload(verb) => verb.run(&client, &mut out).await,
         Verb::Events(verb) => verb.run(&client, &mut out).await,
         Verb::Flows(verb) => verb.run(&client, &mut out).await,
+        Verb::Claims(verb) => verb.run(&client, &mut out).await,
+        Verb::Rules(verb) => verb.run(&client, &mut out).await,
         Verb::Grants(verb) => verb.run(&client, &mut out).await,
         Verb::Revoke(verb) => verb.run(&client, &mut out).await,
         Verb::Restore(verb) => verb.run(&client, &mut out).await,
+        Verb::Keys(verb) => verb.run(&client, &mut out).await,
         Verb::Capture(verb) => verb.run(&client, &mut out).await,
         Verb::Completions(verb) => verb.run(&mut out),
         Verb::Man(verb) => verb.run(&mut out),

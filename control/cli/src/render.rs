@@ -147,6 +147,40 @@ pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
         .collect()
 }
 
+/// [`columns`], of which the last is wrapped where a line is longer than terminals usually are.
+pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    let short: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| match row.split_last() {
+            Some((_, cells)) if row.len() == count => [cells, &["|".to_owned()]].concat(),
+            _ => row.clone(),
+        })
+        .collect();
+    for (row, begin) in rows.iter().zip(columns(&short)) {
+        let Some(begin) = begin.strip_suffix('|').filter(|_| row.len() == count) else {
+            lines.push(begin);
+            continue;
+        };
+        let indent = width(begin);
+        let room = WIDTH.saturating_sub(indent).max(WIDTH / 3);
+        let last = row.last().map_or("", String::as_str);
+        for (index, part) in wrap(last, room).into_iter().enumerate() {
+            let line = if index == 0 {
+                format!("{begin}{part}")
+            } else {
+                format!("{:indent$}{part}", "")
+            };
+            lines.push(line.trim_end().to_owned());
+        }
+    }
+    lines
+}
+
+/// Lines are this long at most, where they can be.
+const WIDTH: usize = 100;
+
 /// Characters of a text, without colours.
 fn width(text: &str) -> usize {
     let mut inside = false;

@@ -19,6 +19,16 @@ pub fn address(text: &str) -> Result<IpAddr, String> {
     ))
 }
 
+/// A claim that is supposed: `NAME=VALUE`.
+pub fn claim(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        _ => Err("write it as NAME=VALUE, such as department=Finance".to_owned()),
+    }
+}
+
 /// A time: how long ago (`90s`, `15m`, `2h`, `3d`), or RFC 3339; gives RFC 3339.
 pub fn time(text: &str) -> Result<String, String> {
     moment(text, OffsetDateTime::now_utc()).ok_or_else(|| {

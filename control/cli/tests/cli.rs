@@ -397,7 +397,7 @@ async fn every_verb_has_help_that_ends_with_an_example() {
     }
 }
 
-const VERBS: [&[&str]; 14] = [
+const VERBS: [&[&str]; 17] = [
     &[],
     &["init"],
     &["check"],
@@ -410,6 +410,9 @@ const VERBS: [&[&str]; 14] = [
     &["lists", "test"],
     &["reload"],
     &["events"],
+    &["claims", "show"],
+    &["rules", "diff"],
+    &["rules", "test"],
     &["completions"],
     &["man"],
 ];

@@ -11,10 +11,7 @@ const ALICE: &str = "00000000-0000-0000-0000-000000000001/00000000-0000-0000-000
 #[tokio::test]
 async fn grants_are_shown_taken_and_given_back() {
     let appliance = Appliance::start_with(Settings {
-        edits: vec![(
-            "[kernel]",
-            "[grants]\nsingle_user = [\"10.20.0.0/16\"]\n[kernel]".to_owned(),
-        )],
+        edits: weir_control::testing::grants().into(),
         ..Settings::default()
     })
     .await;
@@ -51,7 +48,7 @@ async fn grants_are_shown_taken_and_given_back() {
     let explained = text(&weir(&appliance, &["explain", "10.20.0.7"]).await);
     assert!(explained.contains("managed, on no list"), "{explained}");
     assert!(
-        explained.contains(&format!("UTC, earned by {ALICE}")),
+        explained.contains("UTC, earned by") && explained.contains(ALICE),
         "{explained}"
     );
     let json = weir(&appliance, &["grants", "--json"]).await;
@@ -109,9 +106,8 @@ async fn what_is_no_principal_is_said_with_an_example() {
 
 #[tokio::test]
 async fn status_tells_which_prefixes_open_nothing_yet() {
-    let grants = "[grants]\nsingle_user = [\"10.20.0.0/16\"]\n[kernel]";
     let appliance = Appliance::start_with(Settings {
-        edits: vec![("[kernel]", grants.to_owned())],
+        edits: weir_control::testing::grants().into(),
         ..Settings::default()
     });
     let stopped = appliance.await.kill().await;
@@ -129,5 +125,5 @@ async fn sign_in(appliance: &Appliance, proxy: &FakeProxy, source: &str) {
         .lines("/v1/events?follow=true&limit=0&kind=change")
         .await;
     proxy.sign_in(earn('a', source, 600));
-    log.next().await.expect("the grant");
+    while log.next().await.expect("the grant")["action"] != "grant" {}
 }

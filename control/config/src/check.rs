@@ -13,8 +13,9 @@ use weir_policy::{
 use crate::certificate::{self, Named};
 use crate::config::{Managed, ProxyDown};
 use crate::diagnostic::Diagnostic;
-use crate::read::{Draft, DraftService, DraftUpstream, PRESETS};
+use crate::read::{Draft, DraftService, DraftUpstream, tokens};
 use crate::reader::{At, Context, Span};
+use crate::tokens::Tokens;
 use crate::{schema, servers};
 
 /// Checks everything that the reading of single values could not.
@@ -26,11 +27,14 @@ pub(crate) fn check(context: &Context<'_>, draft: &Draft, now: SystemTime) {
         managed_flows(context, service);
         forgeable(context, draft, service);
         reverse_proxy(context, draft, service);
-        profile(context, service);
+        profile(context, draft, service);
+        tokens(context, draft, service);
         files(context, service, now);
     }
     servers::check(context, draft.kernel.as_ref(), &draft.services);
     list_names(context, draft);
+    service_names(context, draft);
+    countries(context, draft);
     list_files(context, draft);
     policies(context, draft);
 }
@@ -315,15 +319,16 @@ fn target_fix(target: &str) -> String {
     "write a target such as `https://sts-corp-example.proxy.example{query}`".to_owned()
 }
 
-fn profile(context: &Context<'_>, service: &DraftService) {
+fn profile(context: &Context<'_>, draft: &Draft, service: &DraftService) {
+    let known = draft.profile_names();
     if let Some(profile) = &service.profile
-        && !PRESETS.contains(&profile.value.as_str())
+        && !known.contains(&profile.value.as_str())
     {
         let message = format!("unknown value `{}` for `profile`", profile.value);
         context.error(
             &profile.span,
             message,
-            schema::unknown_word(&profile.value, PRESETS),
+            schema::unknown_word(&profile.value, &known),
         );
     }
 }
@@ -387,6 +392,14 @@ fn files(context: &Context<'_>, service: &DraftService, now: SystemTime) {
     }
 }
 
+fn tokens(context: &Context<'_>, draft: &Draft, service: &DraftService) {
+    let profile = service.profile.as_ref();
+    let profile = profile.and_then(|profile| draft.profile(&profile.value));
+    if let (Some(tokens), Some(profile)) = (&service.tokens, profile) {
+        tokens::check(context, tokens, &profile, service.reverse_proxy.is_some());
+    }
+}
+
 fn list_names(context: &Context<'_>, draft: &Draft) {
     let known: Vec<&str> = draft
         .lists
@@ -410,6 +423,34 @@ fn list_names(context: &Context<'_>, draft: &Draft) {
                 format!("there is no list `{}`", name.value),
                 help,
             );
+        }
+    }
+}
+
+fn countries(context: &Context<'_>, draft: &Draft) {
+    if draft.countries.is_some() {
+        return;
+    }
+    let rules = draft.rules.iter();
+    let asked = rules.flat_map(|rule| rule.fields.values_of("country"));
+    for country in asked.take(1) {
+        context.warning(
+            &country.span,
+            "nobody knows in which country an address is, so this restricts everyone and passes nobody",
+            "name a table of networks and their countries:\n[directory]\ncountries = \"countries.csv\"",
+        );
+    }
+}
+
+fn service_names(context: &Context<'_>, draft: &Draft) {
+    let names = draft.services.iter().filter_map(|it| it.name.as_ref());
+    let known: Vec<&str> = names.map(|name| name.value.as_str()).collect();
+    let rules = draft.rules.iter();
+    for name in rules.flat_map(|rule| rule.fields.values_of("service")) {
+        if !known.contains(&name.value.as_str()) {
+            let message = format!("there is no service `{}`", name.value);
+            let help = schema::unknown_word(&name.value, &known);
+            context.error(&name.span, message, help);
         }
     }
 }
@@ -440,16 +481,17 @@ fn policies(context: &Context<'_>, draft: &Draft) {
         let (Some(name), Some(profile)) = (&service.name, &service.profile) else {
             continue;
         };
-        if !PRESETS.contains(&profile.value.as_str()) {
+        let Some(profile) = draft.profile(&profile.value) else {
             continue;
-        }
+        };
         let reverse_proxy = service
             .reverse_proxy
             .as_ref()
             .map(|target| target.value.clone());
+        let tokens = service.tokens.as_ref().map(|draft| &draft.tokens);
         let spec = PolicySpec {
             service: name.value.clone(),
-            profile: profile.value.clone(),
+            profile,
             rule_set: service.rules.value,
             outlook: service.outlook.as_ref().map(|outlook| outlook.value),
             windows_logon: service
@@ -465,6 +507,10 @@ fn policies(context: &Context<'_>, draft: &Draft) {
                 .map(|name| name.value.clone())
                 .collect(),
             applications: draft.applications.clone(),
+            locations: draft.locations.clone(),
+            claims: tokens.map_or_else(Vec::new, Tokens::claim_names),
+            claims_any_case: tokens.is_some_and(|tokens| tokens.ignore_case),
+            decide_at_token: tokens.is_some_and(|tokens| tokens.decide),
         };
         let place = |error: &RuleError| match error.rule.and_then(|index| complete.get(index)) {
             Some(index) => {
@@ -473,7 +519,10 @@ fn policies(context: &Context<'_>, draft: &Draft) {
                     .span(&error.field, &error.message)
                     .unwrap_or_else(|| rule.span.clone())
             }
-            None => service.field_span(&error.field, &error.message),
+            None => draft
+                .places
+                .span(&error.field, &error.message)
+                .unwrap_or_else(|| service.field_span(&error.field, &error.message)),
         };
         match Policy::compile(&spec) {
             // Until the errors are gone, warnings may come from them.
@@ -502,27 +551,27 @@ fn policies(context: &Context<'_>, draft: &Draft) {
 
 /// What is wrong, and what to do about it.
 fn words(error: &RuleError) -> (String, String) {
+    advice(&error.message, error.suggestion.as_deref())
+}
+
+/// A message that says what is wrong and, behind a semicolon, what to do about it; with the word that was
+/// probably meant.
+pub(crate) fn advice(message: &str, suggestion: Option<&str>) -> (String, String) {
     // A semicolon between parentheses does not end the sentence.
-    let end = error
-        .message
-        .match_indices("; ")
-        .map(|(at, _)| at)
-        .find(|at| {
-            let before = &error.message[..*at];
-            before.matches('(').count() == before.matches(')').count()
-        });
-    let (message, help) = end.map_or((error.message.as_str(), ""), |at| {
-        (&error.message[..at], &error.message[at + 2..])
+    let end = message.match_indices("; ").map(|(at, _)| at).find(|at| {
+        let before = &message[..*at];
+        before.matches('(').count() == before.matches(')').count()
     });
-    let help = match &error.suggestion {
-        Some(word) if !error.message.contains(&format!("`{word}`")) => {
+    let (wrong, help) = end.map_or((message, ""), |at| (&message[..at], &message[at + 2..]));
+    let help = match suggestion {
+        Some(word) if !message.contains(&format!("`{word}`")) => {
             format!("did you mean `{word}`? {help}")
                 .trim_end()
                 .to_owned()
         }
         _ => help.to_owned(),
     };
-    (message.to_owned(), help)
+    (wrong.to_owned(), help)
 }
 
 fn span_of<T>(setting: Option<&At<T>>) -> Option<Span> {
@@ -547,6 +596,7 @@ impl DraftService {
             // Without a setting of its own, the rule set's default holds.
             "outlook" => span_of(self.outlook.as_ref()).or(Some(self.rules.span.clone())),
             "windows_logon" => span_of(self.windows_logon.as_ref()),
+            "claims" => (self.tokens.as_ref()).and_then(|tokens| tokens.claim_span(message)),
             "rule_set" | "rules" => Some(self.rules.span.clone()),
             _ => None,
         };

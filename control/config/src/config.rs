@@ -10,12 +10,14 @@ use ipnet::IpNet;
 use weir_abi::{Class, Topology, Verdict};
 use weir_link::UpstreamKind;
 use weir_policy::{
-    ApplicationSpec, OutlookSetting, PolicySpec, Rate, RuleSetName, RuleSpec, WindowsLogonSetting,
+    ApplicationSpec, LocationSpec, OutlookSetting, PolicySpec, ProfileChoice, Rate, RuleSetName,
+    RuleSpec, WindowsLogonSetting,
 };
 use weir_tables::Scope;
 
 use crate::diagnostic::Report;
 use crate::source::Place;
+use crate::tokens::Tokens;
 
 /// A configuration that can be put in force.
 #[derive(Clone, Debug)]
@@ -48,6 +50,8 @@ pub struct Config {
     pub rules: Vec<RuleSpec>,
     /// `[application.NAME]`
     pub applications: BTreeMap<String, ApplicationSpec>,
+    /// `[location.NAME]`
+    pub locations: BTreeMap<String, LocationSpec>,
     /// `[directory]`
     pub directory: Directory,
     /// `[grants]`
@@ -65,6 +69,8 @@ pub(crate) struct Places {
     pub(crate) lists: Vec<Place>,
     /// The file of users.
     pub(crate) users: Place,
+    /// The file of countries.
+    pub(crate) countries: Place,
 }
 
 /// Where a service names its files.
@@ -174,7 +180,7 @@ pub struct Service {
     /// The servers of forwarded packets, by their own addresses; none for [`Topology::Route`].
     pub servers: Vec<IpAddr>,
     /// How requests are recognised.
-    pub profile: String,
+    pub profile: ProfileChoice,
     /// Built-in rule set.
     pub rules: RuleSetName,
     /// Where managed flows go.
@@ -203,13 +209,17 @@ pub struct Service {
     pub switched_off: Vec<String>,
     /// The servers behind it.
     pub upstream: Upstream,
+    /// How its tokens are looked at; not at all when absent.
+    pub tokens: Option<Tokens>,
 }
 
-/// `[directory]`: what is known of the organisation's users.
+/// `[directory]`: what is known of the organisation's users, and of addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
     /// A file of user principal names, one a line, which can be edited at run time.
     pub users: Option<PathBuf>,
+    /// A file of networks and their countries; read at the start and by `weir reload`.
+    pub countries: Option<PathBuf>,
 }
 
 /// Where managed flows go.
@@ -325,6 +335,13 @@ impl Config {
             rules: self.rules.clone(),
             switched_off: service.switched_off.clone(),
             applications: self.applications.clone(),
+            locations: self.locations.clone(),
+            claims: service
+                .tokens
+                .as_ref()
+                .map_or_else(Vec::new, Tokens::claim_names),
+            claims_any_case: service.tokens.as_ref().is_some_and(|it| it.ignore_case),
+            decide_at_token: service.tokens.as_ref().is_some_and(|it| it.decide),
         }
     }
 }

@@ -11,6 +11,11 @@ const LONGEST: u64 = 512 << 20;
 /// What a file holds. What is longer than any file that is meant is an error, and so is what is no file: a
 /// pipe would let everyone wait who wants to change anything, and a device never ends.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_file(path, LONGEST)
+}
+
+/// What a file holds, if it has so many bytes at most. What is no file is an error.
+pub fn read_file(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     // Who opens a pipe waits for its other end, unless he says that he does not.
     let file = File::options()
         .read(true)
@@ -24,9 +29,9 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is no file, but a pipe or a device"));
     }
     let mut bytes = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST {
-        let most = format!("it is longer than {} MiB", LONGEST >> 20);
+    file.take(longest + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > longest {
+        let most = format!("it is longer than {} MiB", longest >> 20);
         return Err(io::Error::other(most));
     }
     Ok(bytes)

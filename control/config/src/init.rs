@@ -21,7 +21,7 @@ pub struct Answers {
     pub host: String,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
-    /// How its requests are recognised, such as `adfs`.
+    /// How its requests are recognised: the name of a profile, such as `adfs`.
     pub profile: String,
     /// What stands behind.
     pub upstream: UpstreamKind,
@@ -117,7 +117,8 @@ name = {name}
 hosts = [{host}]
 addresses = [{addresses}]
 ports = [443]
-# How its requests are recognised.
+# How its requests are recognised: `adfs`, `okta`, `pingfederate`, `shibboleth`, `simplesamlphp`, or a
+# `[profile.NAME]` of your own.
 profile = {profile}
 # The default policy. `office365-strict` believes nothing that anyone can forge; `office365` also lets
 # Outlook through by its User-Agent.
@@ -155,6 +156,14 @@ servers = [{servers}]
 # server_name = {host}
 # ca = "ca.pem"                # authorities of its certificate; the system's when absent
 
+# What the sign-in server says of people in its tokens, for rules; its keys are fetched from it.
+# [service.tokens]
+# decide = true                # rules have the last word at the token, on its way to the browser
+# audiences = ["urn:federation:MicrosoftOnline"]
+# form_origins = ["https://login.microsoftonline.com"]
+# [service.tokens.claims]
+# department = "http://schemas.example.com/claims/department"
+
 # Lists say what a source is: managed, bypass, blocked or relay; all others are unmanaged.
 # A local `blocked` beats everything, else the longest prefix wins.
 [[list]]
@@ -171,6 +180,7 @@ prefixes = [{prefixes}]
 # Whom Windows logon is for: user principal names, one a line. Can be changed while Weir runs.
 # [directory]
 # users = "users.list"
+# countries = "countries.csv"  # networks and their countries, for rules that ask: 203.0.113.0/24,DE
 
 # Where every address belongs to one person, a sign-in may open the kernel's path for its address.
 # [grants]
@@ -181,6 +191,11 @@ prefixes = [{prefixes}]
 # name = "contractors"
 # when = {{ flow = "active", user = "@contractors.example" }}
 # then = {{ decision = "block", reason = "Contractors sign in with a browser." }}
+#
+# [[rule]]                       # needs [service.tokens] with decide = true
+# name = "administrators"
+# when = {{ group = "Administrators" }}
+# then = {{ decision = "step-up", within = "8h" }}
 "#,
         appliance = quote(&answers.appliance),
         outside = quote(&answers.outside),

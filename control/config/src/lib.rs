@@ -8,6 +8,7 @@
 //! This crate reads files and, in [`load`], the clock (certificates expire). It never changes
 //! anything, never opens the network, and never puts key material into a message.
 
+mod by_list;
 mod certificate;
 mod check;
 mod config;
@@ -17,19 +18,25 @@ pub mod init;
 mod load;
 mod read;
 mod reader;
+mod rehearse;
 mod schema;
 mod servers;
 mod source;
 mod syntax;
+mod tokens;
 mod users;
 
+pub use by_list::ByList;
 pub use config::{
     Appliance, CertificateFiles, Config, Contents, Directory, Grants, HookSetting, Kernel,
     ListSource, Loaded, Managed, Nat, ProxyDown, Service, Upstream,
 };
 pub use diagnostic::{Diagnostic, Report, Severity};
+pub use file::read_file;
 pub use load::{
     load, load_at, load_lists, load_lists_with, load_text, read_configuration, state_directory,
 };
+pub use rehearse::{Whole, load_rules};
 pub use schema::closest;
-pub use users::{load_users, load_users_with};
+pub use tokens::{KeyPlace, KeySource, KeySources, Tokens};
+pub use users::{load_countries, load_users, load_users_with};

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use toml::de::DeTable;
+use weir_policy::ProfileChoice;
 use weir_tables::{List, MAX_PREFIXES, Origin, Severity};
 
 use crate::certificate::{self, Named, io_words};
@@ -43,8 +44,17 @@ pub fn read_configuration(path: &Path) -> Result<String, Report> {
 /// [`load_at`], with `text` in place of what the file at `path` holds; paths in it are relative to that
 /// file still.
 pub fn load_text(path: &Path, text: &str, now: SystemTime) -> Result<Loaded, Report> {
-    let name = path.display().to_string();
-    let source = Source::new(&name, text.strip_prefix('\u{feff}').unwrap_or(text));
+    load_named(&path.display().to_string(), path, text, now)
+}
+
+/// [`load_text`], whose messages call the text by another name.
+pub(crate) fn load_named(
+    name: &str,
+    path: &Path,
+    text: &str,
+    now: SystemTime,
+) -> Result<Loaded, Report> {
+    let source = Source::new(name, text.strip_prefix('\u{feff}').unwrap_or(text));
     let (document, errors) = DeTable::parse_recoverable(source.text);
     if !errors.is_empty() {
         return Err(Report::in_order(syntax::explain(&source, &errors)));
@@ -189,6 +199,7 @@ impl Config {
             certificates,
             http1_only: service.http1_only,
             policy: self.policy(service),
+            tokens: (service.tokens.as_ref()).map(crate::tokens::Tokens::link),
         })
     }
 }
@@ -244,8 +255,20 @@ fn finish(context: &Context<'_>, path: &Path, draft: Draft) -> Option<Config> {
             .users
             .as_ref()
             .map_or_else(Place::default, |users| context.place(&users.span)),
+        countries: draft
+            .countries
+            .as_ref()
+            .map_or_else(Place::default, |file| context.place(&file.span)),
     };
-    let services: Option<Vec<_>> = draft.services.into_iter().map(finish_service).collect();
+    let profiles: Vec<_> = draft
+        .services
+        .iter()
+        .map(|service| draft.profile(&service.profile.as_ref()?.value))
+        .collect();
+    let services = draft.services.into_iter().zip(profiles);
+    let services: Option<Vec<_>> = services
+        .map(|(service, profile)| finish_service(service, profile?))
+        .collect();
     let lists: Option<Vec<_>> = draft
         .lists
         .into_iter()
@@ -263,9 +286,11 @@ fn finish(context: &Context<'_>, path: &Path, draft: Draft) -> Option<Config> {
             .map(|rule| rule.spec)
             .collect::<Option<_>>()?,
         applications: draft.applications,
+        locations: draft.locations,
         grants: draft.grants,
         directory: Directory {
             users: draft.users.map(|users| users.value),
+            countries: draft.countries.map(|countries| countries.value),
         },
         places,
     })
@@ -286,7 +311,7 @@ fn service_places(context: &Context<'_>, service: &DraftService) -> ServicePlace
     }
 }
 
-fn finish_service(draft: DraftService) -> Option<Service> {
+fn finish_service(draft: DraftService, profile: ProfileChoice) -> Option<Service> {
     let upstream = draft.upstream.filter(DraftUpstream::is_complete)?;
     let hosts: Vec<String> = draft.hosts.into_iter().map(|host| host.value).collect();
     let server_name = match upstream.server_name {
@@ -308,7 +333,6 @@ fn finish_service(draft: DraftService) -> Option<Service> {
             .into_iter()
             .map(|server| server.value)
             .collect(),
-        profile: draft.profile?.value,
         rules: draft.rules.value,
         managed: draft.managed?.value,
         proxy_down: draft
@@ -345,6 +369,8 @@ fn finish_service(draft: DraftService) -> Option<Service> {
             server_name,
             ca: upstream.ca.map(|ca| ca.value),
         },
+        tokens: draft.tokens.map(|tokens| tokens.finish(&profile)),
+        profile,
     })
 }
 

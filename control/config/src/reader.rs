@@ -329,6 +329,37 @@ impl<'c> Table<'c> {
             .flat_map(|entries| entries.keys().map(|name| name.get_ref().to_string()))
     }
 
+    /// One string or a list of them, by names that the administrator chose.
+    pub(crate) fn lists_by_name(
+        &self,
+        key: &str,
+        title: &str,
+    ) -> Vec<(At<String>, Vec<At<String>>)> {
+        let Some(value) = self.entries.get(key) else {
+            return Vec::new();
+        };
+        let Some(entries) = value.get_ref().as_table() else {
+            self.wrong_type(key, value, "a table", format!("write `{title}`"));
+            return Vec::new();
+        };
+        let table = Table {
+            context: self.context,
+            entries,
+            section: self.section,
+            span: self.header(key, value),
+        };
+        (entries.keys())
+            .filter_map(|name| {
+                let items = table.one_or_more(name.get_ref())?;
+                let name = At {
+                    value: name.get_ref().to_string(),
+                    span: name.span(),
+                };
+                Some((name, items))
+            })
+            .collect()
+    }
+
     /// Tables by a name that the administrator chose: `[key.NAME]`.
     pub(crate) fn named_tables(
         &self,

@@ -16,6 +16,8 @@ pub(crate) static ROOT: Section = Section {
         "list",
         "rule",
         "application",
+        "location",
+        "profile",
         "directory",
         "grants",
     ],
@@ -85,12 +87,29 @@ pub(crate) static SERVICE: Section = Section {
         "http1_only",
         "switched_off",
         "upstream",
+        "tokens",
     ],
 };
 
 pub(crate) static UPSTREAM: Section = Section {
     title: "`[service.upstream]`",
     keys: &["kind", "servers", "server_name", "ca"],
+};
+
+pub(crate) static TOKENS: Section = Section {
+    title: "`[service.tokens]`",
+    keys: &[
+        "decide",
+        "metadata",
+        "discovery",
+        "jwks",
+        "file",
+        "audiences",
+        "form_origins",
+        "ignore_case",
+        "complete",
+        "claims",
+    ],
 };
 
 pub(crate) static LIST: Section = Section {
@@ -115,13 +134,39 @@ pub(crate) static WHEN: Section = Section {
         "relying_party",
         "application",
         "user",
+        "service",
+        "group",
+        "role",
+        "claim",
+        "device",
+        "method",
+        "authenticated_within",
+        "country",
+        "location",
+        "time",
+        "inside_network",
         "not",
     ],
 };
 
 pub(crate) static THEN: Section = Section {
     title: "`then`",
-    keys: &["decision", "reason", "target"],
+    keys: &["decision", "reason", "target", "within", "grant"],
+};
+
+pub(crate) static TIME: Section = Section {
+    title: "`time`",
+    keys: &["days", "from", "to", "zone"],
+};
+
+pub(crate) static GRANT: Section = Section {
+    title: "`grant`",
+    keys: &["class", "for", "kernel"],
+};
+
+pub(crate) static LOCATION: Section = Section {
+    title: "`[location.NAME]`",
+    keys: &["prefixes", "countries"],
 };
 
 pub(crate) static APPLICATION: Section = Section {
@@ -129,9 +174,37 @@ pub(crate) static APPLICATION: Section = Section {
     keys: &["relying_parties", "hosts"],
 };
 
+pub(crate) static PROFILE: Section = Section {
+    title: "`[profile.NAME]`",
+    keys: &[
+        "like",
+        "rows",
+        "users",
+        "passwords",
+        "relying_parties",
+        "steps",
+        "sign_out",
+        "metadata",
+        "jwks",
+        "discovery",
+        "health",
+        "mfa",
+    ],
+};
+
+pub(crate) static PROFILE_ROW: Section = Section {
+    title: "`rows` of a profile",
+    keys: &["methods", "path", "flow", "reads"],
+};
+
+pub(crate) static PROFILE_MFA: Section = Section {
+    title: "`mfa` of a profile",
+    keys: &["wauth", "authn_context", "acr_values"],
+};
+
 pub(crate) static DIRECTORY: Section = Section {
     title: "`[directory]`",
-    keys: &["users"],
+    keys: &["users", "countries"],
 };
 
 pub(crate) static RATE: Section = Section {
@@ -181,8 +254,8 @@ pub(crate) fn unknown_key(section: &Section, key: &str) -> String {
     }
     let plain = key.to_ascii_lowercase().replace('-', "_");
     let elsewhere: Vec<&str> = [
-        &APPLIANCE, &KERNEL, &SERVICE, &UPSTREAM, &LIST, &RULE, &WHEN, &THEN, &DIRECTORY, &GRANTS,
-        &RATE,
+        &APPLIANCE, &KERNEL, &SERVICE, &UPSTREAM, &TOKENS, &LIST, &RULE, &WHEN, &THEN, &DIRECTORY,
+        &GRANTS, &RATE,
     ]
     .into_iter()
     .filter(|other| other.keys.contains(&plain.as_str()))

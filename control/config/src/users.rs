@@ -1,9 +1,10 @@
-//! The directory by hand: a file with the user principal names of the organisation.
+//! The directory by hand: a file with the user principal names of the organisation, and one with the countries of
+//! addresses.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use weir_policy::Users;
+use weir_policy::{Countries, Users};
 
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Report, Severity};
@@ -29,22 +30,9 @@ pub fn load_users_with(
         Some(text) => text.clone(),
         None => read_text(path, place, "list of users")?,
     };
-    let users = Users::parse(&text).map_err(|errors| Report {
-        diagnostics: errors
-            .into_iter()
-            .map(|error| {
-                let line = text.lines().nth(error.line - 1).unwrap_or_default();
-                let (message, help) = error.why.split_once("; ").unwrap_or((error.why, ""));
-                let place = Place {
-                    file: path.display().to_string().into(),
-                    line: error.line,
-                    column: 1,
-                    length: line.chars().count().clamp(1, SHOWN),
-                    text: line.chars().take(SHOWN).collect(),
-                };
-                Diagnostic::at(Severity::Error, &place, message, help)
-            })
-            .collect(),
+    let users = Users::parse(&text).map_err(|errors| {
+        let lines = errors.into_iter().map(|error| (error.line, error.why));
+        of_lines(path, &text, lines)
     })?;
     let mut report = Report::default();
     if users.is_empty() {
@@ -56,6 +44,39 @@ pub fn load_users_with(
             .push(Diagnostic::at(Severity::Note, place, message, help));
     }
     Ok((Some(users), report))
+}
+
+/// Reads the countries of addresses that `[directory]` names, with their text; `None` when it names no file. On
+/// an error nothing is returned: those before stay in force.
+pub fn load_countries(config: &Config) -> Result<Option<(Countries, String)>, Report> {
+    let Some(path) = &config.directory.countries else {
+        return Ok(None);
+    };
+    let text = read_text(path, &config.places.countries, "table of countries")?;
+    let countries = Countries::parse(&text).map_err(|errors| {
+        let lines = errors.into_iter().map(|error| (error.line, error.why));
+        of_lines(path, &text, lines)
+    })?;
+    Ok(Some((countries, text)))
+}
+
+/// What is wrong with these lines of a file: `what; what to do`.
+fn of_lines(path: &Path, text: &str, lines: impl Iterator<Item = (usize, &'static str)>) -> Report {
+    let told = lines.map(|(number, why)| {
+        let line = text.lines().nth(number - 1).unwrap_or_default();
+        let (message, help) = why.split_once("; ").unwrap_or((why, ""));
+        let place = Place {
+            file: path.display().to_string().into(),
+            line: number,
+            column: 1,
+            length: line.chars().count().clamp(1, SHOWN),
+            text: line.chars().take(SHOWN).collect(),
+        };
+        Diagnostic::at(Severity::Error, &place, message, help)
+    });
+    Report {
+        diagnostics: told.collect(),
+    }
 }
 
 /// So much of a line is shown: a file of another kind may have very long ones.

@@ -174,6 +174,109 @@ fn mistakes_in_services() {
 }
 
 #[test]
+fn mistakes_in_a_profile_of_ones_own() {
+    let profile = |text: &str| {
+        let uses = with("profile = \"adfs\"\nrules", "profile = \"corp\"\nrules");
+        uses + "\n[profile.corp]\n" + text
+    };
+    check(&[
+        (
+            "profile-flow",
+            profile(
+                "rows = [\n    { methods = [\"GET\"], path = \"/sso/login\", flow = \"pasive\" },\n    \
+                 { path = \"/sso/out\", flow = \"signout\" },\n]\n",
+            ),
+        ),
+        (
+            "profile-patterns",
+            profile(
+                "rows = [\n    { path = \"/SSO/Login\", flow = \"passive\" },\n    \
+                 { path = \"sso/out\", flow = \"sign-out\" },\n    \
+                 { path = \"/sso/*.css\", flow = \"asset\" },\n    \
+                 { path = \"/**\", flow = \"passive\" },\n]\n",
+            ),
+        ),
+        (
+            "profile-rows",
+            profile(
+                "[[profile.corp.rows]]\npath = \"/sso\"\nflow = \"passive\"\nread = \"step\"\n\n\
+                 [[profile.corp.rows]]\npath = \"/sso/x\"\n\n\
+                 [[profile.corp.rows]]\npath = \"/out\"\nflow = \"sign-out\"\nreads = \"step\"\n",
+            ),
+        ),
+        (
+            "profile-settings",
+            profile(
+                "like = \"shiboleth\"\nmetadata = \"https://sso.corp.example/metadata\"\n\
+                 user = \"login\"\n",
+            ),
+        ),
+        ("profile-without-rows", profile("users = \"login\"\n")),
+        (
+            "profile-with-a-presets-name",
+            FULL.to_owned() + "\n[profile.okta]\nlike = \"okta\"\n",
+        ),
+    ]);
+}
+
+#[test]
+fn mistakes_in_tokens() {
+    let tokens = |lines: &str| {
+        with(
+            "[[list]]\nname = \"hq-egress\"",
+            &format!("[service.tokens]\n{lines}\n[[list]]\nname = \"hq-egress\""),
+        )
+        .replace("upstream = {", "[service.upstream]\n")
+        .replace(
+            ", servers = [\"192.0.2.21:443\"], server_name",
+            "\nservers = [\"192.0.2.21:443\"]\nserver_name",
+        )
+        .replace("\"adfs.corp.example\" }", "\"adfs.corp.example\"")
+    };
+    check(&[
+        (
+            "tokens-misspelt",
+            tokens("metdata = \"/metadata\"\naudience = [\"urn:a\"]"),
+        ),
+        (
+            "tokens-places",
+            tokens(
+                "metadata = \"http://sts.corp.example/metadata\"\ndiscovery = \"adfs/discovery\"\njwks = \
+                 \"https://user@sts.corp.example/keys\"",
+            ),
+        ),
+        (
+            "tokens-file",
+            tokens("file = \"keys/sts.xml\"\nmetadata = \"/metadata\""),
+        ),
+        ("tokens-audiences", tokens("audiences = []")),
+        ("tokens-blank-audience", tokens("audiences = [\" urn:a\"]")),
+        (
+            "tokens-origins",
+            tokens(
+                "decide = true\nform_origins = [\"https://login.microsoftonline.com/login.srf\", \
+                 \"login.microsoftonline.com\"]",
+            ),
+        ),
+        ("tokens-without-origins", tokens("decide = true")),
+        (
+            "tokens-claims",
+            tokens(
+                "[service.tokens.claims]\nDepartment = \"http://schemas.example.com/claims/department\"\nlevel \
+                 = [\"a level\"]\ngroups = 1",
+            ),
+        ),
+        (
+            "tokens-from-nowhere",
+            tokens("").replace(
+                "profile = \"adfs\"\nmanaged = \"proxy\"",
+                "profile = \"shop\"\nmanaged = \"proxy\"",
+            ) + "\n[profile.shop]\nrows = [{ path = \"/login\", flow = \"passive\" }]\n",
+        ),
+    ]);
+}
+
+#[test]
 fn more_than_the_kernel_has_room_for() {
     let lines = |number: u16, line: &dyn Fn(u16) -> String| -> String {
         (0..number).map(|n| line(n) + "\n").collect()
@@ -236,6 +339,39 @@ fn mistakes_in_lists_and_rules() {
                 .replace("\"hq-egress\", \"casb\"]", "\"hq-egres\", \"casb\"]")
                 .replace("application = \"payroll\"", "application = \"payrol\"")
                 .replace("decision = \"block\"", "decision = \"blokc\""),
+        ),
+        (
+            "conditions-of-rules",
+            with(
+                "flow = \"active\", user",
+                "service = \"stss\", group = \"Staff\", claim = { departmnt = \"it\" }, device = \"compliand\", method = [\"mfa\", \"paswword\"], authenticated_within = \"8 hours\", country = \"UK\", location = \"ofice\", time = { days = [\"mon\", \"tues\"], from = \"8:00\", zone = \"Europe/Berlim\" }, user",
+            )
+            .replace(
+                "[application.payroll]",
+                "[location.office]\nprefixes = [\"203.0.113.0/33\"]\ncountries = [\"Germany\"]\n\n[application.payroll]",
+            ),
+        ),
+        (
+            "grants-and-step-up",
+            with(
+                "then = { decision = \"block\", reason",
+                "then = { decision = \"pass\", within = \"1h\", grant = { class = \"blocked\", for = \"2h\", kernl = true }, reason",
+            )
+            .replace(
+                "decision = \"redirect\", target = \"https://payroll.proxy.example{query}\"",
+                "decision = \"step-up\"",
+            ),
+        ),
+        (
+            "claims-without-tokens",
+            with(
+                "flow = \"active\", user = \"@contractors.example\"",
+                "role = \"Contractor\", inside_network = false",
+            )
+            .replace(
+                "decision = \"redirect\", target = \"https://payroll.proxy.example{query}\"",
+                "decision = \"step-up\"",
+            ),
         ),
         (
             "rule-twice",

@@ -140,5 +140,8 @@ fn the_examples_in_its_comments_are_right() {
         .load(&uncommented)
         .unwrap_or_else(|report| panic!("{report}"));
     assert_eq!(loaded.config.lists.len(), 2);
-    assert_eq!(loaded.config.rules.len(), 1);
+    assert_eq!(loaded.config.rules.len(), 2);
+    let tokens = loaded.config.services[0].tokens.as_ref();
+    assert!(tokens.is_some_and(|tokens| tokens.decide));
+    assert!(loaded.config.directory.countries.is_some());
 }

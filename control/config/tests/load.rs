@@ -12,6 +12,7 @@ use weir_config::{
     Contents, HookSetting, Managed, Severity, load_at, load_lists, load_lists_with, load_text,
     state_directory,
 };
+use weir_config::{KeyPlace, KeySource};
 use weir_link::UpstreamKind;
 use weir_policy::{OutlookSetting, RuleSetName, Values, WindowsLogonSetting};
 use weir_tables::{Lists, Scope};
@@ -80,6 +81,82 @@ fn every_value_arrives() {
         config.applications["payroll"].relying_parties,
         ["urn:payroll"]
     );
+}
+
+/// The policy of the first service as it was loaded last.
+fn loaded_policy(site: &Site) -> weir_policy::PolicySpec {
+    let loaded = load_at(site.path("weir.toml"), day(2026, 6, 1)).expect("it was loaded before");
+    loaded.config.policy(&loaded.config.services[0])
+}
+
+#[test]
+fn how_tokens_are_looked_at_arrives() {
+    let site = Site::new();
+    let tokens = |lines: &str| {
+        let written = format!("ca = \"ca.pem\"\n[service.tokens]\n{lines}");
+        let loaded = site.load(&with("ca = \"ca.pem\"", &written));
+        let loaded = loaded.expect("a good configuration");
+        let services = loaded.config.link_services().expect("the files are there");
+        let [sts, adfs] = services.as_slice() else {
+            panic!("two services")
+        };
+        assert_eq!(adfs.tokens, None);
+        let linked = sts.tokens.clone().expect("they are looked at");
+        assert!(linked.keys.is_empty(), "keys come later");
+        (
+            loaded.config.services[0]
+                .tokens
+                .clone()
+                .expect("as written"),
+            linked,
+        )
+    };
+    let usual = |path: &str| {
+        Some(KeySource {
+            place: KeyPlace::Upstream(path.to_owned()),
+            named: false,
+        })
+    };
+    let (plain, linked) = tokens("");
+    assert_eq!(
+        plain.keys.metadata,
+        usual("/FederationMetadata/2007-06/FederationMetadata.xml")
+    );
+    assert_eq!(
+        plain.keys.discovery,
+        usual("/adfs/.well-known/openid-configuration")
+    );
+    assert_eq!(plain.keys.jwks, usual("/adfs/discovery/keys"));
+    assert_eq!(linked.mapping.preset.as_deref(), Some("adfs"));
+    assert!(!plain.decide && linked.audiences.is_empty());
+
+    let (named, linked) = tokens(
+        "metadata = \"https://sts.example/m.xml?appid=1\"\naudiences = [\"urn:a\"]\ndecide = true\nignore_case = \
+         true\nform_origins = [\"https://login.example:8443\"]\n[service.tokens.claims]\ndepartment = \
+         \"urn:department\"\nlevel = [\"urn:a\", \"urn:b\"]",
+    );
+    let metadata = named.keys.metadata.expect("it is named");
+    let elsewhere = KeyPlace::Elsewhere("https://sts.example/m.xml?appid=1".to_owned());
+    assert_eq!((&metadata.place, metadata.named), (&elsewhere, true));
+    assert_eq!(metadata.place.to_string(), "https://sts.example/m.xml");
+    let policy = &loaded_policy(&site);
+    assert!(policy.decide_at_token && policy.claims_any_case);
+    assert_eq!(policy.claims, ["department", "level"]);
+    assert_eq!(
+        (linked.audiences, linked.form_origins),
+        (
+            vec!["urn:a".to_owned()],
+            vec!["https://login.example:8443".to_owned()]
+        )
+    );
+    assert_eq!(linked.mapping.claims["department"], ["urn:department"]);
+    assert_eq!(linked.mapping.claims["level"], ["urn:a", "urn:b"]);
+
+    site.write("keys/sts.xml", "<EntityDescriptor/>");
+    let (file, _) = tokens("file = \"keys/sts.xml\"");
+    let place = file.keys.metadata.map(|source| source.place);
+    assert_eq!(place, Some(KeyPlace::File(site.path("keys/sts.xml"))));
+    assert_eq!((file.keys.discovery, file.keys.jwks), (None, None));
 }
 
 #[test]

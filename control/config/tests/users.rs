@@ -3,7 +3,7 @@
 mod common;
 
 use common::{FULL, Site, with};
-use weir_config::load_users;
+use weir_config::{load_countries, load_users};
 use weir_policy::Rate;
 
 const DIRECTORY: &str = "\n[directory]\nusers = \"users.list\"\n";
@@ -94,4 +94,57 @@ fn windows_logon_without_a_directory_is_said_to_be_blocked() {
     );
     let rate = passing().replace("user_per_hour = 5", "user_per_hour = 0");
     assert!(site.said(&rate).contains("`0` is not possible"));
+}
+
+#[test]
+fn countries_arrive_and_mistakes_in_them_are_told_line_by_line() {
+    let site = Site::new();
+    site.write("countries.csv", "203.0.113.0/24,DE\n2001:db8::/32,FR\n");
+    let config = site
+        .load(&(FULL.to_owned() + "\n[directory]\ncountries = \"countries.csv\"\n"))
+        .expect("a good file")
+        .config;
+    let (countries, _) = load_countries(&config)
+        .expect("a good table")
+        .expect("there is one");
+    let address = "203.0.113.7".parse().expect("an address");
+    assert_eq!(
+        countries.find(address).map(|it| it.to_string()),
+        Some("DE".to_owned())
+    );
+
+    site.write(
+        "countries.csv",
+        "203.0.113.0/24,DE\n198.51.100.0/24,Germany\n",
+    );
+    let report = load_countries(&config).expect_err("a line is wrong");
+    assert_eq!(
+        site.plain(&report),
+        "\
+error: this tells no country
+ --> countries.csv:2:1
+  |
+2 | 198.51.100.0/24,Germany
+  | ^^^^^^^^^^^^^^^^^^^^^^^
+  = help: write a network or two addresses, and two letters: 203.0.113.0/24,DE
+"
+    );
+    let without = site.load(FULL).expect("a good file").config;
+    assert!(load_countries(&without).expect("nothing to read").is_none());
+}
+
+#[test]
+fn a_rule_about_countries_without_a_table_is_warned_of() {
+    let site = Site::new();
+    let rule = "\n[[rule]]\nname = \"abroad\"\nwhen = { country = \"FR\" }\nthen = { decision = \"block\" }\n";
+    let told = |text: &str| {
+        let loaded = site.load(text).expect("a good file");
+        site.plain(&loaded.warnings)
+            .contains("in which country an address is")
+    };
+    let text = FULL.to_owned() + rule;
+    assert!(told(&text));
+    assert!(!told(
+        &(text + "\n[directory]\ncountries = \"countries.csv\"\n")
+    ));
 }

@@ -8,6 +8,7 @@
 
 mod filter;
 mod history;
+mod reader;
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -21,6 +22,7 @@ use weir_api::{Record, RecordBody};
 
 pub use filter::Filter;
 pub use history::{History, Part};
+pub use reader::Reader;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]

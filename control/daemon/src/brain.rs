@@ -12,6 +12,7 @@ mod grace;
 mod grants;
 mod guard;
 mod health;
+mod keys;
 mod seen;
 
 use std::path::PathBuf;
@@ -72,6 +73,7 @@ pub struct Brain {
     changed: tokio::sync::Notify,
     front: Front,
     grants: grants::Grants,
+    keys: keys::KeyRing,
     flows: Flows,
     /// Whoever captures has the one place.
     capturing: Arc<Semaphore>,
@@ -105,7 +107,8 @@ pub(crate) struct Noted {
 impl Brain {
     /// Puts what was read at the start in force.
     pub async fn start(mut parts: Parts, first: First) -> Result<Arc<Self>, Error> {
-        let candidate = first.candidate;
+        let keys = keys::KeyRing::default();
+        let candidate = keys.equip(first.candidate).await?;
         let file = candidate.config().appliance.state.join("generation");
         let numbers = blocking(move || Numbers::open(file, first.at_least)).await?;
         let ids = service_ids_of(&candidate);
@@ -161,6 +164,7 @@ impl Brain {
             changed: tokio::sync::Notify::new(),
             front,
             grants,
+            keys,
             flows: Flows::default(),
             capturing: Arc::new(Semaphore::new(1)),
             store,

@@ -113,6 +113,30 @@ pub enum Error {
     /// Nothing is granted to this address or principal.
     #[error("there is no grant of {0}")]
     NoGrant(String),
+    /// No token told of this user.
+    #[error("no verified token told of `{user}`: {looked}")]
+    NoClaims {
+        /// Whom was asked for.
+        user: String,
+        /// How far back was looked, in words.
+        looked: String,
+    },
+    /// No decision has this reference id.
+    #[error("no decision has the reference id `{id}`: {looked}")]
+    NoEvent {
+        /// The id.
+        id: String,
+        /// How far back was looked, in words.
+        looked: String,
+    },
+    /// Rules that are only to be tried cannot be compiled.
+    #[error("the rules of service `{service}` cannot be used: {why}")]
+    Rules {
+        /// The service.
+        service: String,
+        /// What is wrong with them.
+        why: String,
+    },
     /// Nothing can be granted or revoked.
     #[error("{0}")]
     Grant(#[from] crate::ledger::Refused),
@@ -125,6 +149,9 @@ pub enum Error {
     /// A revocation without a reason that can be read later.
     #[error("a reason is one line of printable text, not longer than 400 bytes")]
     Reason,
+    /// Keys of tokens.
+    #[error(transparent)]
+    Keys(#[from] crate::keys::KeysError),
     /// Somebody captures already.
     #[error("another capture is running, and there can be one at a time")]
     Capturing,
@@ -213,6 +240,16 @@ impl Error {
                 file.display()
             ),
             Self::NoGrant(_) => "`weir grants` shows all grants".into(),
+            Self::NoClaims { .. } => {
+                "ask by user principal name, mail address, name id or TENANT/OBJECT; tokens are looked \
+                 at where a service has [service.tokens]"
+                    .into()
+            }
+            Self::NoEvent { .. } => {
+                "block pages and `weir events` show reference ids: 16 hexadecimal digits".into()
+            }
+            Self::Rules { .. } => "`weir check` names each mistake with its line".into(),
+            Self::Keys(error) => error.help(),
             Self::NotRevoked(_) => "`weir grants` shows whom is revoked".into(),
             Self::Reason => "write `--reason TEXT`: it stands in the audit log, and in `weir grants`".into(),
             Self::Capturing => {

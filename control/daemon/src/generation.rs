@@ -4,16 +4,20 @@
 //! a [`Generation`], which knows what to tell the kernel and what to hand to the proxy.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 use weir_abi::{Class, Verdict};
-use weir_config::{Config, Contents, ListSource, Loaded, ProxyDown, Report, Service};
+use weir_claims::Keys;
+use weir_claims::mapping::Mapping;
+use weir_config::{ByList, Config, Contents, ListSource, Loaded, ProxyDown, Report, Service};
 use weir_dataplane::{NatSource, ServerSpec, ServiceSpec};
 use weir_link::Descriptor;
-use weir_policy::{Policy, Users};
+use weir_policy::{Countries, Policy, Users};
 use weir_tables::{List, Lists};
 
 use crate::Error;
@@ -52,6 +56,8 @@ pub struct Candidate {
     pub compiled: Arc<Lists>,
     /// The users of the directory, when there is one.
     pub users: Option<Arc<Users>>,
+    /// The countries of addresses, when they are known.
+    pub countries: Option<Arc<KnownCountries>>,
     /// Warnings and notes of configuration and lists.
     pub warnings: Report,
 }
@@ -104,6 +110,20 @@ impl Candidate {
             .collect()
     }
 
+    /// Lists and countries, as policy asks them.
+    pub fn by_list(&self) -> ByList<'_> {
+        ByList {
+            lists: &self.compiled,
+            countries: self.countries.as_ref().map(|known| &known.countries),
+        }
+    }
+
+    /// The index of a service.
+    pub fn service(&self, name: Option<&str>) -> Option<usize> {
+        let mut services = self.config().services.iter();
+        services.position(|service| Some(service.name.as_str()) == name)
+    }
+
     /// The names of the services.
     pub fn service_names(&self) -> Vec<&str> {
         let services = self.config().services.iter();
@@ -135,6 +155,7 @@ impl Candidate {
                 })
             })
             .collect::<Result<_, _>>()?;
+        let countries = KnownCountries::read(&loaded.config)?;
         let read = ReadLists::read(&loaded.config, in_place)?;
         let mut warnings = loaded.warnings.clone();
         warnings.append(read.warnings);
@@ -146,6 +167,7 @@ impl Candidate {
             policies,
             compiled: Arc::new(Lists::compile(&read.lists)),
             users: read.users,
+            countries,
             lists: read.lists,
             lists_read: read.time,
             list_stamps: read.stamps,
@@ -167,6 +189,53 @@ impl Candidate {
             warnings,
             ..self.clone()
         })
+    }
+
+    /// Gives each service its keys, by its name; one whose name is not there has none.
+    pub fn put_keys(&mut self, keys: &BTreeMap<String, Keys>) {
+        let wanted =
+            |service: &weir_link::Service| keys.get(&service.name).cloned().unwrap_or_default();
+        let has = |service: &weir_link::Service| {
+            let tokens = service.tokens.as_ref();
+            tokens.is_none_or(|tokens| tokens.keys == wanted(service))
+        };
+        if self.services.iter().all(has) {
+            return;
+        }
+        let services = self.services.iter().map(|service| {
+            let mut service = service.clone();
+            let keys = wanted(&service);
+            if let Some(tokens) = &mut service.tokens {
+                tokens.keys = keys;
+            }
+            service
+        });
+        self.services = services.collect();
+    }
+
+    /// The keys of the services whose tokens are looked at.
+    pub fn keys(&self) -> impl Iterator<Item = (&str, &Keys)> {
+        let services = self.services.iter();
+        services.filter_map(|service| Some((service.name.as_str(), &service.tokens.as_ref()?.keys)))
+    }
+
+    /// The claim types that a service's mapping reads for a name.
+    pub fn claim_types(&self, service: &str) -> impl Fn(&str) -> Vec<String> + use<> {
+        let mut services = self.services.iter();
+        let found = services.find(|one| one.name == service);
+        let tokens = found.and_then(|service| service.tokens.as_ref());
+        let mapping = tokens.and_then(|tokens| Mapping::new(&tokens.mapping).ok());
+        move |name| {
+            mapping
+                .as_ref()
+                .map_or_else(Vec::new, |it| it.types(name).to_vec())
+        }
+    }
+
+    /// What stands behind a service.
+    pub fn upstream(&self, service: &str) -> Option<&weir_link::Upstream> {
+        let mut services = self.services.iter();
+        Some(&services.find(|one| one.name == service)?.upstream)
     }
 
     /// Refuses lists whose files lost all their text, where `before` had entries.
@@ -277,6 +346,34 @@ impl Candidate {
     }
 }
 
+/// The countries of addresses, and their text as the proxy gets it.
+#[derive(Debug)]
+pub struct KnownCountries {
+    /// The countries.
+    pub countries: Countries,
+    memory: Arc<OwnedFd>,
+    length: u64,
+    stamp: u64,
+}
+
+impl KnownCountries {
+    fn read(config: &Config) -> Result<Option<Arc<Self>>, Error> {
+        let read = weir_config::load_countries(config).map_err(Error::Config)?;
+        let known = read.map(|(countries, text)| {
+            let mut hasher = DefaultHasher::new();
+            text.hash(&mut hasher);
+            let memory = weir_link::sealed::create("weir-countries", text.as_bytes())?;
+            Ok::<_, Error>(Arc::new(Self {
+                countries,
+                memory: Arc::new(memory),
+                length: text.len() as u64,
+                stamp: hasher.finish(),
+            }))
+        });
+        known.transpose()
+    }
+}
+
 /// One complete state of both planes.
 #[derive(Debug)]
 pub struct Generation {
@@ -332,6 +429,12 @@ impl Generation {
         name.unwrap_or_default().to_owned()
     }
 
+    /// The names of the services.
+    pub fn service_names(&self) -> Vec<String> {
+        let names = self.candidate.service_names().into_iter();
+        names.map(str::to_owned).collect()
+    }
+
     /// What the proxy gets.
     pub fn handover(&self) -> Result<Handover, Error> {
         let mut descriptors = Vec::new();
@@ -355,6 +458,13 @@ impl Generation {
                 length: users.len() as u64,
             });
             sockets.push(Arc::new(weir_link::sealed::create("weir-users", users)?));
+        }
+        if let Some(countries) = &self.candidate.countries {
+            descriptors.push(Descriptor::Countries {
+                length: countries.length,
+                stamp: countries.stamp,
+            });
+            sockets.push(Arc::clone(&countries.memory));
         }
         let appliance = &self.candidate.config().appliance;
         let generation = weir_link::Generation {

@@ -13,6 +13,7 @@
 mod heard;
 mod memory;
 mod peers;
+mod wanted;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,9 @@ use crate::brain::blocking;
 use crate::clock;
 use crate::process::{Identity, Process};
 use heard::Heard;
+pub(crate) use heard::Told;
 use memory::Memory;
+use wanted::Wanted;
 
 pub use peers::{Peer, Peers, SILENT_AFTER};
 
@@ -88,6 +91,7 @@ pub struct ProxyLink {
     audit: Arc<Audit>,
     memory: Arc<PathBuf>,
     heard: Arc<Heard>,
+    wanted: Arc<Wanted>,
 }
 
 impl ProxyLink {
@@ -102,6 +106,7 @@ impl ProxyLink {
             audit,
             memory: Arc::new(memory),
             heard: Arc::default(),
+            wanted: Arc::default(),
         }
     }
 
@@ -157,6 +162,11 @@ impl ProxyLink {
     /// The sign-ins that the proxies tell of.
     pub(crate) fn heard(&self) -> &Heard {
         &self.heard
+    }
+
+    /// The services of which a proxy met a token with a key that it does not know.
+    pub(crate) fn keys_wanted(&self) -> &Wanted {
+        &self.wanted
     }
 
     /// The connected proxies, and how they change.
@@ -244,6 +254,7 @@ impl ProxyLink {
         };
         let mut away = None;
         self.peers.send_modify(|peers| away = peers.leave(session));
+        self.heard.leave(session);
         tracing::info!(session, %why, "a proxy is gone");
         away
     }
@@ -318,8 +329,9 @@ impl ProxyLink {
             FromProxy::Event(event) => {
                 self.audit.append(RecordBody::Event(event));
             }
-            FromProxy::SignIn(sign_in) => self.heard.tell(*sign_in),
+            FromProxy::SignIn(sign_in) => self.heard.tell(session, *sign_in),
             FromProxy::SignInsLost { count } => self.heard.miss(count),
+            FromProxy::KeysWanted { service } => self.wanted.tell(service),
             FromProxy::Heartbeat(counts) => change(&|peer| peer.counts = counts.clone()),
             FromProxy::Ready { generation } => change(&|peer| {
                 tracing::info!(
@@ -341,13 +353,16 @@ impl ProxyLink {
         }
     }
 
-    /// Sends every generation that is offered, until a newer proxy has taken over.
+    /// Sends every generation that is offered, until a newer proxy has taken over, and what the books have
+    /// taken in of its sign-ins.
     async fn send(self, session: u64, mut sender: Sender) {
         let mut offer = self.offer.subscribe();
         let mut peers = self.peers.subscribe();
+        let mut taken = self.heard.taken();
+        offer.mark_changed();
+        let mut drains = false;
         loop {
-            let handover = offer.borrow_and_update().clone();
-            if let Some(handover) = handover {
+            if let Some(handover) = changed(&mut offer).flatten() {
                 let descriptors: Vec<_> = handover
                     .descriptors
                     .iter()
@@ -358,25 +373,45 @@ impl ProxyLink {
                     return;
                 }
             }
+            if let Some(up_to) = changed(&mut taken).and_then(|all| all.get(&session).copied())
+                && let Err(error) = sender.send(&ToProxy::SignInsTaken { up_to }, &[]).await
+            {
+                tracing::debug!(session, %error, "the proxy is gone already");
+                return;
+            }
             tokio::select! {
-                offered = offer.changed() => if offered.is_err() { return },
-                () = until_replaced(&mut peers, session) => {
+                offered = offer.changed(), if !drains => match offered {
+                    Ok(()) => offer.mark_changed(),
+                    Err(_) => return,
+                },
+                // The sender lives as long as the link.
+                _ = taken.changed() => taken.mark_changed(),
+                () = until_replaced(&mut peers, session), if !drains => {
                     let mut replaced = false;
                     self.peers.send_modify(|peers| replaced = peers.retire(session));
                     if !replaced {
                         // The newer one has just ended: this one gets its generation once more.
+                        offer.mark_changed();
                         continue;
                     }
                     tracing::info!(session, "a newer proxy has taken over: this one drains");
                     let drain = ToProxy::Drain { grace: DRAIN_GRACE };
                     if let Err(error) = sender.send(&drain, &[]).await {
                         tracing::debug!(session, %error, "the old proxy is gone already");
+                        return;
                     }
-                    return;
+                    // Until it is gone it may tell of sign-ins.
+                    drains = true;
                 }
             }
         }
     }
+}
+
+/// What is new behind a watch.
+fn changed<T: Clone>(watched: &mut watch::Receiver<T>) -> Option<T> {
+    let is_new = watched.has_changed().unwrap_or(false);
+    is_new.then(|| watched.borrow_and_update().clone())
 }
 
 /// The current proxy's answer to generation `number`, or when to look again.

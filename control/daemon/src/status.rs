@@ -309,6 +309,7 @@ impl Brain {
             warnings.push(format!("a proxy was turned away: {why}"));
         }
         warnings.extend(self.grants_warnings());
+        warnings.extend(self.keys_warnings());
         if let Some(why) = &noted.config_refused {
             warnings.push(format!(
                 "THE CONFIGURATION FILE IS NOT IN FORCE: {}; correct it and run `weir reload`",

@@ -171,29 +171,27 @@ async fn what_cannot_be_granted_is_refused_counted_and_told() {
         change(&mut sign_in);
         sign_in
     };
-    let asked = |sign_in: &mut SignIn| sign_in.grant.take().expect("it asks");
-    let blocked = |sign_in: &mut SignIn| {
-        sign_in.grant = Some(GrantAsked {
-            class: Class::Blocked,
-            ..asked(sign_in)
-        });
+    let asking = |change: &dyn Fn(&mut GrantAsked)| {
+        with(&|sign_in| change(sign_in.grant.as_mut().expect("it asks")))
     };
-    let too_long = |sign_in: &mut SignIn| {
-        sign_in.grant = Some(GrantAsked {
-            seconds: 3601,
-            ..asked(sign_in)
-        });
-    };
-    let unnamed = |sign_in: &mut SignIn| {
-        sign_in.grant = Some(GrantAsked {
-            rule: "own/\n".into(),
-            ..asked(sign_in)
-        });
-    };
-    let cases: [(SignIn, &str); 5] = [
-        (with(&blocked), "not blocked"),
-        (with(&too_long), "one hour"),
-        (with(&unnamed), "name of its rule"),
+    let cases: [(SignIn, &str); 7] = [
+        (
+            asking(&|one| one.class = Class::Blocked),
+            "grants something else",
+        ),
+        (
+            asking(&|one| one.class = Class::Bypass),
+            "grants something else",
+        ),
+        (asking(&|one| one.seconds = 3601), "or less"),
+        (
+            asking(&|one| one.rule = "rule/grants".into()),
+            "no rule in force by that name",
+        ),
+        (
+            asking(&|one| one.rule = "own/\n".into()),
+            "name of its rule",
+        ),
         (with(&|one| one.service = "stss".into()), "no service"),
         (
             with(&|one| one.source = ip("198.51.100.66")),
@@ -638,13 +636,10 @@ async fn start(window: &str) -> (Appliance, FakeProxy, Lines) {
     let kernel = "table = 5745";
     assert!(CONFIG.contains(kernel));
     let appliance = Appliance::start_with(Settings {
-        edits: vec![
-            (kernel, format!("{kernel}\ndrain_window = \"{window}\"")),
-            (
-                "[kernel]",
-                "[grants]\nsingle_user = [\"10.20.0.0/16\"]\n[kernel]".to_owned(),
-            ),
-        ],
+        edits: [(kernel, format!("{kernel}\ndrain_window = \"{window}\""))]
+            .into_iter()
+            .chain(weir_control::testing::grants())
+            .collect(),
         ..Settings::default()
     })
     .await;
@@ -669,9 +664,14 @@ async fn changes(appliance: &Appliance) -> Lines {
         .await
 }
 
+/// The next change that is not about keys: nobody publishes any here.
 async fn next(log: &mut Lines) -> String {
-    let record = log.next().await.expect("a change");
-    record["detail"].as_str().expect("words").to_owned()
+    loop {
+        let record = log.next().await.expect("a change");
+        if record["action"] != "keys" {
+            return record["detail"].as_str().expect("words").to_owned();
+        }
+    }
 }
 
 /// A connection to the proxy.

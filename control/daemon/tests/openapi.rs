@@ -8,17 +8,24 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use weir_abi::{Class, Hook, Reason, Verdict};
-use weir_api::Actor;
+use weir_api::{Actor, RecordBody};
 use weir_control::api::{DESCRIPTION, Limits, OPERATIONS};
 use weir_control::testing::{
-    Appliance, FakeProxy, LIST, Reply, Settings, earn, event, packet, principal,
+    Appliance, FakeProxy, LIST, Publisher, Reply, Settings, SigningKey, decided, earn, event,
+    packet, principal,
 };
+use weir_policy::{Facts, Uncounted};
 
 const CAPTURE: &str = "/v1/capture";
+const DIFF: &str = "/v1/rules/diff";
+const CLAIMS: &str = "/v1/claims";
 const ENTRIES: &str = "/v1/lists/{name}/entries";
 const GRANTS: &str = "/v1/grants";
 const REVOKE: &str = "/v1/principals/revoke";
 const RESTORE: &str = "/v1/principals/restore";
+const KEYS: &str = "/v1/keys";
+const REFRESH: &str = "/v1/keys/refresh";
+const APPROVE: &str = "/v1/keys/approve";
 
 #[test]
 fn the_document_describes_every_operation_and_no_other() {
@@ -176,6 +183,7 @@ async fn every_status_is_produced_and_every_answer_fits() {
     answers(&mut seen).await;
     refusals(&mut seen).await;
     planes_that_refuse(&mut seen).await;
+    keys(&mut seen).await;
     bounds(&mut seen).await;
 
     for (path, methods) in object(&seen.document["paths"]) {
@@ -191,7 +199,15 @@ async fn every_status_is_produced_and_every_answer_fits() {
 
 /// All that succeeds, with as much as there can be in it.
 async fn answers(seen: &mut Seen) {
-    let appliance = Appliance::start().await;
+    // The pool is elsewhere.
+    let edits = weir_control::testing::grants();
+    let appliance = Appliance::start_with(Settings {
+        edits: edits
+            .map(|(from, to)| (from, to.replace("10.20.0.0", "10.99.0.0")))
+            .into(),
+        ..Settings::default()
+    })
+    .await;
     let proxy = appliance.proxy().await;
     kernel_tells(&appliance).await;
     let mut log = appliance.lines("/v1/events?follow=true&limit=0").await;
@@ -253,12 +269,6 @@ async fn answers(seen: &mut Seen) {
             Method::POST,
             "/v1/explain",
             "/v1/explain".into(),
-            r#"{"source":"203.0.113.9"}"#,
-        ),
-        (
-            Method::POST,
-            "/v1/explain",
-            "/v1/explain".into(),
             r#"{"source":"198.51.100.7","url":"/adfs/ls/?wa=wsignin1.0","headers":[["A","b"]]}"#,
         ),
         (
@@ -285,13 +295,69 @@ async fn answers(seen: &mut Seen) {
     assert_eq!(served, seen.document);
 }
 
+/// A decision with its facts: explained, its claims shown, and judged by other rules.
+async fn recorded(seen: &mut Seen, appliance: &Appliance) {
+    let running = appliance.brain.running();
+    let policy = &running.candidate.policies[0];
+    let facts = json!({
+        "method": "GET", "host": "sts.corp.example", "path": "/adfs/ls/", "flow": "passive", "client": "native",
+        "source": {
+            "peer": "198.51.100.7", "relayed": false, "effective": "198.51.100.7", "class": "unmanaged", "web_only": false
+        },
+        "class": "unmanaged", "relying_party": { "known": "bound", "value": "urn:a" },
+        "user": { "known": "stated", "value": ["ann@corp.example"] }, "redirects": 0,
+        "token": { "told": "verified", "value": { "values": { "upn": ["ann@corp.example"] }, "missing": ["groups"] } },
+    });
+    let facts: Facts = serde_json::from_value(facts).expect("facts");
+    let ruling = policy.decide(&facts, &Uncounted(None));
+    let event = decided("00000000000000a2", "sts", &facts, &ruling);
+    let audit = appliance.brain.audit();
+    audit.append(RecordBody::Event(Box::new(event)));
+    let mut new = running
+        .candidate
+        .config()
+        .policy(&running.candidate.config().services[0]);
+    new.switched_off.push(ruling.told().1.to_string());
+    let diff = json!({ "policies": [new], "since": "2026-01-01T00:00:00Z" }).to_string();
+    new.switched_off.push("rule/none".to_owned());
+    let broken = json!({ "policies": [new] }).to_string();
+    let (get, post) = (Method::GET, Method::POST);
+    for (method, path, query, body, status) in [
+        (
+            &post,
+            "/v1/explain",
+            "",
+            r#"{"id":"00000000000000a2"}"#,
+            200,
+        ),
+        (
+            &post,
+            "/v1/explain",
+            "",
+            r#"{"id":"00000000000000a1"}"#,
+            200,
+        ),
+        (&post, "/v1/explain", "", r#"{"source":"203.0.113.9"}"#, 200),
+        (&get, CLAIMS, "?user=ann@corp.example", "", 200),
+        (&get, CLAIMS, "?user=nobody", "", 404),
+        (&post, DIFF, "", &*diff, 200),
+        (&post, DIFF, "", r#"{"policies":[],"service":"stss"}"#, 404),
+        (&post, DIFF, "", r#"{"policies":[],"since":"noon"}"#, 400),
+        (&post, DIFF, "", &*broken, 422),
+    ] {
+        let target = format!("{path}{query}");
+        let got = seen.ask(appliance, method.clone(), path, &target, body);
+        assert_eq!(got.await, status, "{method} {target} {body}");
+    }
+}
+
 /// A grant that the kernel does not go by: shown, taken away, and what else can be done and not done.
 async fn grants(seen: &mut Seen, appliance: &Appliance, proxy: &FakeProxy) {
     let mut log = appliance
         .lines("/v1/events?follow=true&limit=0&kind=change")
         .await;
     proxy.sign_in(earn('a', "10.20.0.7", 60));
-    log.next().await.expect("the grant");
+    while log.next().await.expect("the grant")["action"] != "grant" {}
     let revoke = json!({ "principal": principal('a'), "reason": "left" }).to_string();
     let restore = json!({ "principal": principal('a') }).to_string();
     let nobody = r#"{"principal":"a","reason":"b"}"#;
@@ -315,6 +381,7 @@ async fn grants(seen: &mut Seen, appliance: &Appliance, proxy: &FakeProxy) {
         let got = seen.ask(appliance, method.clone(), path, &target, body);
         assert_eq!(got.await, status, "{method} {target}");
     }
+    recorded(seen, appliance).await;
 }
 
 /// Counters, and a flow that weir-control has heard of.
@@ -484,6 +551,58 @@ async fn planes_that_refuse(seen: &mut Seen) {
             .await,
         500
     );
+}
+
+/// Keys that are held and approved, that cannot be read, and that a plane does not take.
+async fn keys(seen: &mut Seen) {
+    let [one, two, three] = [SigningKey::new(), SigningKey::new(), SigningKey::new()];
+    let publisher = Publisher::start(&[&one]).await;
+    let appliance = Appliance::start_with(Settings {
+        edits: vec![publisher.edit("")],
+        ..Settings::default()
+    })
+    .await;
+    let proxy = appliance.proxy().await;
+    let approvals = [&one, &two, &three]
+        .map(|key| json!({ "service": "sts", "fingerprints": [key.fingerprint()] }).to_string());
+    let nobody = r#"{"service":"stss","fingerprints":[]}"#;
+    for (path, body, status) in [
+        (REFRESH, "", 200),
+        (REFRESH, r#"{"service":"stss"}"#, 404),
+        (APPROVE, nobody, 404),
+        (APPROVE, &approvals[1], 404),
+        (APPROVE, r#"{"service":"sts","fingerprints":["x"]}"#, 422),
+    ] {
+        let got = seen.ask(&appliance, Method::POST, path, path, body);
+        assert_eq!(got.await, status, "{path} {body}");
+    }
+    let post = Method::POST;
+    publisher.publish(&[&two]);
+    seen.ask(&appliance, post.clone(), REFRESH, REFRESH, "")
+        .await;
+    let held = seen.ask(&appliance, Method::GET, KEYS, KEYS, "");
+    assert_eq!(held.await, 200);
+    let wrong = seen.ask(&appliance, post.clone(), APPROVE, APPROVE, &approvals[0]);
+    assert_eq!(wrong.await, 422);
+    proxy.refuse_next("no memory");
+    let refused = seen.ask(&appliance, post.clone(), APPROVE, APPROVE, &approvals[1]);
+    assert_eq!(refused.await, 502);
+    publisher.publish(&[&three]);
+    seen.ask(&appliance, post.clone(), REFRESH, REFRESH, "")
+        .await;
+    let approved = seen.ask(&appliance, post.clone(), APPROVE, APPROVE, &approvals[2]);
+    assert_eq!(approved.await, 200);
+    publisher.publish(&[&one]);
+    seen.ask(&appliance, post.clone(), REFRESH, REFRESH, "")
+        .await;
+    publisher.stop();
+    let refresh = seen.ask(&appliance, post.clone(), REFRESH, REFRESH, "");
+    assert_eq!(refresh.await, 502);
+    let unread = seen.ask(&appliance, Method::GET, KEYS, KEYS, "");
+    assert_eq!(unread.await, 200);
+    appliance.brain.detach().await.expect("it ends");
+    let failed = seen.ask(&appliance, post, APPROVE, APPROVE, &approvals[0]);
+    assert_eq!(failed.await, 500);
 }
 
 /// Clients that take too much.

@@ -22,7 +22,7 @@ use weir_control::plane::Plane;
 use weir_control::proxy_link::ProxyLink;
 use weir_control::sockets;
 use weir_control::testing::{
-    CONFIG, FakeProxy, Received, earn, principal, watched, write_certificate,
+    CONFIG, FakeProxy, Received, earn, grants, principal, watched, write_certificate,
 };
 use weir_dataplane::{Dataplane, HookChoice};
 use weir_link::SignIn;
@@ -61,20 +61,16 @@ async fn a_sign_in_opens_the_way_for_what_begins_and_a_revocation_cuts_it() {
     let everywhere = POOL.into_iter().chain([NAT]);
     let mut earned: Vec<Talker> = everywhere.clone().map(|from| begin(&bed, from)).collect();
     talk(&mut earned, b'p');
-    let mut audited = brain.audit().follow();
     // Of a connection that there is not, the proxy may tell what it likes.
-    audited.mark_unchanged();
-    proxy.sign_in(earn('a', POOL[0], 600));
-    audited.changed().await.expect("the log goes on");
+    tell(&mut proxy, 1, earn('a', POOL[0], 600)).await;
     let mut proxied = [begin(&bed, POOL[0])];
     talk(&mut proxied, b'p');
-    for (source, talker) in everywhere.zip(&earned) {
-        audited.mark_unchanged();
-        proxy.sign_in(SignIn {
+    for (number, (source, talker)) in (2..).zip(everywhere.zip(&earned)) {
+        let sign_in = SignIn {
             peer: talker.address(),
             ..earn('a', source, 600)
-        });
-        audited.changed().await.expect("the log goes on");
+        };
+        tell(&mut proxy, number, sign_in).await;
     }
     let mut forwarded: Vec<Talker> = POOL.into_iter().map(|from| begin(&bed, from)).collect();
     talk(&mut forwarded, b's');
@@ -127,10 +123,12 @@ async fn start(
     if !state.exists() {
         write_certificate(directory);
         watched(directory);
-        let config = CONFIG.replace("PROXY_USER", &uid.to_string()).replace(
-            "[kernel]",
-            "[grants]\nsingle_user = [\"203.0.113.16/28\", \"2001:db8:c::/64\"]\n[kernel]",
-        );
+        let mut config = CONFIG.replace("PROXY_USER", &uid.to_string());
+        for (from, to) in grants() {
+            config = config.replace(from, &to);
+        }
+        let pool = "203.0.113.16/28\", \"2001:db8:c::/64";
+        let config = config.replace("10.20.0.0/16", pool);
         std::fs::write(directory.join("weir.toml"), config).expect("a temporary file");
         std::fs::write(directory.join("hq.list"), "203.0.113.10\n").expect("a temporary file");
     }
@@ -158,6 +156,12 @@ async fn start(
     let brain = Brain::start(parts, first).await.expect("it starts");
     let guard = tokio::spawn(Arc::clone(&brain).guard());
     (brain, vec![accepting, guard])
+}
+
+/// Tells of a sign-in, and waits until it is in the books.
+async fn tell(proxy: &mut FakeProxy, number: u64, sign_in: SignIn) {
+    proxy.sign_in(SignIn { number, ..sign_in });
+    while !matches!(proxy.next().await, Some(Received::Taken(up_to)) if up_to == number) {}
 }
 
 fn begin(bed: &Bed, from: &str) -> Talker {

@@ -77,7 +77,7 @@ pub struct Raise {
     pub switch_off: Vec<String>,
     /// Where the kernel plane has to decide [default: left to Weir, which takes tcx on this lab's wires; `demo` then goes
     /// on in a second lab at xdp]. With `xdp` the wires are set so that a driver's hook can pass on what comes over them;
-    /// `demo` then does the rows of the houses `strict` and `kernel` and of `life/kill-*`, unless --only says otherwise.
+    /// `demo` then does the rows of the houses `strict`, `grants` and `kernel` and of `life/kill-*`, unless --only says otherwise.
     #[arg(long, value_name = "HOOK")]
     pub hook: Option<Hook>,
 }

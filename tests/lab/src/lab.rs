@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -219,6 +219,7 @@ impl Lab {
                     "user": user.upn,
                     "account": user.account,
                     "password": user.password,
+                    "second_factor": user.second_factor,
                     "service": domain.map(|domain| &domain.service),
                 })
             })
@@ -287,6 +288,7 @@ impl Lab {
     ) -> Result<Daemons> {
         settings::write_lists(&self.etc(), &self.plan)?;
         let configuration = self.configure(Settings::of(STRICT))?;
+        settings::write_books(&weir::state_directory(&self.run))?;
         progress("weir-control: kernel programs, tables, listeners");
         let mut command = managed(self.options.bin_dir.join("weir-control"));
         command.arg("--config").arg(&configuration);
@@ -307,6 +309,27 @@ impl Lab {
             failure = supervisor.failure() => return Err(failure),
         }
         Ok(Daemons { control, proxy })
+    }
+
+    /// The command line of Weir's own, on this lab's socket.
+    pub fn weir(&self, arguments: &[&str]) -> tokio::process::Command {
+        let mut command = clean(self.options.bin_dir.join("weir"));
+        command.arg("--socket").arg(self.control().socket());
+        command.args(arguments).stdin(Stdio::null());
+        let mut command = tokio::process::Command::from(command);
+        command.kill_on_drop(true);
+        command
+    }
+
+    /// What `weir` prints.
+    pub async fn said_by_weir(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.weir(arguments).output().await;
+        let output = output.context("cannot run weir")?;
+        if !output.status.success() {
+            let why = String::from_utf8_lossy(&output.stderr);
+            bail!("weir {} failed: {}", arguments.join(" "), why.trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// A server program of the lab, by what it is to do.

@@ -1,15 +1,19 @@
 //! The configuration that Weir gets in the lab, and what differs in it from house to house.
 
+mod tokens;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use weir_lab_servers::plan::{Plan, ServiceKind, ServicePlan};
+use weir_lab_servers::plan::{Plan, Product, ServiceKind, ServicePlan};
 
 use crate::sources::{Class, PROXY_UID};
 use crate::topology::{INSIDE, OUTSIDE};
-use crate::weir::run_directory;
+use crate::weir::{run_directory, state_directory};
+
+pub use tokens::{Tokens, write_books};
 
 /// The rule set that is shipped with Weir and recommended.
 pub const STRICT: &str = "office365-strict";
@@ -61,6 +65,8 @@ pub struct Settings {
     pub everything_proxied: bool,
     /// What the kernel plane does otherwise than usual.
     pub plane: Plane,
+    /// How tokens are looked at; they are not without.
+    pub tokens: Option<Tokens>,
 }
 
 /// What the kernel plane can be told.
@@ -95,6 +101,7 @@ impl Settings {
             proxy_down: [None; 2],
             everything_proxied: false,
             plane: Plane::Usual,
+            tokens: None,
         }
     }
 
@@ -113,6 +120,7 @@ impl Settings {
         for (service, word) in ["sts", "adfs"].iter().zip(self.proxy_down) {
             words.extend(word.map(|word| format!("proxy_down of {service} {word}")));
         }
+        words.extend(self.tokens.map(Tokens::words));
         words.join(", ")
     }
 }
@@ -201,7 +209,7 @@ fn configuration(setup: &Setup<'_>, settings: Settings) -> String {
 [appliance]
 name = "weir-lab"
 run = "{}"
-state = "{run}/state"
+state = "{state}"
 proxy_user = "{PROXY_UID}"
 
 [kernel]
@@ -211,9 +219,12 @@ outside = ["{OUTSIDE}"]
 inside = ["{INSIDE}"]
 mark = 0x5745
 table = 5745
-{hook}{window}"#,
+{hook}{window}
+{grants}"#,
         run_directory(setup.run).display(),
         setup.object.display(),
+        state = state_directory(setup.run).display(),
+        grants = tokens::GRANTS,
     );
     if settings.directory {
         text.push_str("\n[directory]\nusers = \"users.list\"\n");
@@ -237,6 +248,9 @@ relying_parties = ["urn:federation:MicrosoftOnline"]
 hosts = ["login.microsoftonline.com"]
 "#,
     );
+    if let Some(tokens) = settings.tokens {
+        text.push_str(tokens.rules);
+    }
     text
 }
 
@@ -253,6 +267,18 @@ fn service_table(
         ServiceKind::Wap => ("forward", "wap"),
         ServiceKind::Adfs => ("proxy", "adfs"),
     };
+    let product = match settings.tokens {
+        Some(tokens) if service.kind == ServiceKind::Adfs => tokens.product,
+        _ => service.product,
+    };
+    let kind = match product {
+        Product::Adfs => kind,
+        _ => "plain",
+    };
+    let tokens = settings
+        .tokens
+        .map(|_| tokens::table(setup.plan, product))
+        .unwrap_or_default();
     let addresses: Vec<String> = service
         .listen
         .iter()
@@ -290,7 +316,7 @@ name = "{name}"
 hosts = ["{host}"]
 addresses = {addresses:?}
 ports = [443]
-profile = "adfs"
+profile = "{profile}"
 rules = "{rules}"
 managed = "{managed}"
 certificate = "{certificate}"
@@ -303,8 +329,9 @@ kind = "{kind}"
 servers = {servers:?}
 server_name = "{host}"
 ca = "{ca}"
-"#,
+{tokens}"#,
         name = service.name,
+        profile = tokens::profile(product),
         host = service.host,
         certificate = files.chain(&service.name).display(),
         key = files.key(&service.name).display(),

@@ -66,6 +66,17 @@ pub struct Event {
     /// Status that the client got.
     #[serde(default)]
     pub status: Option<u16>,
+    /// What the rules knew.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub facts: Value,
+}
+
+impl Event {
+    /// Whether the service answered first, and what its answer carried was looked at.
+    pub fn is_about_token(&self) -> bool {
+        let told = self.facts["token"]["told"].as_str();
+        matches!(told, Some("verified" | "unbelieved"))
+    }
 }
 
 /// A counter of the kernel plane.
@@ -89,6 +100,11 @@ pub struct Counter {
 /// Directory of Weir's sockets.
 pub fn run_directory(run: &Path) -> PathBuf {
     run.join("weir")
+}
+
+/// Directory of what Weir keeps.
+pub fn state_directory(run: &Path) -> PathBuf {
+    run.join("state")
 }
 
 impl Control {

@@ -54,11 +54,21 @@ impl Jwt {
         &self.key
     }
 
+    /// The key's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// A token with these claims.
     pub fn sign(&self, claims: &Value) -> String {
+        self.sign_as(&self.id, claims)
+    }
+
+    /// A token with these claims that says that the key of that id signed it.
+    pub fn sign_as(&self, id: &str, claims: &Value) -> String {
         let mut header = Header::new(Algorithm::RS256);
-        header.kid = Some(self.id.clone());
-        header.x5t = Some(self.id.clone());
+        header.kid = Some(id.to_owned());
+        header.x5t = Some(id.to_owned());
         jsonwebtoken::encode(&header, claims, &self.encode)
             .expect("the key was checked when it was loaded")
     }

@@ -1,8 +1,8 @@
 //! What a server saw, one JSON object per line.
 //!
 //! Two events: `connection` (a TCP connection, with the server name asked for, or why TLS failed) and `request` (one
-//! request, with its status). Cookies are written by name, credentials by scheme, and query parameters that carry
-//! tokens without their value.
+//! request, with its status and the digest of the answer). Cookies are written by name, credentials by scheme, and query
+//! parameters that carry tokens without their value.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -10,12 +10,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Mutex;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::http::{Request, Tls};
+use crate::http::{Request, Response, Tls};
 
 /// A log file, appended to by one process.
 #[derive(Debug)]
@@ -53,8 +55,8 @@ impl Log {
         });
     }
 
-    /// A request was answered with `status`; `note` is what the server thought of it, free of secrets.
-    pub fn request(&self, request: &Request, status: u16, note: Option<&str>) {
+    /// A request was answered; `note` is what the server thought of it, free of secrets.
+    pub fn request(&self, request: &Request, response: &Response, note: Option<&str>) {
         let query = request.uri.query().map(redact_query);
         self.write(&Line {
             event: "request",
@@ -66,7 +68,8 @@ impl Log {
             query: query.as_deref(),
             headers: Some(redact_headers(&request.headers)),
             body: Some(request.body.len()),
-            status: Some(status),
+            status: Some(response.status().as_u16()),
+            answer: Some(digest(response.body())),
             note,
             ..self.line(request.peer, request.local)
         });
@@ -98,6 +101,12 @@ impl Log {
     }
 }
 
+/// By what the body of an answer is known in the log: its SHA-256, in base64.
+pub fn digest(body: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
+    STANDARD.encode(digest)
+}
+
 /// `query` with the values of parameters that carry secrets replaced by `*`.
 pub fn redact_query(query: &str) -> String {
     let redacted: Vec<String> = query
@@ -116,7 +125,7 @@ pub fn redact_query(query: &str) -> String {
     redacted.join("&")
 }
 
-const SECRET_PARAMETERS: [&str; 13] = [
+const SECRET_PARAMETERS: [&str; 15] = [
     "access_token",
     "assertion",
     "client_secret",
@@ -127,7 +136,9 @@ const SECRET_PARAMETERS: [&str; 13] = [
     "authtoken",
     "password",
     "refresh_token",
+    "samlart",
     "samlresponse",
+    "statetoken",
     "token",
     "wresult",
 ];
@@ -186,6 +197,8 @@ struct Line<'a> {
     body: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -11,7 +11,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::plan::{Plan, write_private};
+use crate::plan::{FOREIGN, Plan, SIGNING_KEYS, write_private};
 
 /// Why the key material could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -90,11 +90,17 @@ pub fn create(plan: &Plan) -> Result<(), Error> {
     let signers = plan
         .services
         .iter()
-        .map(|service| (service.name.as_str(), service.host.as_str()));
-    for (name, host) in signers.chain(std::iter::once(("cloud", plan.cloud.login.host.as_str()))) {
-        let (certificate, key) = token_signer(host)?;
-        write(files.signing_certificate(name), &certificate)?;
-        write(files.signing_key(name), &key)?;
+        .map(|service| (service.name.as_str(), service.host.as_str(), SIGNING_KEYS));
+    let others = [
+        ("cloud", plan.cloud.login.host.as_str(), 1),
+        (FOREIGN, "sts.evil.example", 1),
+    ];
+    for (name, host, keys) in signers.chain(others) {
+        for position in 0..keys {
+            let (certificate, key) = token_signer(host)?;
+            write(files.signing_certificate_at(name, position), &certificate)?;
+            write(files.signing_key_at(name, position), &key)?;
+        }
     }
     Ok(())
 }

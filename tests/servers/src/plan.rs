@@ -10,8 +10,17 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::people::User;
+use crate::people::users;
+
 /// The realm of Microsoft 365 at a federation service, and the audience of its tokens.
 pub const MICROSOFT_ONLINE: &str = "urn:federation:MicrosoftOnline";
+
+/// How many token-signing keys a service has, in use or not.
+pub const SIGNING_KEYS: usize = 4;
+
+/// The name under which the key of somebody else stands, for tokens that nobody should believe.
+pub const FOREIGN: &str = "foreign";
 
 /// Everything that a server of the lab needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +48,9 @@ pub struct ServicePlan {
     pub name: String,
     /// Whether a Web Application Proxy stands in front.
     pub kind: ServiceKind,
+    /// Whose paths and pages it has. Only AD FS can stand behind a Web Application Proxy.
+    #[serde(default)]
+    pub product: Product,
     /// The federation service's host name: `sts.corp.example`.
     pub host: String,
     /// The host name for sign-in with a client certificate, served on the same sockets.
@@ -59,6 +71,25 @@ pub enum ServiceKind {
     Wap,
     /// AD FS itself: a request without `X-MS-Proxy` is an intranet request.
     Adfs,
+}
+
+/// The product that a federation service is, by the names of its paths and the looks of its pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Product {
+    /// Active Directory Federation Services.
+    #[default]
+    Adfs,
+    /// Okta, under an organisation's own name.
+    Okta,
+    /// `PingFederate`.
+    #[value(name = "pingfederate")]
+    PingFederate,
+    /// Shibboleth Identity Provider.
+    Shibboleth,
+    /// `SimpleSAMLphp`.
+    #[value(name = "simplesamlphp")]
+    SimpleSamlPhp,
 }
 
 /// The sites of the `cloud` process.
@@ -84,25 +115,6 @@ pub struct Site {
     pub host: String,
     /// Where it listens for TLS.
     pub listen: Vec<SocketAddr>,
-}
-
-/// A user of the lab.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct User {
-    /// User principal name: what is typed as the user name.
-    pub upn: String,
-    /// `DOMAIN\name`, also accepted as the user name.
-    pub account: String,
-    /// Full name.
-    pub display_name: String,
-    /// Password, in clear.
-    pub password: String,
-    /// The anchor that joins the on-premises user to the cloud user (base64 of a GUID).
-    pub immutable_id: String,
-    /// Department, issued as a claim.
-    pub department: String,
-    /// Group names, issued as claims.
-    pub groups: Vec<String>,
 }
 
 /// A federated domain.
@@ -309,19 +321,36 @@ impl ServiceKind {
     }
 }
 
-impl ServicePlan {
-    /// The issuer of the service's tokens. AD FS spells it with `http`.
-    pub fn issuer(&self) -> String {
-        format!("http://{}/adfs/services/trust", self.host)
-    }
+impl Product {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Adfs,
+        Self::Okta,
+        Self::PingFederate,
+        Self::Shibboleth,
+        Self::SimpleSamlPhp,
+    ];
 }
 
-impl User {
-    /// The domain of the user principal name, lower case.
-    pub fn domain(&self) -> String {
-        self.upn
-            .rsplit_once('@')
-            .map_or_else(String::new, |(_, domain)| domain.to_ascii_lowercase())
+impl ServicePlan {
+    /// The issuer of the service's assertions: its entity id. AD FS and Okta spell theirs with `http`.
+    pub fn issuer(&self) -> String {
+        let host = &self.host;
+        match self.product {
+            Product::Adfs => format!("http://{host}/adfs/services/trust"),
+            Product::Okta => format!("http://www.okta.com/exk{}", self.name),
+            Product::PingFederate => format!("https://{host}"),
+            Product::Shibboleth => format!("https://{host}/idp/shibboleth"),
+            Product::SimpleSamlPhp => format!("https://{host}/simplesaml/saml2/idp/metadata.php"),
+        }
+    }
+
+    /// The issuer of the service's id tokens.
+    pub fn connect_issuer(&self) -> String {
+        match self.product {
+            Product::Adfs => format!("https://{}/adfs", self.host),
+            _ => format!("https://{}", self.host),
+        }
     }
 }
 
@@ -358,14 +387,31 @@ impl Files<'_> {
         self.pki(&format!("{leaf}-key.pem"))
     }
 
-    /// Token-signing certificate of a service (RSA-2048, self-signed), or of the cloud (`cloud`).
+    /// Token-signing certificate of a service (RSA-2048, self-signed), or of the cloud (`cloud`): the first.
     pub fn signing_certificate(&self, service: &str) -> PathBuf {
-        self.pki(&format!("{service}-signing.pem"))
+        self.signing_certificate_at(service, 0)
     }
 
-    /// Token-signing key of a service, or of the cloud (`cloud`).
+    /// Token-signing key of a service, or of the cloud (`cloud`): the first.
     pub fn signing_key(&self, service: &str) -> PathBuf {
-        self.pki(&format!("{service}-signing-key.pem"))
+        self.signing_key_at(service, 0)
+    }
+
+    /// One of the [`SIGNING_KEYS`] certificates of a service; [`Keys`](crate::control::Keys) says when it is used.
+    pub fn signing_certificate_at(&self, service: &str, position: usize) -> PathBuf {
+        self.pki(&format!("{}.pem", signing(service, position)))
+    }
+
+    /// The key of [`Files::signing_certificate_at`].
+    pub fn signing_key_at(&self, service: &str, position: usize) -> PathBuf {
+        self.pki(&format!("{}-key.pem", signing(service, position)))
+    }
+
+    /// What a service is told while it runs; see [`Control`](crate::control::Control).
+    pub fn control(&self, service: &str) -> PathBuf {
+        self.directory
+            .join("control")
+            .join(format!("{service}.json"))
     }
 
     /// What a server saw, one JSON object a line: `sts`, `adfs` or `cloud`.
@@ -375,6 +421,13 @@ impl Files<'_> {
 
     fn pki(&self, name: &str) -> PathBuf {
         self.directory.join("pki").join(name)
+    }
+}
+
+fn signing(service: &str, position: usize) -> String {
+    match position {
+        0 => format!("{service}-signing"),
+        _ => format!("{service}-signing-{}", position + 1),
     }
 }
 
@@ -404,6 +457,7 @@ fn service(
     ServicePlan {
         name: name.to_owned(),
         kind,
+        product: Product::Adfs,
         certificate_host: certificate.map(|prefix| format!("{prefix}.{host}")),
         host,
         listen: sockets(addresses, 443),
@@ -427,80 +481,6 @@ fn sockets(addresses: [&str; 2], port: u16) -> Vec<SocketAddr> {
 
 fn address(text: &str) -> IpAddr {
     text.parse().expect("the plan's addresses are literals")
-}
-
-fn user(
-    name: &str,
-    domain: &str,
-    display: &str,
-    password: &str,
-    department: &str,
-    groups: &[&str],
-) -> User {
-    use base64::Engine;
-    User {
-        upn: format!("{name}@{domain}"),
-        account: format!("CORP\\{name}"),
-        display_name: display.to_owned(),
-        password: password.to_owned(),
-        immutable_id: base64::engine::general_purpose::STANDARD.encode(format!("{name:0>16}")),
-        department: department.to_owned(),
-        groups: groups.iter().map(|&group| group.to_owned()).collect(),
-    }
-}
-
-/// Who can sign in: of each domain one, of one three.
-fn users() -> Vec<User> {
-    vec![
-        user(
-            "alice",
-            "mex.corp.example",
-            "Alice Arden",
-            "Correct-Horse-1",
-            "Engineering",
-            &["staff", "engineers"],
-        ),
-        user(
-            "bob",
-            "nomex.corp.example",
-            "Bob Bailey",
-            "Battery&Staple<2>",
-            "Finance",
-            &["staff", "finance"],
-        ),
-        user(
-            "carol",
-            "mex-adfs.corp.example",
-            "Carol Chen",
-            "Pässwörd-3",
-            "Sales",
-            &["staff"],
-        ),
-        user(
-            "dave",
-            "nomex-adfs.corp.example",
-            "Dave Dunn",
-            "Spaces in here 4",
-            "Sales",
-            &["staff", "contractors"],
-        ),
-        user(
-            "erin",
-            "mex-adfs.corp.example",
-            "Erin Egger",
-            "Often-Here-5",
-            "Sales",
-            &["staff"],
-        ),
-        user(
-            "frank",
-            "mex-adfs.corp.example",
-            "Frank Frey",
-            "Often-Here-6",
-            "Sales",
-            &["staff"],
-        ),
-    ]
 }
 
 fn domain(name: &str, service: &str, mex: bool) -> Domain {

@@ -393,7 +393,7 @@ impl<H: Handler> Server<H> {
             .extensions()
             .get::<Note>()
             .map(|note| note.0.as_str());
-        self.log.request(&request, response.status().as_u16(), note);
+        self.log.request(&request, &response, note);
         response.map(Full::new)
     }
 }

@@ -2,9 +2,7 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
+use support::sign_in::xmlsec1;
 use time::{Duration, OffsetDateTime};
 use weir_lab_servers::plan::{MICROSOFT_ONLINE, Plan};
 use weir_lab_servers::saml::assertion::{Claim, Method, Statement};
@@ -77,26 +75,10 @@ fn statement() -> Statement {
         issued: now,
         lifetime: Duration::hours(1),
         claims: vec![Claim {
-            kind: idp::users::UPN.to_owned(),
+            kind: idp::claims::UPN.to_owned(),
             values: vec!["o'brien&co@mex.corp.example".to_owned()],
         }],
     }
-}
-
-/// `xmlsec1 --verify`, as a person would type it.
-fn xmlsec1(document: &str, certificate: &Path, id: &str, element: &str) -> bool {
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), document).expect("written");
-    Command::new("xmlsec1")
-        .args(["--verify", "--pubkey-cert-pem"])
-        .arg(certificate)
-        .args([&format!("--id-attr:{id}"), element])
-        .arg(file.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .expect("xmlsec1 runs")
-        .success()
 }
 
 #[test]
@@ -165,7 +147,7 @@ async fn a_token_in_either_envelope_is_accepted_and_read() {
             .await
             .expect("accepted");
         assert_eq!(
-            accepted.claim(idp::users::UPN),
+            accepted.claim(idp::claims::UPN),
             Some("o'brien&co@mex.corp.example")
         );
         assert_eq!(

@@ -59,8 +59,9 @@ pub fn check(input: &[u8]) {
 
 fn judge(request: &Request<'_>, policy: &Policy, facts: &Facts) {
     let users = Uncounted(Some(&USERS));
-    let decision = policy.decide(facts, &users);
+    let decision = policy.decide(facts, &users).without_token();
     let (explained, tried) = policy.explain(facts, &users);
+    let explained = explained.without_token();
     assert_eq!(decision, explained, "decide and explain disagree");
     assert!(
         tried.iter().rev().skip(1).all(|step| !step.matched),
@@ -261,12 +262,21 @@ static USERS: LazyLock<Users> =
     LazyLock::new(|| Users::parse("alice@corp.example").expect("a name"));
 
 /// Words for [`POLICIES`] in the first line of an input.
-const NAMES: [&str; 4] = ["strict", "documented", "open", "ruled"];
+const NAMES: [&str; 8] = [
+    "strict",
+    "documented",
+    "open",
+    "ruled",
+    "okta",
+    "pingfederate",
+    "shibboleth",
+    "simplesamlphp",
+];
 const STRICT: usize = 0;
 
 /// The strict set, the documented one, that one with everything allowed that a setting can allow, and
-/// the strict one behind an administrator's rules.
-static POLICIES: LazyLock<[Policy; 4]> = LazyLock::new(|| {
+/// the strict one behind an administrator's rules; and that one with the other profiles.
+static POLICIES: LazyLock<[Policy; 8]> = LazyLock::new(|| {
     let strict = PolicySpec {
         service: "sts".into(),
         profile: "adfs".into(),
@@ -278,6 +288,10 @@ static POLICIES: LazyLock<[Policy; 4]> = LazyLock::new(|| {
         rules: Vec::new(),
         switched_off: Vec::new(),
         applications: BTreeMap::new(),
+        locations: BTreeMap::new(),
+        claims: Vec::new(),
+        claims_any_case: false,
+        decide_at_token: false,
     };
     let documented = PolicySpec {
         rule_set: RuleSetName::Office365,
@@ -304,5 +318,20 @@ static POLICIES: LazyLock<[Policy; 4]> = LazyLock::new(|| {
     ]
     .map(|json| serde_json::from_str::<RuleSpec>(json).expect("a rule"))
     .to_vec();
-    [strict, documented, open, ruled].map(|spec| Policy::compile(&spec).expect("a good policy"))
+    let [okta, pingfederate, shibboleth, simplesamlphp] =
+        ["okta", "pingfederate", "shibboleth", "simplesamlphp"].map(|profile| PolicySpec {
+            profile: profile.into(),
+            ..ruled.clone()
+        });
+    [
+        strict,
+        documented,
+        open,
+        ruled,
+        okta,
+        pingfederate,
+        shibboleth,
+        simplesamlphp,
+    ]
+    .map(|spec| Policy::compile(&spec).expect("a good policy"))
 });

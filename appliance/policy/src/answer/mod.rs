@@ -94,6 +94,18 @@ pub fn redirect(facts: &Facts, decision: &Decision, query: Option<&str>) -> Opti
     Some(answer)
 }
 
+/// The answer that makes a browser ask again, at this path with its query, on the same host: with more than it
+/// asked for the first time.
+pub fn again(path_and_query: &str) -> Answer {
+    let mut answer = text::plain_body(303, "Go on with the sign-in.\n".to_owned());
+    // Never the beginning of another authority (RFC 3986, section 4.2).
+    let path_and_query = path_and_query.trim_start_matches('/');
+    answer
+        .headers
+        .push(("location", format!("/{path_and_query}")));
+    answer
+}
+
 /// The answer to a request that was refused before any rule was asked (also for the proxy's own
 /// refusals: 413, 421, 502 ...).
 pub fn refuse(refusal: &Refusal, reference: &str) -> Answer {

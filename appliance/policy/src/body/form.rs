@@ -8,6 +8,7 @@ const MAX_PARAMETERS: usize = 512;
 pub(crate) struct Parameters {
     pairs: Vec<(String, String)>,
     unreadable: bool,
+    exact: bool,
 }
 
 /// What a parameter says.
@@ -51,27 +52,40 @@ impl Parameters {
     /// Parameters that nobody can read: every one of them is unclear.
     pub(crate) fn unreadable() -> Self {
         Self {
-            pairs: Vec::new(),
             unreadable: true,
+            ..Self::default()
         }
     }
 
+    /// For servers that tell names apart by case: a parameter in another case than asked for is unclear.
+    pub(crate) fn exact(mut self, exact: bool) -> Self {
+        self.exact = exact;
+        self
+    }
+
     pub(crate) fn get(&self, name: &str) -> Parameter<'_> {
-        let mut values = self.all(name);
-        match (values.next(), values.next()) {
+        let mut pairs = self.pairs_of(name);
+        match (pairs.next(), pairs.next()) {
             _ if self.unreadable => Parameter::Unclear,
             (None, _) => Parameter::Absent,
-            (Some(value), None) => Parameter::One(value),
-            (Some(_), Some(_)) => Parameter::Unclear,
+            (Some((given, value)), None) if self.is(given, name) => Parameter::One(value),
+            (Some(_), _) => Parameter::Unclear,
         }
     }
 
     /// Every value that can be read, also of a parameter that is unclear.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.pairs
-            .iter()
-            .filter(move |(given, _)| given.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.pairs_of(name).map(|(_, value)| value.as_str())
+    }
+
+    fn is(&self, given: &str, name: &str) -> bool {
+        given == name || !self.exact && given.eq_ignore_ascii_case(name)
+    }
+
+    /// PHP passes over blanks in front of a name.
+    fn pairs_of(&self, name: &str) -> impl Iterator<Item = &(String, String)> {
+        let pairs = self.pairs.iter();
+        pairs.filter(move |(given, _)| given.trim_start_matches(' ').eq_ignore_ascii_case(name))
     }
 
     /// Whether the parameter is there with text in it, once or more often; also when it may be there.

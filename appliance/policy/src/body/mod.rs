@@ -4,6 +4,7 @@
 //! said to be unreadable, and policy goes on without it. Whatever is read is a copy: the bytes that are
 //! forwarded are never touched.
 
+pub(crate) mod ecp;
 pub(crate) mod form;
 pub(crate) mod saml;
 pub(crate) mod soap;

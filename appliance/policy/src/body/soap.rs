@@ -1,6 +1,7 @@
 //! WS-Trust requests (WS-Trust 2005/02 and 1.3 over SOAP 1.2): who signs in, to what, in which message.
 
 use super::xml::{Element, Space, is_at, walk};
+use crate::TrustVersion;
 
 /// What a WS-Trust request says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub(crate) struct Request {
     pub(crate) applies_to: Option<String>,
     /// `wsa:MessageID`; some clients write `messageID`.
     pub(crate) message_id: Option<String>,
+    /// Version of the first `RequestSecurityToken`.
+    pub(crate) version: Option<TrustVersion>,
 }
 
 /// Longest `wsa:MessageID` that is repeated in an answer.
@@ -39,11 +42,19 @@ pub(crate) fn read(body: &[u8]) -> Option<Request> {
                 "UsernameToken" => counts.tokens += 1,
                 "Security" => counts.securities += 1,
                 "AppliesTo" => counts.applies_to += 1,
-                "RequestSecurityToken" => counts.requests += 1,
+                "RequestSecurityToken" => {
+                    counts.requests += 1;
+                    request.version = request.version.or(match element.namespace {
+                        Space::Trust => Some(TrustVersion::V2005),
+                        Space::Trust13 => Some(TrustVersion::V13),
+                        _ => None,
+                    });
+                }
                 "Body" | "Envelope" => counts.frames += 1,
                 name if OTHER_IDENTITIES.contains(&name) => counts.others += 1,
                 "Address" if path.iter().any(|step| step.name == "AppliesTo") => {
-                    let in_place = is_at(path, APPLIES_TO) && !element.has_children;
+                    let in_place = (is_at(path, APPLIES_TO) || is_at(path, APPLIES_TO_13))
+                        && !element.has_children;
                     addresses.push(in_place.then(|| element.text.trim().to_owned()));
                 }
                 "MessageID" | "messageID" if is_in_header(path) && request.message_id.is_none() => {
@@ -113,6 +124,15 @@ const APPLIES_TO: &[(Space, &str)] = &[
     (Space::Policy, "AppliesTo"),
     (Space::Addressing, "EndpointReference"),
     (Space::Addressing, "Address"),
+];
+
+const APPLIES_TO_13: &[(Space, &str)] = &[
+    APPLIES_TO[0],
+    APPLIES_TO[1],
+    (Space::Trust13, "RequestSecurityToken"),
+    APPLIES_TO[3],
+    APPLIES_TO[4],
+    APPLIES_TO[5],
 ];
 
 fn is_in_header(path: &[Element]) -> bool {

@@ -41,8 +41,10 @@ pub(super) struct Element {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Space {
     Soap,
+    Soap11,
     Security,
     Trust,
+    Trust13,
     Policy,
     Addressing,
     SamlProtocol,
@@ -183,11 +185,12 @@ impl Space {
     fn of(uri: &str) -> Self {
         match uri {
             "http://www.w3.org/2003/05/soap-envelope" => Self::Soap,
+            "http://schemas.xmlsoap.org/soap/envelope/" => Self::Soap11,
             "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd" => {
                 Self::Security
             }
-            "http://schemas.xmlsoap.org/ws/2005/02/trust"
-            | "http://docs.oasis-open.org/ws-sx/ws-trust/200512" => Self::Trust,
+            "http://schemas.xmlsoap.org/ws/2005/02/trust" => Self::Trust,
+            "http://docs.oasis-open.org/ws-sx/ws-trust/200512" => Self::Trust13,
             "http://schemas.xmlsoap.org/ws/2004/09/policy" | "http://www.w3.org/ns/ws-policy" => {
                 Self::Policy
             }

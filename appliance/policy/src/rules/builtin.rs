@@ -46,6 +46,8 @@ pub(crate) fn builtin(spec: &PolicySpec, target: Option<&Arc<Template>>) -> Buil
             None
         },
         rate: None,
+        within: None,
+        grant: None,
         off: false,
     };
     BuiltIn {

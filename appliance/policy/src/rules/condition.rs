@@ -1,36 +1,17 @@
-//! Conditions, and the three truths they can have.
+//! Conditions, and the truths they can have.
 
 use std::collections::HashSet;
-use std::fmt::Write;
-use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use ipnet::IpNet;
-
-use super::asked::{Asked, Names, Parties, Who};
-use crate::{Client, Flow, Said};
 use weir_abi::Class;
 
-/// True, false, or nobody can say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Truth {
-    True,
-    False,
-    Unknown,
-}
-
-impl Truth {
-    fn of(truth: bool) -> Self {
-        if truth { Self::True } else { Self::False }
-    }
-
-    fn not(self) -> Self {
-        match self {
-            Self::True => Self::False,
-            Self::False => Self::True,
-            Self::Unknown => Self::Unknown,
-        }
-    }
-}
+use super::asked::{Asked, Known, Parties, Who};
+use super::groups::Group;
+use super::places::{Location, Networks, is_in};
+use super::schedule::Schedule;
+use super::truth::Truth;
+use crate::{Client, Country, Flow, Method, Said, TokenFacts};
 
 /// All conditions of a rule.
 #[derive(Clone, Debug)]
@@ -39,56 +20,63 @@ pub(crate) struct When {
     pub(crate) rest: Vec<Condition>,
 }
 
-/// Class, flow and client as bit sets, users and relying parties as one bit of a hash each: most rules
-/// are dismissed by these alone.
+/// Class, flow and client as bit sets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bits {
-    pub(crate) users: u64,
-    pub(crate) parties: u64,
     pub(crate) flows: u16,
     pub(crate) classes: u8,
     pub(crate) clients: u8,
 }
 
-impl Bits {
-    /// Nothing meets these.
-    pub(crate) const NEVER: Self = Self {
-        users: 0,
-        parties: 0,
-        flows: 0,
-        classes: 0,
-        clients: 0,
-    };
-
-    /// Whether the conditions that are bit sets hold, and those on users and relying parties are not
-    /// false for certain.
-    pub(crate) fn hold(self, asked: &Asked<'_>) -> bool {
-        self.classes & asked.classes != 0
-            && self.flows & asked.flow != 0
-            && self.clients & asked.client != 0
-            && self.users & asked.users != 0
-            && self.parties & asked.parties != 0
-    }
-}
-
 /// Everything that is not a bit set.
 #[derive(Clone, Debug)]
 pub(crate) enum Condition {
+    /// Whether the rule is for this service at all.
+    Service(bool),
     List(HashSet<String>),
-    Source(Vec<IpNet>),
+    Source(Networks),
     Host(HashSet<String>),
     RelyingParty(Parties),
     Application(Vec<Application>),
     User {
-        names: Names,
-        domains: Names,
+        names: Vec<String>,
+        domains: Vec<String>,
     },
+    Group(Vec<Group>),
+    Claim(Claim),
+    Device(Vec<Device>),
+    Method(Vec<Method>),
+    AuthenticatedWithin(Duration),
+    InsideNetwork(bool),
+    Country(Vec<Country>),
+    Location(Vec<Arc<Location>>),
+    Time(Schedule),
     Path(&'static [&'static str]),
     /// There is a directory.
     Directory,
-    /// The user is certain, and the directory knows them.
+    /// The user is certain by the request itself, and the directory knows them.
     KnownUser,
+    /// A token was verified.
+    Verified,
     Not(Box<When>),
+}
+
+/// A claim, and the values of which it must have one.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    pub(crate) name: String,
+    /// Folded when `any_case`.
+    pub(crate) values: Vec<String>,
+    pub(crate) any_case: bool,
+}
+
+/// What a token may say of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Device {
+    Registered,
+    Managed,
+    Compliant,
+    Joined,
 }
 
 /// A named set of relying parties and host names.
@@ -99,13 +87,14 @@ pub(crate) struct Application {
     pub(crate) hosts: HashSet<String>,
 }
 
+/// So far clocks may differ.
+const SKEW: Duration = Duration::from_mins(5);
+
 impl When {
     /// Conditions that everything meets.
     pub(crate) const fn always() -> Self {
         Self {
             bits: Bits {
-                users: u64::MAX,
-                parties: u64::MAX,
                 flows: u16::MAX,
                 classes: u8::MAX,
                 clients: u8::MAX,
@@ -134,91 +123,25 @@ impl When {
     }
 
     pub(crate) fn and(mut self, condition: Condition) -> Self {
-        match &condition {
-            Condition::User { names, domains } => {
-                self.bits.users = names.bits() | domains.bits();
-            }
-            Condition::RelyingParty(parties) => self.bits.parties = parties.folded.bits(),
-            _ => {}
-        }
         self.rest.push(condition);
         self
     }
 
     pub(crate) fn truth(&self, asked: &Asked<'_>) -> Truth {
-        if !self.bits.hold(asked) {
-            return Truth::False;
+        if self.bits.classes & asked.classes == 0
+            || self.bits.flows & asked.flow == 0
+            || self.bits.clients & asked.client == 0
+        {
+            return Truth::FALSE;
         }
-        let mut truth = Truth::True;
+        let mut truth = Truth::TRUE;
         for condition in &self.rest {
-            match condition.truth(asked) {
-                Truth::True => {}
-                Truth::False => return Truth::False,
-                Truth::Unknown => truth = Truth::Unknown,
+            truth = truth.and(condition.truth(asked));
+            if truth == Truth::FALSE {
+                break;
             }
         }
         truth
-    }
-
-    /// In words: the first condition that does not hold, else those that are unknown, else all.
-    pub(crate) fn why(&self, asked: &Asked<'_>, restricts: bool) -> String {
-        let facts = asked.facts;
-        let mut held = Vec::new();
-        if self.bits.classes != u8::MAX {
-            let relayed = if facts.source.relayed {
-                " behind a relay"
-            } else {
-                ""
-            };
-            let words = format!("class is {}{relayed}", facts.class.name());
-            if self.bits.classes & asked.classes == 0 {
-                let wanted = names(u16::from(self.bits.classes), &Class::ALL.map(Class::name));
-                return format!("{words}, not {wanted}");
-            }
-            held.push(words);
-        }
-        if self.bits.flows != u16::MAX {
-            let words = format!("flow is {}", facts.flow.name());
-            if self.bits.flows & asked.flow == 0 {
-                return format!(
-                    "{words}, not {}",
-                    names(self.bits.flows, &Flow::ALL.map(Flow::name))
-                );
-            }
-            held.push(words);
-        }
-        if self.bits.clients != u8::MAX {
-            let words = format!("client is {}", facts.client.name());
-            if self.bits.clients & asked.client == 0 {
-                let wanted = names(u16::from(self.bits.clients), &Client::ALL.map(Client::name));
-                return format!("{words}, not {wanted}");
-            }
-            held.push(words);
-        }
-        let mut unknown = Vec::new();
-        for condition in &self.rest {
-            let words = condition.words(asked);
-            match condition.truth(asked) {
-                Truth::True => held.push(words),
-                Truth::False => return words,
-                Truth::Unknown => unknown.push(words),
-            }
-        }
-        if !unknown.is_empty() {
-            let mut text = unknown.join("; ");
-            let effect = if restricts {
-                ": unknown is enough for a rule that restricts"
-            } else {
-                ": unknown never passes"
-            };
-            let _ = write!(text, "{effect}");
-            return text;
-        }
-        if held.is_empty() {
-            "no conditions".to_owned()
-        } else {
-            held.join(", ")
-        }
     }
 }
 
@@ -226,6 +149,7 @@ impl Condition {
     pub(crate) fn truth(&self, asked: &Asked<'_>) -> Truth {
         let facts = asked.facts;
         match self {
+            Self::Service(is_this) => Truth::of(*is_this),
             Self::List(lists) => Truth::of(
                 facts
                     .source
@@ -233,74 +157,49 @@ impl Condition {
                     .as_ref()
                     .is_some_and(|list| lists.contains(list)),
             ),
-            Self::Source(prefixes) => facts
-                .source
-                .effective
-                .map_or(Truth::Unknown, |source| Truth::of(holds(prefixes, source))),
+            Self::Source(networks) => match facts.source.effective {
+                Some(source) => Truth::of(networks.contains(source)),
+                None => Truth::UNKNOWN,
+            },
             Self::Host(hosts) => Truth::of(hosts.contains(&facts.host)),
             Self::RelyingParty(parties) => party_truth(parties, asked),
-            Self::Application(applications) => {
-                let mut truth = Truth::False;
-                for application in applications {
-                    match application.truth(asked) {
-                        Truth::True => return Truth::True,
-                        Truth::Unknown => truth = Truth::Unknown,
-                        Truth::False => {}
-                    }
-                }
-                truth
-            }
-            Self::User { names, domains } => user_truth(names, domains, &asked.user),
+            Self::Application(all) => Truth::any(all.iter().map(|one| one.truth(asked))),
+            Self::User { names, domains } => asked.is_user(names, domains),
+            Self::Group(wanted) => asked.is_in_group(wanted),
+            Self::Claim(claim) => by_token(asked, |told| claim.truth(told)),
+            Self::Device(states) => by_token(asked, |told| {
+                Truth::any(states.iter().map(|state| state.truth(told)))
+            }),
+            Self::Method(wanted) => by_token(asked, |told| methods_truth(wanted, told)),
+            Self::AuthenticatedWithin(within) => by_token(asked, |told| {
+                is_recent(told, asked, *within).map_or(Truth::UNKNOWN, Truth::of)
+            }),
+            Self::InsideNetwork(wanted) => by_token(asked, |told| {
+                let inside = flag(told, "inside_network");
+                if *wanted { inside } else { inside.not() }
+            }),
+            Self::Country(countries) => is_in(countries, facts),
+            Self::Location(all) => Truth::any(all.iter().map(|location| location.truth(facts))),
+            Self::Time(schedule) => facts
+                .moment
+                .and_then(|moment| schedule.holds(moment))
+                .map_or(Truth::UNKNOWN, Truth::of),
             Self::Path(paths) => Truth::of(paths.contains(&facts.path.trim_end_matches('/'))),
             Self::Directory => Truth::of(asked.directory.is_there()),
-            Self::KnownUser => match asked.user.certain() {
+            Self::KnownUser => match &asked.bound {
                 Some(user) => asked
                     .directory
                     .knows(user)
-                    .map_or(Truth::Unknown, Truth::of),
-                None if matches!(asked.user, Who::Nobody) => Truth::False,
-                None => Truth::Unknown,
+                    .map_or(Truth::UNKNOWN, Truth::of),
+                None if matches!(asked.user, Who::Nobody) => Truth::FALSE,
+                None => Truth::UNKNOWN,
+            },
+            Self::Verified => match asked.token {
+                Known::Verified(_) => Truth::TRUE,
+                Known::Ahead => Truth::OPEN,
+                Known::Nothing | Known::Unbelieved => Truth::UNKNOWN,
             },
             Self::Not(inner) => inner.truth(asked).not(),
-        }
-    }
-
-    fn words(&self, asked: &Asked<'_>) -> String {
-        let facts = asked.facts;
-        match self {
-            Self::List(_) => match &facts.source.list {
-                Some(list) => format!("list is {list}"),
-                None => "the source is on no list".to_owned(),
-            },
-            Self::Source(_) => match facts.source.effective {
-                Some(source) => format!("source is {source}"),
-                None => "the relay does not say who stands behind it".to_owned(),
-            },
-            Self::Host(_) => format!("host is {}", facts.host),
-            Self::Application(_) if !facts.applications.is_empty() => {
-                format!("application is {}", facts.applications.join(", "))
-            }
-            Self::Application(_) | Self::RelyingParty(_) => {
-                said("relying party", &facts.relying_party)
-            }
-            Self::User { .. } => said("user", &facts.user),
-            Self::Directory => if asked.directory.is_there() {
-                "there is a directory of users"
-            } else {
-                "there is no directory of users"
-            }
-            .to_owned(),
-            Self::KnownUser => {
-                let words = said("user", &facts.user);
-                match asked.user.certain().map(|user| asked.directory.knows(user)) {
-                    Some(Some(true)) => format!("{words}, whom the directory knows"),
-                    Some(Some(false)) => format!("{words}, whom the directory does not know"),
-                    Some(None) => format!("{words}, and there is no directory of users"),
-                    None => words,
-                }
-            }
-            Self::Path(_) => format!("path is {}", facts.path),
-            Self::Not(inner) => format!("not ({})", inner.why(asked, true)),
         }
     }
 }
@@ -308,62 +207,146 @@ impl Condition {
 impl Application {
     pub(crate) fn truth(&self, asked: &Asked<'_>) -> Truth {
         if self.hosts.contains(&asked.facts.host) {
-            return Truth::True;
+            return Truth::TRUE;
         }
         if self.relying_parties.exact.is_empty() {
-            return Truth::False;
+            return Truth::FALSE;
         }
         party_truth(&self.relying_parties, asked)
     }
+}
+
+impl Claim {
+    pub(crate) fn new(name: &str, values: &[String], any_case: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            values: values.iter().map(|value| folded(value, any_case)).collect(),
+            any_case,
+        }
+    }
+
+    /// A claim that is not there is unknown: nobody can say whether the issuer would have named it.
+    fn truth(&self, told: &TokenFacts) -> Truth {
+        let Some(values) = told.values.get(&self.name) else {
+            return Truth::UNKNOWN;
+        };
+        let is_wanted = |value: &String| {
+            if self.any_case {
+                self.values.contains(&value.to_lowercase())
+            } else {
+                self.values.contains(value)
+            }
+        };
+        if values.iter().any(is_wanted) {
+            Truth::TRUE
+        } else if told.missing.contains(&self.name) {
+            Truth::UNKNOWN
+        } else {
+            Truth::FALSE
+        }
+    }
+}
+
+impl Device {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Registered,
+        Self::Managed,
+        Self::Compliant,
+        Self::Joined,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Managed => "managed",
+            Self::Compliant => "compliant",
+            Self::Joined => "joined",
+        }
+    }
+
+    /// The claim that tells.
+    pub(crate) const fn claim(self) -> &'static str {
+        match self {
+            Self::Registered => "device_registered",
+            Self::Managed => "device_managed",
+            Self::Compliant => "device_compliant",
+            Self::Joined => "device_trust",
+        }
+    }
+
+    fn truth(self, told: &TokenFacts) -> Truth {
+        match self {
+            Self::Registered | Self::Managed | Self::Compliant => flag(told, self.claim()),
+            // Entra's trust types: joined to it, to a domain and it, or merely registered.
+            Self::Joined => match word(told, self.claim()).as_deref() {
+                Some("azuread" | "serverad") => Truth::TRUE,
+                Some("workplace") => Truth::FALSE,
+                _ => Truth::UNKNOWN,
+            },
+        }
+    }
+}
+
+/// How a value of a claim is compared.
+fn folded(value: &str, any_case: bool) -> String {
+    if any_case {
+        value.to_lowercase()
+    } else {
+        value.to_owned()
+    }
+}
+
+/// Whether the user proved who they are so recently; nothing when nobody can say.
+pub(super) fn is_recent(told: &TokenFacts, asked: &Asked<'_>, within: Duration) -> Option<bool> {
+    let (now, then) = (asked.facts.moment?, told.authenticated?);
+    // Of the future nobody can say anything.
+    (then <= now + SKEW).then(|| now - then <= within)
+}
+
+/// What the token tells, where one was verified.
+fn by_token(asked: &Asked<'_>, truth: impl Fn(&TokenFacts) -> Truth) -> Truth {
+    asked.told().map_or_else(|otherwise| otherwise, truth)
+}
+
+/// A method that is not known may be any.
+fn methods_truth(wanted: &[Method], told: &TokenFacts) -> Truth {
+    let foreign = |method: &Method| matches!(method, Method::Other(_));
+    if told.methods.iter().any(|method| wanted.contains(method)) {
+        Truth::TRUE
+    } else if told.methods.is_empty() || told.methods.iter().any(foreign) {
+        Truth::UNKNOWN
+    } else {
+        Truth::FALSE
+    }
+}
+
+/// A claim that is true or false.
+fn flag(told: &TokenFacts, name: &str) -> Truth {
+    match word(told, name).as_deref() {
+        Some("true" | "1") => Truth::TRUE,
+        Some("false" | "0") => Truth::FALSE,
+        _ => Truth::UNKNOWN,
+    }
+}
+
+/// The one value of a claim, in lower case.
+fn word(told: &TokenFacts, name: &str) -> Option<String> {
+    let values = told.values.get(name)?;
+    let first = values.first()?.trim().to_lowercase();
+    let same = values
+        .iter()
+        .all(|value| value.trim().to_lowercase() == first);
+    (same && !told.missing.contains(name)).then_some(first)
 }
 
 /// Identifiers are compared to the byte. One that differs in case, blanks or a slash at its end alone
 /// may be the same to the server, so it is unknown.
 fn party_truth(wanted: &Parties, asked: &Asked<'_>) -> Truth {
     match &asked.party {
-        Some((exact, _)) if wanted.exact.contains(exact) => Truth::True,
-        Some((_, folded)) if wanted.folded.contains(folded) => Truth::Unknown,
-        Some(_) => Truth::False,
-        None if asked.facts.relying_party == Said::None => Truth::False,
-        None => Truth::Unknown,
+        Some((exact, _)) if wanted.exact.iter().any(|known| known == exact) => Truth::TRUE,
+        Some((_, folded)) if wanted.folded.contains(folded) => Truth::UNKNOWN,
+        Some(_) => Truth::FALSE,
+        None if asked.facts.relying_party == Said::None => Truth::FALSE,
+        None => Truth::UNKNOWN,
     }
-}
-
-/// A stated user proves nothing, whoever it is: whether the rule is about the one who signs in stays
-/// unknown. So a statement can neither earn a pass nor talk a request out of a block. `CORP\name`, a
-/// name alone or a look-alike may be an account that the rule names otherwise.
-fn user_truth(names: &Names, domains: &Names, user: &Who) -> Truth {
-    match user {
-        Who::Nobody => Truth::False,
-        Who::Certain(name, _) if names.contains(name) => Truth::True,
-        Who::Certain(_, Some(domain)) => Truth::of(domains.contains(domain)),
-        Who::Unknown | Who::Certain(_, None) => Truth::Unknown,
-    }
-}
-
-fn holds(prefixes: &[IpNet], source: IpAddr) -> bool {
-    prefixes.iter().any(|prefix| prefix.contains(&source))
-}
-
-fn said(what: &str, said: &Said) -> String {
-    match said {
-        Said::None => format!("nobody signs in by this flow: no {what}"),
-        Said::Unknown(why) => format!("{what} is unknown, {why}"),
-        Said::Stated(values) => {
-            format!(
-                "{what} is said to be {}, which proves nothing",
-                values.join(", ")
-            )
-        }
-        Said::Bound(value) => format!("{what} is {value}"),
-    }
-}
-
-fn names(bits: u16, all: &[&str]) -> String {
-    let set: Vec<&str> = (0..)
-        .zip(all)
-        .filter(|(bit, _)| bits & 1 << bit != 0)
-        .map(|(_, name)| *name)
-        .collect();
-    set.join(" or ")
 }

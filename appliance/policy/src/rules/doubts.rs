@@ -20,7 +20,8 @@ pub(super) fn names(rules: &[RuleSpec], report: &mut Report) {
 }
 
 /// Warns of rules that can never match because one in front of them takes everything they would.
-pub(super) fn reach(rules: &[RuleSpec], report: &mut Report) {
+pub(super) fn reach(spec: &PolicySpec, report: &mut Report) {
+    let rules = &spec.rules;
     for (index, rule) in rules.iter().enumerate() {
         let front = rules[..index].iter().find(|front| covers(front, rule));
         if let Some(front) = front {
@@ -36,10 +37,28 @@ pub(super) fn reach(rules: &[RuleSpec], report: &mut Report) {
 /// Whether `front` matches whenever `rule` does, as far as that shows from the values alone.
 fn covers(front: &RuleSpec, rule: &RuleSpec) -> bool {
     let (a, b) = (&front.when, &rule.when);
-    let restricts = front.then.decision != DecisionKind::Pass.name();
-    let may_be_unknown = [&a.source, &a.relying_party, &a.application, &a.user]
-        .into_iter()
-        .any(|values| *values != Values::Absent);
+    // A step-up that nothing proves, and one that is met but not certain, differ.
+    let restricts = [DecisionKind::Block, DecisionKind::Redirect]
+        .iter()
+        .any(|kind| front.then.decision == kind.name());
+    let may_be_unknown = [
+        &a.source,
+        &a.relying_party,
+        &a.application,
+        &a.user,
+        &a.group,
+        &a.role,
+        &a.device,
+        &a.method,
+        &a.country,
+        &a.location,
+    ]
+    .into_iter()
+    .any(|values| *values != Values::Absent)
+        || !a.claim.is_empty()
+        || a.authenticated_within.is_some()
+        || a.time.is_some()
+        || a.inside_network.is_some();
     let certain = [
         (&a.class, &b.class),
         (&a.list, &b.list),
@@ -50,12 +69,33 @@ fn covers(front: &RuleSpec, rule: &RuleSpec) -> bool {
         (&a.relying_party, &b.relying_party),
         (&a.application, &b.application),
         (&a.user, &b.user),
+        (&a.service, &b.service),
+        (&a.group, &b.group),
+        (&a.role, &b.role),
+        (&a.device, &b.device),
+        (&a.method, &b.method),
+        (&a.country, &b.country),
+        (&a.location, &b.location),
     ];
+    let claims = a.claim.iter().all(|(name, values)| {
+        let same = b.claim.get(name);
+        same.is_some_and(|other| includes(values, other))
+    });
+    let (within, inner) = (&a.authenticated_within, &b.authenticated_within);
     (restricts || !may_be_unknown)
+        && front.then.grant.is_none()
         && a.not.is_none()
+        && claims
+        && same_or_absent(within.as_ref(), inner.as_ref())
+        && same_or_absent(a.time.as_ref(), b.time.as_ref())
+        && same_or_absent(a.inside_network.as_ref(), b.inside_network.as_ref())
         && certain
             .into_iter()
             .all(|(front, rule)| includes(front, rule))
+}
+
+fn same_or_absent<T: PartialEq>(front: Option<&T>, rule: Option<&T>) -> bool {
+    front.is_none() || front == rule
 }
 
 fn includes(front: &Values, rule: &Values) -> bool {

@@ -1,22 +1,38 @@
 //! Rules: compiled once, tried in order, first match wins.
 
 mod asked;
+mod asks;
 mod builtin;
 mod compile;
 mod condition;
 mod doubts;
+mod grant;
+mod groups;
+mod index;
+mod places;
+mod reading;
+mod schedule;
 mod template;
+mod truth;
+mod walk;
+mod words;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use weir_abi::Class;
 
 pub(crate) use asked::Asked;
+use asked::Known;
 pub(crate) use builtin::prefix;
 pub(crate) use compile::{Compiled, compile};
-use condition::{Application, Truth, When};
+use condition::{Application, When};
+pub use grant::Grant;
+pub use reading::BUILT_IN_CLAIMS;
 pub use template::{Template, TemplateError};
+use truth::Truth;
+pub use walk::Ruling;
 
 use crate::{Client, DecisionKind, Facts, Flow, Rate, SignIn, Uncounted};
 
@@ -37,6 +53,9 @@ pub struct Decision {
     /// Where a redirect goes.
     #[serde(skip)]
     pub target: Option<Arc<Template>>,
+    /// The class that the source address earns by it.
+    #[serde(serialize_with = "granted", skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Arc<Grant>>,
 }
 
 /// A rule that [`crate::Policy::explain`] tried.
@@ -46,6 +65,8 @@ pub struct Tried {
     pub rule: String,
     /// Whether it matched. The first that does decides.
     pub matched: bool,
+    /// Whether it waits for the token, which will tell.
+    pub waits: bool,
     /// Which condition held, did not hold, or is unknown.
     pub why: String,
 }
@@ -78,38 +99,11 @@ pub(crate) struct Rule {
     pub(crate) target: Option<Arc<Template>>,
     /// How often it passes, when not always.
     pub(crate) rate: Option<Rate>,
+    /// How old the multi-factor authentication of a step-up may be.
+    pub(crate) within: Option<Duration>,
+    pub(crate) grant: Option<Arc<Grant>>,
     /// Skipped by `switched_off`.
     pub(crate) off: bool,
-}
-
-impl Rule {
-    /// Whether the rule matches: unknown is enough for a rule that restricts, never for one that
-    /// passes.
-    pub(crate) fn matches(&self, asked: &Asked<'_>) -> bool {
-        !self.off && self.takes(self.when.truth(asked))
-    }
-
-    pub(crate) fn tried(&self, asked: &Asked<'_>) -> Tried {
-        let matched = self.matches(asked);
-        let why = if self.off {
-            "switched off".to_owned()
-        } else {
-            self.when.why(asked, self.kind.restricts())
-        };
-        Tried {
-            rule: self.name.to_string(),
-            matched,
-            why,
-        }
-    }
-
-    fn takes(&self, truth: Truth) -> bool {
-        match truth {
-            Truth::True => true,
-            Truth::Unknown => self.kind.restricts(),
-            Truth::False => false,
-        }
-    }
 }
 
 /// Rules that stand behind others: what another rule would let through, they stop. So they have no
@@ -147,9 +141,15 @@ impl Stops {
         [&self.redirect_loop, &self.windows_logon_rate]
     }
 
-    /// What a rule means for a request that it matched. A redirect that cannot be made is a block, and
+    /// What a rule means for a request that it matched, and for which it amounts to `kind`. A redirect that cannot be made is a block, and
     /// so is one time too many.
-    pub(crate) fn conclude(&self, rule: &Rule, asked: &Asked<'_>, counting: Counting) -> Decision {
+    pub(crate) fn conclude(
+        &self,
+        rule: &Rule,
+        kind: DecisionKind,
+        asked: &Asked<'_>,
+        counting: Counting,
+    ) -> Decision {
         let facts = asked.facts;
         let block = |name: &Arc<str>, reason: Arc<str>| Decision {
             kind: DecisionKind::Block,
@@ -157,19 +157,21 @@ impl Stops {
             reason,
             status: Some(block_status(facts)),
             target: None,
+            grant: None,
         };
         let block_by = |reason: &str| block(&rule.name, reason.into());
-        match rule.kind {
+        match kind {
             DecisionKind::Pass if !self.is_within(rule, asked, counting) => block(
                 &self.windows_logon_rate,
                 "Windows signed in too often in a short time. It tries again by itself.".into(),
             ),
-            DecisionKind::Pass => Decision {
-                kind: DecisionKind::Pass,
+            DecisionKind::Pass | DecisionKind::StepUp => Decision {
+                kind,
                 rule: rule.name.clone(),
                 reason: rule.reason.clone(),
                 status: None,
                 target: None,
+                grant: rule.grant.clone(),
             },
             DecisionKind::Block => block(&rule.name, rule.reason.clone()),
             DecisionKind::Redirect if facts.client != Client::Browser || !is_page(facts.flow) => {
@@ -195,6 +197,7 @@ impl Stops {
                     _ => 303,
                 }),
                 target: rule.target.clone(),
+                grant: None,
             },
         }
     }
@@ -203,9 +206,13 @@ impl Stops {
         let Some(rate) = rule.rate else {
             return true;
         };
+        // When the request was let through to see its token, it was counted.
+        if matches!(asked.token, Known::Verified(_) | Known::Unbelieved) {
+            return true;
+        }
         let sign_in = SignIn {
             service: &self.service,
-            user: asked.user.certain(),
+            user: asked.bound.as_deref(),
             source: asked.facts.source.effective,
             rate,
         };
@@ -224,6 +231,7 @@ pub(crate) fn no_rule(set: &str, facts: &Facts) -> Decision {
         reason: "No rule allows this sign-in.".into(),
         status: Some(block_status(facts)),
         target: None,
+        grant: None,
     }
 }
 
@@ -235,7 +243,7 @@ pub(crate) fn applications(all: &[Application], facts: &Facts) -> Vec<String> {
     // No application asks for users.
     let asked = Asked::new(facts, &Uncounted(None));
     all.iter()
-        .filter(|application| application.truth(&asked) == Truth::True)
+        .filter(|application| application.truth(&asked) == Truth::TRUE)
         .map(|application| application.name.clone())
         .collect()
 }
@@ -264,4 +272,12 @@ fn block_status(facts: &Facts) -> u16 {
 
 fn text<S: serde::Serializer>(value: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(value)
+}
+
+#[expect(clippy::ref_option, reason = "serde calls it so")]
+fn granted<S: serde::Serializer>(
+    grant: &Option<Arc<Grant>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    grant.as_deref().serialize(serializer)
 }

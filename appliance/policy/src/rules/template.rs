@@ -1,6 +1,6 @@
 //! Redirect targets.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// A redirect target. Scheme, authority and the beginning of the path come from the configuration
 /// alone. The slot `{query}` at its end takes the path of the endpoint (as the profile spells it) and
@@ -38,6 +38,17 @@ pub enum TemplateError {
 impl From<TemplateError> for String {
     fn from(error: TemplateError) -> Self {
         error.to_string()
+    }
+}
+
+/// As it was written.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.before)?;
+        if self.slot != Slot::None {
+            f.write_str(SLOT)?;
+        }
+        f.write_str(&self.after)
     }
 }
 
@@ -82,6 +93,13 @@ impl Template {
             slot,
             after: after.to_owned(),
         })
+    }
+
+    /// Scheme and authority.
+    pub fn origin(&self) -> &str {
+        let rest = &self.before["https://".len()..];
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        &self.before[.."https://".len() + end]
     }
 
     /// The URL of a redirect. Nothing of the request can reach scheme or authority, and no byte that

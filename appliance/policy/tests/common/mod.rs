@@ -152,6 +152,10 @@ pub fn spec(rule_set: RuleSetName) -> PolicySpec {
         rules: Vec::new(),
         switched_off: Vec::new(),
         applications: std::collections::BTreeMap::new(),
+        locations: std::collections::BTreeMap::default(),
+        claims: Vec::new(),
+        claims_any_case: false,
+        decide_at_token: false,
     }
 }
 
@@ -235,4 +239,23 @@ pub fn with(rules: &[&str]) -> PolicySpec {
         },
     );
     spec
+}
+
+/// An application at Okta, by its path.
+pub const OKTA_APP: &str = "/app/office365/exk1a2b3c4";
+
+/// The strict policy with a preset, and an application `m365`.
+pub fn with_profile(profile: &str) -> Policy {
+    let mut spec = with(&[]);
+    spec.profile = profile.into();
+    let m365 = spec.applications.get_mut("m365").expect("it is there");
+    m365.relying_parties.push(OKTA_APP.into());
+    compile(&spec)
+}
+
+/// The facts of a request from an unmanaged source, with a preset.
+pub fn facts_with(profile: &str, request: &Request) -> Facts {
+    request
+        .facts(&with_profile(profile), UNMANAGED)
+        .expect("a readable request")
 }

@@ -2,50 +2,55 @@
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PROXY_AUTHENTICATE, RANGE, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, response};
 use http_body_util::Full;
+use weir_policy::Facts;
 use weir_policy::headers::{self, Hygiene};
-use weir_policy::{Facts, Head, Recognised, upstream_path};
 
-use super::target::Target;
+use super::Asking;
 use crate::body::Answer;
-use crate::generation::{Live, Service};
 use crate::upstream::{Outgoing, UpstreamBody};
+
+/// How the request must differ from the client's own for its answer to be looked at.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// Another query: the server is asked for more than the client asks for.
+    pub query: Option<String>,
+    /// The answer must come whole, and not packed.
+    pub plain: bool,
+}
 
 /// The request that goes to the upstream: raw path and query, the client's own `Host`, the headers
 /// that may travel on, those that the upstream expects of a proxy, and a body framed anew.
-pub fn request(
-    parts: &request::Parts,
-    head: &Head<'_>,
-    target: &Target,
-    recognised: &Recognised,
-    facts: &Facts,
-    (live, service): (&Live, &Service),
-    body: Bytes,
-) -> Outgoing {
+pub(super) fn request(asking: &Asking<'_>, facts: &Facts, body: Bytes, asked: &Asked) -> Outgoing {
+    let Asking { parts, head, .. } = *asking;
     let mut outgoing = Request::new(Full::new(body));
     *outgoing.method_mut() = parts.method.clone();
-    *outgoing.uri_mut() = target_uri(parts, head, recognised, service);
+    *outgoing.uri_mut() = target_uri(asking, asked);
     let relayed = facts.source.relayed;
     let hygiene = Hygiene::of(head, relayed);
     let headers = outgoing.headers_mut();
     headers.reserve(parts.headers.len() + 8);
     for (name, value) in &parts.headers {
-        if !is_framing(name) && *name != COOKIE && hygiene.keeps(name.as_str()) {
+        let kept = !asked.plain || !PARTLY.contains(name);
+        if kept && !is_framing(name) && *name != COOKIE && hygiene.keeps(name.as_str()) {
             headers.append(name.clone(), value.clone());
         }
     }
     if let Some(cookie) = joined_cookies(&parts.headers) {
         headers.insert(COOKIE, cookie);
     }
-    headers.insert(HOST, target.header.clone());
-    let kind = service.upstream_kind;
+    headers.insert(HOST, asking.target.header.clone());
+    let kind = asking.service.upstream_kind;
     let peer = facts.source.peer;
-    for (name, value) in headers::upstream_headers(kind, head, relayed, peer, &live.appliance) {
+    for (name, value) in
+        headers::upstream_headers(kind, head, relayed, peer, &asking.live.appliance)
+    {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.append(name, value);
         } else {
@@ -55,9 +60,25 @@ pub fn request(
     outgoing
 }
 
+/// What makes an answer come packed, in parts, or not at all.
+const PARTLY: [HeaderName; 7] = [
+    ACCEPT_ENCODING,
+    RANGE,
+    IF_RANGE,
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_MATCH,
+    IF_UNMODIFIED_SINCE,
+];
+
 /// The answer of the upstream as it goes to the client.
 pub fn response(answer: Response<UpstreamBody>) -> Response<Answer> {
-    let (mut parts, body) = answer.into_parts();
+    let (parts, body) = answer.into_parts();
+    Response::from_parts(cleaned(parts), Answer::Upstream(body))
+}
+
+/// The head of an answer of the upstream, as it goes to the client.
+pub fn cleaned(mut parts: response::Parts) -> response::Parts {
     parts.version = Version::HTTP_11;
     let named: Vec<HeaderName> = parts
         .headers
@@ -85,19 +106,19 @@ pub fn response(answer: Response<UpstreamBody>) -> Response<Answer> {
     for name in ["keep-alive", "proxy-connection"] {
         parts.headers.remove(name);
     }
-    Response::from_parts(parts, Answer::Upstream(body))
+    parts
 }
 
-fn target_uri(
-    parts: &request::Parts,
-    head: &Head<'_>,
-    recognised: &Recognised,
-    service: &Service,
-) -> Uri {
-    let same = || parts.uri.path_and_query().cloned();
-    let mapped = match service.upstream_kind {
+fn target_uri(asking: &Asking<'_>, asked: &Asked) -> Uri {
+    let head = asking.head;
+    let same = || match &asked.query {
+        Some(query) => PathAndQuery::try_from(format!("{}?{query}", head.path)).ok(),
+        None => asking.parts.uri.path_and_query().cloned(),
+    };
+    let mapped = match asking.service.upstream_kind {
         headers::Upstream::Adfs => {
-            let path = upstream_path(&recognised.path, head.path);
+            let profile = asking.service.policy.profile();
+            let path = profile.upstream_path(&asking.recognised.path, head.path);
             if path == head.path {
                 same()
             } else {

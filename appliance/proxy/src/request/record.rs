@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use http::Response;
 use weir_link::{Event, EventKind};
-use weir_policy::{Decision, Facts};
+use weir_policy::{Facts, Ruling};
 
 use crate::events::{Events, event, reference_id};
 use crate::generation::Live;
@@ -29,7 +29,7 @@ impl<'a> Record<'a> {
     }
 
     /// Fills in what policy saw and said.
-    pub fn decided(&mut self, facts: &Facts, decision: &Decision, started: Instant) {
+    pub fn decided(&mut self, facts: &Facts, ruling: &Ruling, started: Instant) {
         let peer = self.peer.ip();
         self.effective_source = facts
             .source
@@ -44,10 +44,22 @@ impl<'a> Record<'a> {
         self.relying_party = facts.relying_party.text().map(str::to_owned);
         self.stated_user = facts.user.text().map(str::to_owned);
         self.client_request_id.clone_from(&facts.client_request_id);
-        self.decision = decision.kind.name().into();
-        self.rule = decision.rule.to_string();
-        self.reason = Some(decision.reason.to_string()).filter(|reason| !reason.is_empty());
+        self.judged(facts, ruling);
         self.decided_in_us = Some(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Fills in what policy said of these facts.
+    pub fn judged(&mut self, facts: &Facts, ruling: &Ruling) {
+        let (kind, rule, reason) = ruling.told();
+        self.decision = kind.name().into();
+        self.rule = rule.to_string();
+        self.reason = Some(reason.to_owned()).filter(|reason| !reason.is_empty());
+        self.told(facts);
+    }
+
+    /// Keeps the facts, as far as they are known by now.
+    pub fn told(&mut self, facts: &Facts) {
+        self.facts = Some(Box::new(facts.clone()));
     }
 
     /// Sends the event with the status of this answer.

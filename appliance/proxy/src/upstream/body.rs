@@ -14,15 +14,19 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::mpsc::{self, Permit, Receiver, Sender};
 use tokio::time::timeout;
 
 use super::Connection;
 use super::pin::PinSlot;
 use super::pool::Pool;
+use crate::body::Whole;
 
 /// The longest pause inside an answer.
 const PAUSE: Duration = Duration::from_mins(1);
+
+/// So much of an answer in memory is one frame, in bytes.
+pub const PART: usize = 16 << 10;
 
 /// Where a connection goes when its answer has been read to the end.
 #[derive(Debug)]
@@ -66,6 +70,13 @@ pub struct UpstreamBody {
     ended: bool,
 }
 
+/// Where an answer is.
+enum Source {
+    /// On its way. The last is one of the client's exchanges.
+    Upstream(Incoming, Lease, OwnedSemaphorePermit),
+    Memory(Whole),
+}
+
 /// `Ok(None)` is the end of an answer whose length was not known before.
 type Item = io::Result<Option<Frame<Bytes>>>;
 type Frames = Receiver<Item>;
@@ -88,11 +99,27 @@ impl UpstreamBody {
                 ended: true,
             };
         }
+        Self::begun(Source::Upstream(inner, lease, place), left, stalled)
+    }
+
+    /// An answer that was read whole, which is held until the client has taken everything.
+    pub fn whole(whole: Whole, stalled: Duration) -> Self {
+        let left = Some(whole.bytes.len() as u64);
+        Self::begun(Source::Memory(whole), left, stalled)
+    }
+
+    fn begun(source: Source, left: Option<u64>, stalled: Duration) -> Self {
         let (sender, frames) = mpsc::channel(1);
         let frames = Arc::new(Mutex::new(frames));
         let waiting = Arc::downgrade(&frames);
         tokio::spawn(async move {
-            let taken = pass_on(inner, lease, &sender, stalled).await;
+            let (taken, _place) = match source {
+                Source::Upstream(inner, lease, place) => {
+                    let taken = pass_on(inner, lease, &sender, stalled).await;
+                    (taken, Some(place))
+                }
+                Source::Memory(whole) => (hand_out(&whole, &sender, stalled).await, None),
+            };
             if taken == Taken::Stalled
                 && let Some(frames) = waiting.upgrade()
             {
@@ -102,7 +129,6 @@ impl UpstreamBody {
                 );
                 give_up(&sender, &frames);
             }
-            drop(place);
         });
         Self {
             frames: Some(frames),
@@ -182,16 +208,32 @@ async fn pass_on(
             Ok(_) => lease.take().into_iter().for_each(Lease::give_back),
             Err(_) => lease = None,
         }
-        match timeout(stalled, sender.reserve()).await {
-            Ok(Ok(room)) => room.send(item),
-            Ok(Err(_)) => return Taken::Over,
-            Err(_) => return Taken::Stalled,
+        match room(sender, stalled).await {
+            Ok(room) => room.send(item),
+            Err(taken) => return taken,
         }
     }
     // There is room again when the last one has been taken.
+    room(sender, stalled).await.err().unwrap_or(Taken::Over)
+}
+
+/// Hands on, part by part, what was read whole. Each part is a copy: one that waits on a connection keeps
+/// nothing else in memory.
+async fn hand_out(whole: &Whole, sender: &Sender<Item>, stalled: Duration) -> Taken {
+    for part in whole.bytes.chunks(PART) {
+        match room(sender, stalled).await {
+            Ok(room) => room.send(Ok(Some(Frame::data(Bytes::copy_from_slice(part))))),
+            Err(taken) => return taken,
+        }
+    }
+    room(sender, stalled).await.err().unwrap_or(Taken::Over)
+}
+
+/// Room for one more frame, which is there when the client has taken the one before.
+async fn room(sender: &Sender<Item>, stalled: Duration) -> Result<Permit<'_, Item>, Taken> {
     match timeout(stalled, sender.reserve()).await {
-        Ok(_) => Taken::Over,
-        Err(_) => Taken::Stalled,
+        Ok(room) => room.map_err(|_| Taken::Over),
+        Err(_) => Err(Taken::Stalled),
     }
 }
 

@@ -23,8 +23,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::serve::Client;
-pub use body::UpstreamBody;
 use body::{Home, Lease};
+pub use body::{PART, UpstreamBody};
 use connect::{ConnectError, Connector};
 use pool::Pool;
 

@@ -181,6 +181,8 @@ pub struct Plan {
     pub proxy_protocol_from: Vec<ipnet::IpNet>,
     pub lists: Vec<List>,
     pub policy: PolicySpec,
+    /// How tokens are looked at.
+    pub tokens: Option<weir_link::Tokens>,
     /// Users of the directory, one a line.
     pub users: Option<&'static str>,
     /// Name of the appliance.
@@ -220,7 +222,12 @@ impl Plan {
                 rules: Vec::new(),
                 switched_off: Vec::new(),
                 applications: std::collections::BTreeMap::new(),
+                locations: std::collections::BTreeMap::default(),
+                claims: Vec::new(),
+                claims_any_case: false,
+                decide_at_token: false,
             },
+            tokens: None,
             users: None,
             appliance: APPLIANCE.into(),
         }
@@ -236,6 +243,7 @@ impl Plan {
             certificates: vec![Certificate { chain, key }],
             http1_only: self.http1_only,
             policy: self.policy.clone(),
+            tokens: self.tokens.clone(),
         }]
     }
 }
@@ -265,6 +273,7 @@ struct Linked {
     counts: mpsc::UnboundedReceiver<Counts>,
     answers: mpsc::UnboundedReceiver<Result<u64, String>>,
     drains: watch::Receiver<bool>,
+    told: mpsc::UnboundedReceiver<FromProxy>,
     reader: JoinHandle<()>,
 }
 
@@ -287,6 +296,7 @@ impl Control {
         let (to_events, events) = mpsc::unbounded_channel();
         let (to_counts, counts) = mpsc::unbounded_channel();
         let (to_answers, answers) = mpsc::unbounded_channel();
+        let (to_told, told) = mpsc::unbounded_channel();
         let (to_drains, drains) = watch::channel(false);
         let reader = tokio::spawn(async move {
             while let Ok(Some((message, _))) = receiver.receive::<FromProxy>().await {
@@ -298,9 +308,7 @@ impl Control {
                     FromProxy::Refused { why, .. } => to_answers.send(Err(why)).is_ok(),
                     FromProxy::Draining => to_drains.send(true).is_ok(),
                     FromProxy::Hello { .. } => panic!("a second Hello"),
-                    FromProxy::SignIn(_) | FromProxy::SignInsLost { .. } => {
-                        panic!("no rule grants")
-                    }
+                    told => to_told.send(told).is_ok(),
                 };
             }
         });
@@ -310,6 +318,7 @@ impl Control {
             counts,
             answers,
             drains,
+            told,
             reader,
         });
     }
@@ -383,6 +392,21 @@ impl Control {
     pub async fn event(&mut self) -> Event {
         let link = self.link.as_mut().expect("alive");
         patiently(link.events.recv()).await.expect("an event")
+    }
+
+    /// The next thing that the proxy tells of sign-ins or keys.
+    pub async fn told(&mut self) -> FromProxy {
+        let link = self.link.as_mut().expect("alive");
+        patiently(link.told.recv())
+            .await
+            .expect("something is told")
+    }
+
+    /// Whether nothing more was told of sign-ins or keys, up to the next heartbeat.
+    pub async fn nothing_told(&mut self) -> bool {
+        self.counts(|_| true).await;
+        let link = self.link.as_mut().expect("alive");
+        link.told.try_recv().is_err()
     }
 
     /// Waits for a heartbeat whose counts are as `wanted` says.

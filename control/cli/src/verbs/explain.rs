@@ -1,30 +1,43 @@
-//! `weir explain`: what both planes would do with a connection and a request.
+//! `weir explain`: what both planes would do with a connection and a request, or did.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::Value;
-use weir_api::{Explain as Answer, ExplainRequest, KernelPart, ProxyPart};
+use weir_api::{Explain as Answer, ExplainRequest, KernelPart, ProxyPart, Recorded, Tried};
 
 use crate::client::Client;
 use crate::failed::Failed;
-use crate::render::{Colour, Out, clean, columns};
-use crate::words::address;
+use crate::raw::Raw;
+use crate::render::{Colour, Out, clean, clip, moment, table};
+use crate::words::{address, claim, time};
 
-/// Says what Weir would do with a connection from SOURCE, and with a request that it sends.
+/// Says what Weir would do with a connection from SOURCE, and with a request that it sends; or why a
+/// decision of the audit log was made.
 ///
 /// The kernel's part comes from the loaded program, by a crafted packet that is never sent nor
-/// counted. The proxy's part comes from the rules in force.
+/// counted. The proxy's part comes from the rules in force: every fact with where it comes from, and every
+/// rule that was tried. With --id the facts are those of the decision, and it says whether the rules in
+/// force would decide otherwise now.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  weir explain 198.51.100.7\n  weir explain 198.51.100.7 --url 'https://sts.corp.example/adfs/ls/?wa=wsignin1.0'\n  weir explain 2001:db8::7 --method POST --url /adfs/services/trust/2005/usernamemixed \\\n    --header 'Content-Type: application/soap+xml' --body-file request.xml"
+    after_help = "Examples:\n  weir explain 198.51.100.7\n  weir explain 198.51.100.7 --url 'https://sts.corp.example/adfs/ls/?wa=wsignin1.0'\n  weir explain 2001:db8::7 --method POST --url /adfs/services/trust/2005/usernamemixed \\\n    --header 'Content-Type: application/soap+xml' --body-file request.xml\n  weir explain 198.51.100.7 --url /adfs/ls/?wa=wsignin1.0 --claim upn=alice@corp.example --claim groups=staff \\\n    --auth-method mfa\n  weir explain 198.51.100.7 --request captured.http\n  weir explain --id 3f9c02d4a1b87e65"
 )]
 pub struct Explain {
     /// Address that the connection comes from.
-    #[arg(value_parser = address)]
-    source: IpAddr,
+    #[arg(value_parser = address, required_unless_present_any = ["id", "from"])]
+    source: Option<IpAddr>,
+    /// The same as SOURCE.
+    #[arg(long = "source", id = "from", value_name = "SOURCE", value_parser = address, conflicts_with = "source")]
+    from: Option<IpAddr>,
+    /// A decision of the audit log, by its reference id, as block pages and `weir events` show it.
+    #[arg(long, value_name = "ID", exclusive = true)]
+    id: Option<String>,
+    /// File with a captured request: request line, header fields, an empty line, body; `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["method", "url", "headers", "body_file"])]
+    request: Option<PathBuf>,
     /// Name of the service; else it is found by the host name, else it is the first one.
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
@@ -46,49 +59,154 @@ pub struct Explain {
     /// File with the body; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     body_file: Option<PathBuf>,
+    /// Suppose a token with this claim, by its name for rules; may be given several times.
+    #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim)]
+    claims: Vec<(String, String)>,
+    /// Suppose that the user proved who they are in this way: password, mfa, windows, certificate ...
+    #[arg(long = "auth-method", value_name = "METHOD")]
+    methods: Vec<String>,
+    /// Suppose that this was then: how long ago (30m), or RFC 3339.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    authenticated: Option<String>,
+    /// Suppose that the request is made then.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    time: Option<String>,
 }
 
 impl Explain {
     pub async fn run(self, client: &Client, out: &mut Out) -> Result<(), Failed> {
-        let body = self.body_file.as_deref().map(read).transpose()?;
-        let method = self
-            .method
-            .or_else(|| body.is_some().then(|| "POST".to_owned()))
-            .map(|method| method.to_ascii_uppercase());
-        let request = ExplainRequest {
-            source: self.source,
-            port: self.port,
-            service: self.service,
-            host: self.host,
-            method,
-            url: self.url,
-            headers: self.headers,
-            body,
-        };
+        let request = self.asked()?;
         let answer = client.post::<Answer>("/v1/explain", &request).await?;
         if out.json {
             return Ok(out.answer(&answer.text)?);
         }
         let Answer {
             generation,
+            recorded,
             kernel,
             proxy,
             note,
         } = answer.value;
-        tell_kernel(out, &request, generation, &kernel)?;
+        if let Some(recorded) = &recorded {
+            tell_recorded(out, recorded)?;
+            let head = out.paint(Colour::Head, "now");
+            writeln!(out, "{head}  by generation {generation}")?;
+        }
+        if let Some(kernel) = &kernel {
+            let of_record = recorded.as_ref().map(|recorded| recorded.source);
+            let source = request.source.or(of_record);
+            tell_kernel(out, source, generation, kernel)?;
+        }
         if let Some(proxy) = &proxy {
             tell_proxy(out, proxy)?;
         }
         if let Some(note) = &note {
             writeln!(out, "{}", clean(note))?;
         }
-        Ok(())
+        match recorded.map(|recorded| recorded.differs) {
+            Some(Some(differs)) => {
+                let word = out.paint(Colour::Careful, "DIFFERS");
+                write_rows(out, &[vec![word, clean(&differs)]])
+            }
+            Some(None) if proxy.is_some() => {
+                let word = out.paint(Colour::Good, "same");
+                writeln!(out, "{word}  the rules in force decide as it was recorded")?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
+
+    fn asked(self) -> Result<ExplainRequest, Failed> {
+        let mut claims: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, value) in self.claims {
+            claims.entry(name).or_default().push(value);
+        }
+        let request = ExplainRequest {
+            source: self.source.or(self.from),
+            id: self.id,
+            port: self.port,
+            service: self.service,
+            host: self.host,
+            claims,
+            methods: self.methods,
+            authenticated: self.authenticated,
+            time: self.time,
+            ..ExplainRequest::default()
+        };
+        if let Some(path) = &self.request {
+            let text = read(path, "the request")?;
+            let raw = Raw::parse(text.as_bytes()).map_err(|why| {
+                Failed::usage(
+                    format!("{} holds no request: {why}", path.display()),
+                    "write it as HTTP/1.1 sends it: request line, header fields, an empty line, body",
+                )
+            })?;
+            return Ok(ExplainRequest {
+                host: request
+                    .host
+                    .or_else(|| raw.header("host").map(str::to_owned)),
+                method: Some(raw.method),
+                url: Some(raw.target),
+                headers: raw.headers,
+                body: Some(raw.body).filter(|body| !body.is_empty()),
+                ..request
+            });
+        }
+        let body = self.body_file.as_deref();
+        let body = body.map(|path| read(path, "the body")).transpose()?;
+        let method = self
+            .method
+            .or_else(|| body.is_some().then(|| "POST".to_owned()))
+            .map(|method| method.to_ascii_uppercase());
+        Ok(ExplainRequest {
+            method,
+            url: self.url,
+            headers: self.headers,
+            body,
+            ..request
+        })
+    }
+}
+
+fn tell_recorded(out: &mut Out, recorded: &Recorded) -> Result<(), Failed> {
+    let head = out.paint(Colour::Head, "recorded");
+    writeln!(
+        out,
+        "{head}  {} UTC, line {} of the audit log, by generation {}",
+        moment(&recorded.time),
+        recorded.seq,
+        recorded.generation
+    )?;
+    let decision = out.paint(
+        verdict_colour(&recorded.decision),
+        &clean(&recorded.decision),
+    );
+    let status = recorded.status.map_or_else(
+        || "the client got no answer".to_owned(),
+        |status| format!("the client got status {status}"),
+    );
+    let mut rows = vec![
+        vec![
+            "  service".to_owned(),
+            clean(recorded.service.as_deref().unwrap_or("none")),
+        ],
+        vec![
+            "  decision".to_owned(),
+            format!("{decision} by {}, {status}", clean(&recorded.rule)),
+        ],
+    ];
+    let reason = recorded
+        .reason
+        .as_deref()
+        .filter(|reason| !reason.is_empty());
+    rows.extend(reason.map(|reason| vec!["  reason".to_owned(), clean(reason)]));
+    write_rows(out, &rows)
 }
 
 fn tell_kernel(
     out: &mut Out,
-    request: &ExplainRequest,
+    source: Option<IpAddr>,
     generation: u64,
     kernel: &KernelPart,
 ) -> Result<(), Failed> {
@@ -125,7 +243,10 @@ fn tell_kernel(
     let mut rows = vec![
         vec![
             "  packet".to_owned(),
-            format!("{}{to} ({service})", request.source),
+            format!(
+                "{}{to} ({service})",
+                source.map_or_else(|| "its source".to_owned(), |it| it.to_string())
+            ),
         ],
         vec!["  class".to_owned(), class],
         vec![
@@ -160,30 +281,22 @@ fn because(reason: &str) -> String {
 
 fn tell_proxy(out: &mut Out, proxy: &ProxyPart) -> Result<(), Failed> {
     writeln!(out, "{}", out.paint(Colour::Head, "proxy"))?;
-    let mut facts = Vec::new();
-    for (name, value) in &proxy.facts {
-        flatten(name, value, &mut facts);
-    }
-    let facts: Vec<_> = facts
-        .into_iter()
-        .map(|(name, value)| vec![format!("  {}", name.replace('_', " ")), clean(&value)])
+    let facts: Vec<_> = proxy
+        .origins
+        .iter()
+        .map(|origin| {
+            let from = out.paint(Colour::Faint, &short(&clean(&origin.from)));
+            vec![
+                format!("  {}", clean(&origin.fact)),
+                clip(&clean(&origin.value), 48),
+                from,
+            ]
+        })
         .collect();
     write_rows(out, &facts)?;
     if !proxy.tried.is_empty() {
         writeln!(out, "{}", out.paint(Colour::Head, "rules, in order"))?;
-        let rows: Vec<_> = proxy
-            .tried
-            .iter()
-            .map(|tried| {
-                let mark = if tried.matched {
-                    out.paint(Colour::Good, "match")
-                } else {
-                    out.paint(Colour::Faint, "no")
-                };
-                vec![format!("  {mark}"), clean(&tried.rule), clean(&tried.why)]
-            })
-            .collect();
-        write_rows(out, &rows)?;
+        write_rows(out, &tried(out, &proxy.tried))?;
     }
     let decision = out.paint(verdict_colour(&proxy.decision), &clean(&proxy.decision));
     let status = match proxy.status {
@@ -191,51 +304,60 @@ fn tell_proxy(out: &mut Out, proxy: &ProxyPart) -> Result<(), Failed> {
         None => "answered by the upstream".to_owned(),
     };
     let head = out.paint(Colour::Head, "decision");
-    writeln!(
-        out,
-        "{head}  {decision} by {}, {status}",
-        clean(&proxy.rule)
-    )?;
+    let by = clean(&proxy.rule);
+    let waits = proxy.at_token.as_ref();
+    if waits.is_some_and(|then| then.step_up.is_none()) {
+        writeln!(out, "{head}  {decision} for now: {by} waits for the token")?;
+    } else {
+        writeln!(out, "{head}  {decision} by {by}, {status}")?;
+    }
     if let Some(reason) = proxy.reason.as_deref().filter(|reason| !reason.is_empty()) {
         writeln!(out, "  {}", clean(reason))?;
+    }
+    if let Some(then) = &proxy.at_token {
+        let otherwise = clean(&then.otherwise);
+        let otherwise = out.paint(verdict_colour(&then.otherwise), &otherwise);
+        writeln!(
+            out,
+            "  if the token cannot be believed: {otherwise} by {}",
+            clean(&then.rule)
+        )?;
     }
     Ok(())
 }
 
-/// Facts as names and words. What is said of users and relying parties keeps how it is known.
-fn flatten(name: &str, value: &Value, facts: &mut Vec<(String, String)>) {
-    match value {
-        Value::Null => {}
-        Value::Object(fields) => match (
-            fields.get("known").and_then(Value::as_str),
-            fields.get("value"),
-        ) {
-            (Some("none"), _) => {}
-            (Some(known), Some(value)) => {
-                facts.push((name.to_owned(), format!("{} ({known})", words(value))));
-            }
-            (Some(known), None) => facts.push((name.to_owned(), known.to_owned())),
-            (None, _) => {
-                for (field, value) in fields {
-                    flatten(&format!("{name}.{field}"), value, facts);
-                }
-            }
-        },
-        value => facts.push((name.to_owned(), words(value))),
+/// Words of a text, of which long ones, such as claim types, keep their end.
+fn short(text: &str) -> String {
+    const LONGEST: usize = 40;
+    let words = text.split(' ').map(|word| match word.chars().count() {
+        0..=LONGEST => word.to_owned(),
+        length => format!(
+            "...{}",
+            word.chars().skip(length + 3 - LONGEST).collect::<String>()
+        ),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Rules that were tried, as rows.
+fn tried(out: &Out, tried: &[Tried]) -> Vec<Vec<String>> {
+    let rows = tried.iter().map(|tried| {
+        let mark = mark(out, tried.matched, tried.waits);
+        vec![format!("  {mark}"), clean(&tried.rule), clean(&tried.why)]
+    });
+    rows.collect()
+}
+
+/// What became of a rule that was tried.
+pub fn mark(out: &Out, matched: bool, waits: bool) -> String {
+    match (matched, waits) {
+        (true, _) => out.paint(Colour::Good, "match"),
+        (false, true) => out.paint(Colour::Careful, "waits"),
+        (false, false) => out.paint(Colour::Faint, "no"),
     }
 }
 
-fn words(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Bool(true) => "yes".to_owned(),
-        Value::Bool(false) => "no".to_owned(),
-        Value::Array(values) => values.iter().map(words).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
-    }
-}
-
-fn verdict_colour(word: &str) -> Colour {
+pub fn verdict_colour(word: &str) -> Colour {
     match word {
         "pass" | "forward" => Colour::Good,
         "proxy" | "redirect" | "step-up" => Colour::Careful,
@@ -243,14 +365,14 @@ fn verdict_colour(word: &str) -> Colour {
     }
 }
 
-fn write_rows(out: &mut Out, rows: &[Vec<String>]) -> Result<(), Failed> {
-    for row in columns(rows) {
+pub fn write_rows(out: &mut Out, rows: &[Vec<String>]) -> Result<(), Failed> {
+    for row in table(rows) {
         writeln!(out, "{row}")?;
     }
     Ok(())
 }
 
-fn read(path: &Path) -> Result<String, Failed> {
+fn read(path: &Path, what: &str) -> Result<String, Failed> {
     let mut text = String::new();
     let done = if path.as_os_str() == "-" {
         std::io::stdin().read_to_string(&mut text)
@@ -259,7 +381,7 @@ fn read(path: &Path) -> Result<String, Failed> {
     };
     done.map_err(|error| {
         Failed::usage(
-            format!("cannot read the body from {}: {error}", path.display()),
+            format!("cannot read {what} from {}: {error}", path.display()),
             "name a file of text that you may read, or `-` for standard input",
         )
     })?;

@@ -2,13 +2,16 @@
 
 pub mod capture;
 pub mod check;
+pub mod claims;
 pub mod completions;
 pub mod events;
 pub mod explain;
 pub mod flows;
 pub mod grants;
 pub mod init;
+pub mod keys;
 pub mod lists;
 pub mod man;
 pub mod reload;
+pub mod rules;
 pub mod status;

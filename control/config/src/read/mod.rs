@@ -6,8 +6,10 @@
 mod grants;
 mod list;
 mod nat;
+mod profile;
 mod rule;
 mod service;
+pub(crate) mod tokens;
 mod values;
 
 use std::collections::BTreeMap;
@@ -17,22 +19,38 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::de::DeTable;
-use weir_policy::ApplicationSpec;
+use weir_policy::{ApplicationSpec, LocationSpec, PRESETS, ProfileChoice};
 
 use crate::config::{Appliance, Grants, HookSetting, Kernel};
 use crate::reader::{At, Context, Span, Table};
 use crate::schema;
 
 pub(crate) use list::{DraftContents, DraftList};
-pub(crate) use rule::DraftRule;
+pub(crate) use profile::DraftProfile;
+pub(crate) use rule::{DraftRule, Fields};
 pub(crate) use service::{DraftService, DraftUpstream};
-pub(crate) use values::PRESETS;
 
 /// Where state is kept when the configuration does not say.
 const STATE: &str = "/var/lib/weir";
 
 /// Connections wait for a proxy no shorter and no longer.
 const RESTART_GRACE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
+
+impl Draft {
+    /// The profile of that name, one's own or a preset; `None` when there is none that is right.
+    pub(crate) fn profile(&self, name: &str) -> Option<ProfileChoice> {
+        match self.profiles.iter().find(|own| own.name.value == name) {
+            Some(own) => own.spec.clone().map(Box::new).map(ProfileChoice::Own),
+            None => PRESETS.contains(&name).then(|| name.into()),
+        }
+    }
+
+    /// Names of all profiles.
+    pub(crate) fn profile_names(&self) -> Vec<&str> {
+        let own = self.profiles.iter().map(|own| own.name.value.as_str());
+        PRESETS.iter().copied().chain(own).collect()
+    }
+}
 
 /// The document as far as it could be read.
 pub(crate) struct Draft {
@@ -42,7 +60,12 @@ pub(crate) struct Draft {
     pub(crate) lists: Vec<DraftList>,
     pub(crate) rules: Vec<DraftRule>,
     pub(crate) applications: BTreeMap<String, ApplicationSpec>,
+    pub(crate) locations: BTreeMap<String, LocationSpec>,
+    /// Where the locations stand, by the names that messages about the policy give them.
+    pub(crate) places: Fields,
+    pub(crate) profiles: Vec<DraftProfile>,
     pub(crate) users: Option<At<PathBuf>>,
+    pub(crate) countries: Option<At<PathBuf>>,
     pub(crate) grants: Grants,
 }
 
@@ -82,6 +105,23 @@ pub(crate) fn read<'c>(context: &'c Context<'c>, document: &'c DeTable<'c>, base
     for (name, table) in root.named_tables("application", &schema::APPLICATION) {
         applications.insert(name.value.clone(), read_application(context, &name, &table));
     }
+    let (mut locations, mut places) = (BTreeMap::new(), Fields::default());
+    for (name, table) in root.named_tables("location", &schema::LOCATION) {
+        let field = format!("locations.{}", name.value);
+        places.add(&field, name.span.clone(), Vec::new());
+        let mut words = |key: &str| {
+            let items = table.strings(key).unwrap_or_default();
+            let words = items.iter().map(|item| item.value.clone()).collect();
+            places.add(&format!("{field}.{key}"), table.key_span(key), items);
+            words
+        };
+        let (prefixes, countries) = (words("prefixes"), words("countries"));
+        let spec = LocationSpec {
+            prefixes,
+            countries,
+        };
+        locations.insert(name.value, spec);
+    }
     let mut services: Vec<_> = root
         .tables("service", &schema::SERVICE)
         .iter()
@@ -96,6 +136,7 @@ pub(crate) fn read<'c>(context: &'c Context<'c>, document: &'c DeTable<'c>, base
             service.observe = true;
         }
     }
+    let directory = root.table("directory", &schema::DIRECTORY);
     Draft {
         appliance: appliance.and_then(|table| read_appliance(context, &table, base)),
         kernel: kernel.map(|table| read_kernel(context, &table, base)),
@@ -111,9 +152,19 @@ pub(crate) fn read<'c>(context: &'c Context<'c>, document: &'c DeTable<'c>, base
             .map(|table| rule::read(context, table))
             .collect(),
         applications,
-        users: root
-            .table("directory", &schema::DIRECTORY)
-            .and_then(|table| read_users(&table, base)),
+        locations,
+        places,
+        profiles: root
+            .named_tables("profile", &schema::PROFILE)
+            .into_iter()
+            .map(|(name, table)| profile::read(context, name, &table))
+            .collect(),
+        users: directory
+            .as_ref()
+            .and_then(|table| read_file(table, "users", base)),
+        countries: directory
+            .as_ref()
+            .and_then(|table| read_file(table, "countries", base)),
         grants: grants::read(context, root.table("grants", &schema::GRANTS).as_ref()),
     }
 }
@@ -321,14 +372,15 @@ fn interfaces(
         .collect()
 }
 
-fn read_users(table: &Table<'_>, base: &Path) -> Option<At<PathBuf>> {
-    if !table.has("users") {
+/// A file that `[directory]` names.
+fn read_file(table: &Table<'_>, key: &'static str, base: &Path) -> Option<At<PathBuf>> {
+    if !table.has("users") && !table.has("countries") && key == "users" {
         let help = "name a file of user principal names, one a line: `users = \"users.list\"`";
         table.missing("users", help);
     }
-    table.string("users").map(|users| At {
-        value: base.join(users.value),
-        span: users.span,
+    table.string(key).map(|file| At {
+        value: base.join(file.value),
+        span: file.span,
     })
 }
 

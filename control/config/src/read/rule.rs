@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use weir_policy::{RuleSpec, ThenSpec, Values, WhenSpec};
+use weir_policy::{GrantSpec, RuleSpec, ThenSpec, TimeSpec, Values, WhenSpec};
 
 use crate::reader::{At, Context, Span, Table};
 use crate::schema;
@@ -24,6 +24,42 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
+    /// Says where a field stands, and with which values.
+    pub(crate) fn add(&mut self, path: &str, key: Span, values: Vec<At<String>>) {
+        self.keys.insert(path.to_owned(), key);
+        self.values.insert(path.to_owned(), values);
+    }
+
+    /// The words of a key, and where they stand.
+    fn values_at(&mut self, table: &Table<'_>, path: &str, key: &str) -> Values {
+        if !table.has(key) {
+            return Values::Absent;
+        }
+        let items = table.one_or_more(key);
+        let words = items
+            .iter()
+            .flatten()
+            .map(|item| item.value.clone())
+            .collect();
+        let is_read = items.is_some();
+        let field = format!("{path}.{key}");
+        self.add(&field, table.key_span(key), items.unwrap_or_default());
+        if is_read {
+            one_or_many(words)
+        } else {
+            Values::Absent
+        }
+    }
+
+    /// The text of a key, and where it stands.
+    fn text_at(&mut self, table: &Table<'_>, path: &str, key: &str) -> Option<String> {
+        let item = table.string(key)?;
+        let text = item.value.clone();
+        let field = format!("{path}.{key}");
+        self.add(&field, table.key_span(key), vec![item]);
+        Some(text)
+    }
+
     /// The value that a message about this field quotes, else the field, else what holds it.
     pub(crate) fn span(&self, path: &str, message: &str) -> Option<Span> {
         let quoted = self
@@ -112,22 +148,7 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>) -> DraftRule {
 }
 
 fn read_when(table: &Table<'_>, path: &str, fields: &mut Fields) -> WhenSpec {
-    let mut values = |key: &str| {
-        let items = table.one_or_more(key);
-        let field = format!("{path}.{key}");
-        if table.has(key) {
-            fields.keys.insert(field.clone(), table.key_span(key));
-        }
-        let Some(items) = items else {
-            return Values::Absent;
-        };
-        let words: Vec<String> = items.iter().map(|item| item.value.clone()).collect();
-        fields.values.insert(field, items);
-        match <[String; 1]>::try_from(words) {
-            Ok([one]) => Values::One(one),
-            Err(several) => Values::Many(several),
-        }
-    };
+    let mut values = |key: &str| fields.values_at(table, path, key);
     let mut spec = WhenSpec {
         class: values("class"),
         list: values("list"),
@@ -138,8 +159,43 @@ fn read_when(table: &Table<'_>, path: &str, fields: &mut Fields) -> WhenSpec {
         relying_party: values("relying_party"),
         application: values("application"),
         user: values("user"),
+        service: values("service"),
+        group: values("group"),
+        role: values("role"),
+        device: values("device"),
+        method: values("method"),
+        country: values("country"),
+        location: values("location"),
+        claim: BTreeMap::new(),
+        authenticated_within: fields.text_at(table, path, "authenticated_within"),
+        time: None,
+        inside_network: table.boolean("inside_network"),
         not: None,
     };
+    if table.has("inside_network") {
+        let field = format!("{path}.inside_network");
+        fields.add(&field, table.key_span("inside_network"), Vec::new());
+    }
+    if table.has("claim") {
+        let field = format!("{path}.claim");
+        fields.add(&field, table.key_span("claim"), Vec::new());
+    }
+    for (name, items) in table.lists_by_name("claim", "claim = { department = \"it\" }") {
+        let words = items.iter().map(|item| item.value.clone()).collect();
+        let field = format!("{path}.claim.{}", name.value);
+        fields.add(&field, name.span, items);
+        spec.claim.insert(name.value, one_or_many(words));
+    }
+    if let Some(time) = table.table("time", &schema::TIME) {
+        let path = format!("{path}.time");
+        fields.add(&path, table.key_span("time"), Vec::new());
+        spec.time = Some(TimeSpec {
+            days: fields.values_at(&time, &path, "days"),
+            from: fields.text_at(&time, &path, "from"),
+            to: fields.text_at(&time, &path, "to"),
+            zone: fields.text_at(&time, &path, "zone"),
+        });
+    }
     if let Some(not) = table.table("not", &schema::WHEN) {
         let path = format!("{path}.not");
         fields.keys.insert(path.clone(), table.key_span("not"));
@@ -149,22 +205,38 @@ fn read_when(table: &Table<'_>, path: &str, fields: &mut Fields) -> WhenSpec {
 }
 
 fn read_then(table: &Table<'_>, fields: &mut Fields) -> Option<ThenSpec> {
-    let mut value = |key: &str| {
-        let item = table.string(key)?;
-        let field = format!("then.{key}");
-        fields.keys.insert(field.clone(), table.key_span(key));
-        let text = item.value.clone();
-        fields.values.insert(field, vec![item]);
-        Some(text)
-    };
+    let mut value = |key: &str| fields.text_at(table, "then", key);
     let (decision, reason, target) = (value("decision"), value("reason"), value("target"));
+    let within = value("within");
+    let grant = table.table("grant", &schema::GRANT).and_then(|grant| {
+        fields.add("then.grant", table.key_span("grant"), Vec::new());
+        for (key, example) in [("class", "class = \"managed\""), ("for", "for = \"30m\"")] {
+            if !grant.has(key) {
+                grant.missing(key, format!("write `{example}`"));
+            }
+        }
+        Some(GrantSpec {
+            class: fields.text_at(&grant, "then.grant", "class")?,
+            lasts: fields.text_at(&grant, "then.grant", "for")?,
+            kernel: grant.boolean("kernel").unwrap_or(false),
+        })
+    });
     if decision.is_none() && !table.has("decision") {
-        let help = "write `decision = \"pass\"`, `\"redirect\"` or `\"block\"`";
+        let help = "write `decision = \"pass\"`, `\"redirect\"`, `\"block\"` or `\"step-up\"`";
         table.missing("decision", help);
     }
     Some(ThenSpec {
         decision: decision?,
         reason,
         target,
+        within,
+        grant,
     })
+}
+
+fn one_or_many(words: Vec<String>) -> Values {
+    match <[String; 1]>::try_from(words) {
+        Ok([one]) => Values::One(one),
+        Err(several) => Values::Many(several),
+    }
 }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use weir_abi::Topology;
 use weir_link::UpstreamKind;
-use weir_policy::{OutlookSetting, Rate, RuleSetName, WindowsLogonSetting};
+use weir_policy::{OutlookSetting, PRESETS, Rate, RuleSetName, WindowsLogonSetting};
 
+use super::tokens::{self, DraftTokens};
 use super::{observes, values};
 use crate::config::{Managed, ProxyDown};
 use crate::reader::{At, Context, Span, Table};
@@ -35,6 +36,7 @@ pub(crate) struct DraftService {
     pub(crate) http1_only: bool,
     pub(crate) switched_off: Vec<At<String>>,
     pub(crate) upstream: Option<DraftUpstream>,
+    pub(crate) tokens: Option<DraftTokens>,
     pub(crate) span: Span,
 }
 
@@ -108,8 +110,10 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
     );
     let profile = table.string("profile");
     if !table.has("profile") {
-        let presets = schema::quoted(values::PRESETS);
-        let help = format!("say how its requests are recognised: {presets}");
+        let presets = schema::quoted(PRESETS);
+        let help = format!(
+            "say how its requests are recognised: {presets}, or a `[profile.NAME]` of your own"
+        );
         table.missing("profile", help);
     }
     let managed = table.word("managed", MANAGED);
@@ -126,6 +130,7 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
             help,
         );
     }
+    let tokens = table.table("tokens", &schema::TOKENS);
     DraftService {
         name: values::name(context, table, "sts"),
         hosts,
@@ -164,6 +169,7 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
         http1_only: table.boolean("http1_only").unwrap_or(false),
         switched_off: table.strings("switched_off").unwrap_or_default(),
         upstream: upstream.map(|table| read_upstream(context, &table, base)),
+        tokens: tokens.map(|table| tokens::read(context, &table, base)),
         span: table.span.clone(),
     }
 }

@@ -9,9 +9,6 @@ use ipnet::IpNet;
 use super::inside;
 use crate::reader::{At, Context, Table};
 
-/// Profiles that come with Weir.
-pub(crate) const PRESETS: &[&str] = &["adfs"];
-
 /// A name that is used in rules, logs, metrics and on the command line.
 pub(crate) fn name(context: &Context<'_>, table: &Table<'_>, example: &str) -> Option<At<String>> {
     if !table.has("name") {

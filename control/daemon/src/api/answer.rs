@@ -94,7 +94,11 @@ impl Server {
             Command::Reload(wanted) => {
                 done(&brain.reload(actor(peer).await, wanted.dry_run).await?)
             }
-            Command::Explain(wanted) => done(&brain.explain(*wanted).await?),
+            Command::Explain(wanted) => done(&brain.explain(*wanted, &self.readers).await?),
+            Command::Claims { user, service } => {
+                done(&brain.claims(user, service, &self.readers).await?)
+            }
+            Command::DiffRules(wanted) => done(&brain.rehearse(*wanted, &self.readers).await?),
             Command::Grants => done(&brain.grants()),
             Command::TakeGrant(address) => {
                 done(&brain.take_grant(actor(peer).await, address).await?)
@@ -109,6 +113,20 @@ impl Server {
             Command::Restore(wanted) => {
                 let (who, principal) = (actor(peer).await, wanted.principal.parse()?);
                 done(&brain.restore(who, principal).await?)
+            }
+            Command::Keys => done(&brain.keys()),
+            Command::RefreshKeys(wanted) => done(
+                &brain
+                    .refresh_keys(actor(peer).await, wanted.service)
+                    .await?,
+            ),
+            Command::ApproveKeys(wanted) => {
+                let who = actor(peer).await;
+                done(
+                    &brain
+                        .approve_keys(who, wanted.service, wanted.fingerprints)
+                        .await?,
+                )
             }
             Command::Describe => answer_of(
                 StatusCode::OK,
@@ -266,13 +284,17 @@ fn status(error: &Error) -> StatusCode {
         | Error::Principal(_)
         | Error::Grant(_)
         | Error::Reason
+        | Error::Rules { .. }
         | Error::Emptied { .. }
         | Error::NoAccount { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Error::NoList { .. }
         | Error::NoService { .. }
         | Error::NoEntry { .. }
         | Error::NoGrant(_)
+        | Error::NoClaims { .. }
+        | Error::NoEvent { .. }
         | Error::NotRevoked(_) => StatusCode::NOT_FOUND,
+        Error::Keys(error) => error.status(),
         Error::InlineList { .. } | Error::Capturing => StatusCode::CONFLICT,
         Error::NoAddress { .. } | Error::Request(_) => StatusCode::BAD_REQUEST,
         Error::ProxyRefused { .. } | Error::ProxyLate { .. } => StatusCode::BAD_GATEWAY,

@@ -15,7 +15,7 @@ use super::Body;
 use super::answer::answer_of;
 use super::request::WantedEvents;
 use crate::Error;
-use crate::audit::{Audit, Filter, History, Last, Part};
+use crate::audit::{Audit, Reader};
 
 /// The number behind which the lines of an answer begin: a client that is cut off goes on there, or
 /// behind the last line that it got.
@@ -33,17 +33,10 @@ pub(super) async fn answer(
 ) -> Result<Response<Body>, Error> {
     let newest = audit.newest();
     let read = |error| Error::file("read the audit log", audit.path())(error);
-    let mut reader = Reader {
-        audit: Arc::clone(audit),
-        readers: Arc::clone(readers),
-        filter: wanted.filter,
-        history: None,
-    };
+    let mut reader = Reader::new(audit, readers, wanted.filter);
     let (after, left) = match (wanted.after, wanted.limit) {
         (Some(after), limit) => (after.min(newest), limit),
-        (None, None) if reader.filter.since.is_some() => {
-            (reader.since().await.map_err(read)?, None)
-        }
+        (None, None) if reader.is_since() => (reader.since().await.map_err(read)?, None),
         (None, limit) => {
             let last = reader.last(limit.unwrap_or(DEFAULT_LIMIT)).await;
             (last.map_err(read)?, limit)
@@ -97,86 +90,5 @@ impl Lines {
                 return Some((Ok(Frame::data(part.text.into())), self));
             }
         }
-    }
-}
-
-/// Reads lines from memory, or from the files where memory does not reach.
-struct Reader {
-    audit: Arc<Audit>,
-    readers: Arc<Semaphore>,
-    filter: Filter,
-    history: Option<History>,
-}
-
-impl Reader {
-    /// Lines behind a number; always gets on.
-    async fn after(&mut self, after: u64, limit: usize) -> io::Result<Part> {
-        if let Some(part) = self.audit.after(after, limit, &self.filter) {
-            self.history = None;
-            return Ok(part);
-        }
-        let read =
-            move |history: &mut History, filter: &Filter| history.after(after, limit, filter);
-        if let Some(part) = self.in_files(read).await? {
-            return Ok(part);
-        }
-        // What memory holds no more and the files do not hold is lost: the numbers show it.
-        let oldest = self.audit.oldest();
-        let oldest = oldest.map_or_else(|| self.audit.newest() + 1, |(oldest, _)| oldest);
-        Ok(Part {
-            seen: after.max(oldest - 1),
-            ..Part::default()
-        })
-    }
-
-    /// The number in front of the newest lines that match.
-    async fn last(&mut self, limit: usize) -> io::Result<u64> {
-        let (mut missing, before) = match self.audit.last(limit, &self.filter) {
-            Last::After(after) => return Ok(after),
-            Last::Further { missing, before } => (missing, before),
-        };
-        loop {
-            let read = move |history: &mut History, filter: &Filter| {
-                let mut missing = missing;
-                let found = history.last(&mut missing, before, filter)?;
-                Ok((found, missing))
-            };
-            let (found, left) = self.in_files(read).await?;
-            if let Some(after) = found {
-                self.history = None;
-                return Ok(after);
-            }
-            missing = left;
-        }
-    }
-
-    /// The number in front of what happened since a time.
-    async fn since(&mut self) -> io::Result<u64> {
-        if let (Some((seq, time)), Some(early)) = (self.audit.oldest(), self.filter.early())
-            && time < early
-        {
-            return Ok(seq - 1);
-        }
-        self.in_files(|history, filter| history.since(filter)).await
-    }
-
-    /// Runs a part of the reading where it may block.
-    async fn in_files<T: Send + 'static>(
-        &mut self,
-        read: impl FnOnce(&mut History, &Filter) -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let place = Arc::clone(&self.readers).acquire_owned().await;
-        let place = place.expect("the semaphore is never closed");
-        let mut history = self.history.take().unwrap_or_else(|| self.audit.history());
-        let filter = self.filter.clone();
-        let (history, done) = tokio::task::spawn_blocking(move || {
-            let done = read(&mut history, &filter);
-            drop(place);
-            (history, done)
-        })
-        .await
-        .map_err(io::Error::other)?;
-        self.history = Some(history);
-        done
     }
 }

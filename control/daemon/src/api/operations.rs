@@ -39,15 +39,20 @@ pub(super) enum Does {
     RemoveEntry,
     Reload,
     Explain,
+    Claims,
+    DiffRules,
     Grants,
     TakeGrants,
     Revoke,
     Restore,
+    Keys,
+    RefreshKeys,
+    ApproveKeys,
     Describe,
 }
 
 /// All operations; of two paths that fit, the first one is meant.
-pub static OPERATIONS: [Operation; 17] = [
+pub static OPERATIONS: [Operation; 22] = [
     get("/v1/status", &[], Does::Status),
     get("/v1/counters", &[], Does::Counters),
     get(
@@ -103,10 +108,31 @@ pub static OPERATIONS: [Operation; 17] = [
         path: "/v1/explain",
         keys: &[],
         body: Some(&[
-            "source", "port", "service", "host", "method", "url", "headers", "body",
+            "source",
+            "id",
+            "port",
+            "service",
+            "host",
+            "method",
+            "url",
+            "headers",
+            "body",
+            "claims",
+            "methods",
+            "authenticated",
+            "time",
         ]),
         changes: false,
         does: Does::Explain,
+    },
+    get("/v1/claims", &["user", "service"], Does::Claims),
+    Operation {
+        method: Method::POST,
+        path: "/v1/rules/diff",
+        keys: &[],
+        body: Some(&["policies", "since", "service"]),
+        changes: false,
+        does: Does::DiffRules,
     },
     get("/v1/grants", &[], Does::Grants),
     change(
@@ -129,6 +155,21 @@ pub static OPERATIONS: [Operation; 17] = [
         &[],
         Some(&["principal"]),
         Does::Restore,
+    ),
+    get("/v1/keys", &[], Does::Keys),
+    change(
+        Method::POST,
+        "/v1/keys/refresh",
+        &[],
+        Some(&["service"]),
+        Does::RefreshKeys,
+    ),
+    change(
+        Method::POST,
+        "/v1/keys/approve",
+        &[],
+        Some(&["service", "fingerprints"]),
+        Does::ApproveKeys,
     ),
     get("/v1/openapi.json", &[], Does::Describe),
 ];

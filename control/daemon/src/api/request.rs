@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use weir_abi::{Class, Hook, Reason, Verdict};
 use weir_api::grants::{RestoreRequest, RevokeRequest};
-use weir_api::{AddEntry, CaptureRequest, ExplainRequest, ReloadRequest};
+use weir_api::keys::{ApproveKeys, RefreshKeys};
+use weir_api::{AddEntry, CaptureRequest, DiffRequest, ExplainRequest, ReloadRequest};
 use weir_link::PrincipalId;
 
 use super::operations::{Does, Operation};
@@ -70,6 +71,15 @@ pub enum Command {
     Reload(ReloadRequest),
     /// `POST /v1/explain`
     Explain(Box<ExplainRequest>),
+    /// `GET /v1/claims`
+    Claims {
+        /// Whose: by user principal name, mail address, name id, or `TENANT/OBJECT`.
+        user: String,
+        /// Only of this service.
+        service: Option<String>,
+    },
+    /// `POST /v1/rules/diff`
+    DiffRules(Box<DiffRequest>),
     /// `GET /v1/grants`
     Grants,
     /// `DELETE /v1/grants?address=`
@@ -80,6 +90,12 @@ pub enum Command {
     Revoke(RevokeRequest),
     /// `POST /v1/principals/restore`
     Restore(RestoreRequest),
+    /// `GET /v1/keys`
+    Keys,
+    /// `POST /v1/keys/refresh`
+    RefreshKeys(RefreshKeys),
+    /// `POST /v1/keys/approve`
+    ApproveKeys(ApproveKeys),
     /// `GET /v1/openapi.json`
     Describe,
 }
@@ -176,6 +192,11 @@ impl Head {
             },
             Does::Reload => Command::Reload(object(body, known)?),
             Does::Explain => Command::Explain(Box::new(object(body, known)?)),
+            Does::Claims => Command::Claims {
+                user: query.take("user").ok_or(Refusal::Missing("user"))?,
+                service: query.take("service"),
+            },
+            Does::DiffRules => Command::DiffRules(Box::new(object(body, known)?)),
             Does::Grants => Command::Grants,
             Does::TakeGrants => match query.take("principal") {
                 None => Command::TakeGrant(query.address("address")?),
@@ -195,6 +216,9 @@ impl Head {
             },
             Does::Revoke => Command::Revoke(object(body, known)?),
             Does::Restore => Command::Restore(object(body, known)?),
+            Does::Keys => Command::Keys,
+            Does::RefreshKeys => Command::RefreshKeys(object(body, known)?),
+            Does::ApproveKeys => Command::ApproveKeys(object(body, known)?),
             Does::Describe => Command::Describe,
         })
     }
@@ -212,6 +236,7 @@ fn events(query: &mut Query) -> Result<WantedEvents, Refusal> {
         kind: query.take("kind"),
         since: query.time("since")?,
         until: query.time("until")?,
+        told_of: None,
     };
     if follow && filter.until.is_some() {
         return Err(Refusal::Together("follow", "until"));

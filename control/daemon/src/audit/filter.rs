@@ -7,6 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use weir_api::RecordBody;
 use weir_link::{Event, EventKind};
+use weir_policy::Told;
 
 use crate::clock;
 
@@ -35,6 +36,9 @@ pub struct Filter {
     pub since: Option<String>,
     /// Before this time.
     pub until: Option<String>,
+    /// A verified token told of this user: by user principal name, mail address, name id, or
+    /// `TENANT/OBJECT`, ignoring case.
+    pub told_of: Option<String>,
 }
 
 impl Filter {
@@ -44,6 +48,7 @@ impl Filter {
             RecordBody::Event(event) => self.takes_event(event),
             RecordBody::Change(change) => {
                 let of_events = self.source.is_some()
+                    || self.told_of.is_some()
                     || [
                         &self.user,
                         &self.rule,
@@ -76,6 +81,7 @@ impl Filter {
             && holds("service", &self.service)
             && holds("decision", &self.decision)
             && holds("kind", &self.kind)
+            && (self.told_of.is_none() || json.contains("\"told\":\"verified\""))
     }
 
     fn takes_event(&self, event: &Event) -> bool {
@@ -93,6 +99,10 @@ impl Filter {
                 .rule
                 .as_ref()
                 .is_none_or(|wanted| is_rule(&event.rule, wanted))
+            && self
+                .told_of
+                .as_ref()
+                .is_none_or(|wanted| tells_of(event, wanted))
             && self.id.as_ref().is_none_or(|wanted| event.id == *wanted)
             && self
                 .decision
@@ -135,6 +145,23 @@ fn is_user(user: &str, wanted: &str) -> bool {
     } else {
         user == wanted
     }
+}
+
+/// Whether a verified token told of this user.
+fn tells_of(event: &Event, wanted: &str) -> bool {
+    let Some(Told::Verified(told)) = event.facts.as_ref().map(|facts| &facts.token) else {
+        return false;
+    };
+    let wanted = wanted.to_lowercase();
+    let is_named = |name: &str, value: &str| {
+        let values = told.values.get(name);
+        values.is_some_and(|values| values.iter().any(|it| it.to_lowercase() == value))
+    };
+    let by_name = ["upn", "email", "name_id"];
+    by_name.iter().any(|name| is_named(name, &wanted))
+        || wanted.split_once('/').is_some_and(|(tenant, object)| {
+            is_named("tenant_id", tenant) && is_named("object_id", object)
+        })
 }
 
 fn is_rule(rule: &str, wanted: &str) -> bool {

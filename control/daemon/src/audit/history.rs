@@ -14,7 +14,7 @@ use super::{Filter, rotated};
 use crate::clock;
 
 /// Bytes that one call reads, about.
-const PART: u64 = 4 << 20;
+pub(super) const PART: u64 = 4 << 20;
 /// Bytes of text with which a part is full: each client that reads slowly holds one.
 const FULL: usize = 1 << 20;
 /// Bytes that are read backwards at a time.
@@ -76,6 +76,8 @@ struct Backwards {
     rest: Vec<u8>,
     /// Number of the oldest line that was looked at.
     oldest: u64,
+    /// Its time.
+    time: String,
 }
 
 /// A file of the log.
@@ -157,6 +159,7 @@ impl History {
                 current: None,
                 rest: Vec::new(),
                 oldest: before,
+                time: String::new(),
             });
         }
         let backwards = self.backwards.as_mut().expect("just made");
@@ -199,10 +202,19 @@ impl History {
                     return Ok(Some(seq));
                 }
                 backwards.oldest = seq;
+                backwards.time.clear();
+                backwards.time.push_str(time_of(text));
                 *missing -= usize::from(wanted(text, filter));
             }
         }
         Ok(None)
+    }
+
+    /// The oldest line that [`History::last`] looked at, by its number, and its time.
+    pub fn oldest(&self) -> Option<(u64, String)> {
+        let backwards = self.backwards.as_ref()?;
+        let looked = !backwards.time.is_empty();
+        looked.then(|| (backwards.oldest, backwards.time.clone()))
     }
 
     /// The number behind which lines of `since` or later begin, by when the files were written.
@@ -316,6 +328,12 @@ pub(super) fn numbered(line: &[u8]) -> Option<(u64, &str)> {
     let (digits, _) = digits.split_once(',')?;
     let seq = digits.parse().ok()?;
     ((1..HIGHEST).contains(&seq) && text.ends_with('}')).then_some((seq, text))
+}
+
+/// The time of a line, which stands behind its number.
+fn time_of(text: &str) -> &str {
+    let (_, behind) = text.split_once("\"time\":\"").unwrap_or_default();
+    behind.split('"').next().unwrap_or_default()
 }
 
 fn wanted(text: &str, filter: &Filter) -> bool {

@@ -154,10 +154,12 @@ impl Brain {
         mut warnings: Vec<String>,
     ) -> Result<Changed, Error> {
         let running = self.running();
+        let candidate = self.keys.equip(candidate).await?;
         candidate.keeps_entries_of(&running.candidate)?;
         let same = Arc::ptr_eq(&candidate.loaded, &running.candidate.loaded)
             && candidate.lists == running.candidate.lists
-            && candidate.users_text() == running.candidate.users_text();
+            && candidate.users_text() == running.candidate.users_text()
+            && candidate.keys().eq(running.candidate.keys());
         if same {
             // Only the files' stamps are new: kept, so that they are not looked at again.
             let number = running.number;

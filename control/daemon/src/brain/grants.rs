@@ -8,6 +8,7 @@
 mod acts;
 mod keeper;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::time::{interval, sleep};
 use weir_abi::{Class, MAX_GRANTS};
 use weir_api::Actor;
 use weir_api::grants::{Granted, GrantsStatus, Unwatched};
-use weir_link::SignIn;
+use weir_link::{GrantAsked, SignIn};
 
 use super::Brain;
 use crate::Error;
@@ -24,6 +25,7 @@ use crate::clock;
 use crate::generation::Generation;
 use crate::ledger::{Asked, Kernel, Ledger, Moment, Rules};
 use crate::plane::Plane;
+use crate::proxy_link::Told;
 use keeper::Keeper;
 
 /// Sign-ins that share a step.
@@ -89,8 +91,9 @@ impl Brain {
             None => mpsc::channel(1).1,
         };
         let mut tick = interval(LOOK_EVERY);
+        let mut taken = BTreeMap::new();
         loop {
-            let mut batch = Vec::new();
+            let mut batch: Vec<Told> = Vec::new();
             let next = self.grants.books(|books| books.ledger.next());
             let ended = async {
                 match next {
@@ -103,8 +106,15 @@ impl Brain {
                 () = ended => {}
                 _ = tick.tick() => if !self.is_behind().await { continue },
             }
-            if let Err(error) = self.take_in(&batch).await {
-                tracing::error!(%error, "grants cannot be carried out; it is tried again");
+            taken.extend(batch.iter().map(|told| (told.session, told.sign_in.number)));
+            let batch: Vec<_> = batch.into_iter().map(|told| told.sign_in).collect();
+            match self.take_in(&batch).await {
+                Ok(()) if taken.is_empty() => {}
+                // What failed before is carried out with this too.
+                Ok(()) => self.parts.link.heard().take(std::mem::take(&mut taken)),
+                Err(error) => {
+                    tracing::error!(%error, "grants cannot be carried out; it is tried again");
+                }
             }
         }
     }
@@ -229,14 +239,14 @@ impl Books {
     ) {
         let (who, source) = (sign_in.principal, sign_in.source.to_canonical());
         let services = &running.candidate.config().services;
-        if !services.iter().any(|one| one.name == sign_in.service) {
+        let Some(at) = services.iter().position(|one| one.name == sign_in.service) else {
             self.counts.refused += 1;
             told.push(Err(format!(
                 "a sign-in of {who} is of no service that there is: both daemons must be of the same \
                  release"
             )));
             return;
-        }
+        };
         if let Some(ended) = self.ledger.see(who, source, now) {
             self.counts.strangers += 1;
             told.push(Ok(format!(
@@ -252,7 +262,7 @@ impl Books {
         let written = !wanted.rule.contains(char::is_control);
         let asked = Asked {
             class: wanted.class,
-            lasts: wanted.lasts(),
+            lasts: wanted.lasts().saturating_sub(sign_in.was_ago()),
             kernel: wanted.kernel,
             direct: is_direct(sign_in),
             connected,
@@ -261,8 +271,12 @@ impl Books {
         };
         let earned = if !written {
             Err("the name of its rule is none".to_owned())
+        } else if asked.lasts.is_zero() {
+            Err("it was over when weir-control heard of it".to_owned())
         } else if blocked {
             Err("a list blocks the address".to_owned())
+        } else if let Err(why) = granted_by_rule(running, at, wanted) {
+            Err(why.to_owned())
         } else {
             let earned = self.ledger.earn(who, source, &asked, now);
             earned.map_err(|refused| refused.to_string())
@@ -287,6 +301,26 @@ impl Books {
                 told.push(Err(format!("nothing {for_whom}: {why}")));
             }
         }
+    }
+}
+
+/// Whether a rule in force for this service grants what a proxy says that it does.
+fn granted_by_rule(
+    running: &Generation,
+    service: usize,
+    wanted: &GrantAsked,
+) -> Result<(), &'static str> {
+    let policy = &running.candidate.policies[service];
+    match policy.granted_by(&wanted.rule) {
+        None => Err("no rule in force by that name grants anything"),
+        Some(grant)
+            if grant.class == wanted.class
+                && wanted.lasts() <= grant.lasts
+                && (grant.kernel || !wanted.kernel) =>
+        {
+            Ok(())
+        }
+        Some(_) => Err("the rule in force by that name grants something else, or less"),
     }
 }
 

@@ -38,6 +38,7 @@ impl Brain {
             self.guard_windows(),
             self.guard_servers(),
             self.guard_grants(),
+            self.guard_keys(),
         );
     }
 

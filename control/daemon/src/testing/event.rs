@@ -2,6 +2,7 @@
 
 use weir_abi::Class;
 use weir_link::{Event, EventKind};
+use weir_policy::{Facts, Ruling};
 
 /// A request that was blocked, with all that there can be in an event.
 pub fn event(id: &str) -> Event {
@@ -29,5 +30,34 @@ pub fn event(id: &str) -> Event {
         status: Some(403),
         client_request_id: text("c"),
         decided_in_us: Some(12),
+        facts: None,
+    }
+}
+
+/// A decision of a policy, as the proxy records it.
+pub fn decided(id: &str, service: &str, facts: &Facts, ruling: &Ruling) -> Event {
+    let (kind, rule, reason) = ruling.told();
+    let peer = facts.source.peer;
+    Event {
+        time: crate::clock::now(),
+        service: Some(service.to_owned()),
+        peer: (peer, 50_000).into(),
+        effective_source: facts.source.effective.filter(|it| *it != peer),
+        class: facts.class,
+        list: facts.source.list.clone(),
+        method: Some(facts.method.clone()),
+        host: Some(facts.host.clone()),
+        path: Some(facts.path.clone()),
+        flow: Some(facts.flow.name().to_owned()),
+        client: Some(facts.client.name().to_owned()),
+        relying_party: facts.relying_party.text().map(str::to_owned),
+        stated_user: facts.user.text().map(str::to_owned),
+        decision: kind.name().to_owned(),
+        rule: rule.to_string(),
+        reason: Some(reason.to_owned()).filter(|reason| !reason.is_empty()),
+        status: Some(200),
+        client_request_id: facts.client_request_id.clone(),
+        facts: Some(Box::new(facts.clone())),
+        ..event(id)
     }
 }

@@ -6,6 +6,7 @@ mod kernel;
 mod manager;
 mod packet;
 mod proxy;
+mod publisher;
 mod sign_in;
 mod stopped;
 
@@ -32,12 +33,13 @@ use crate::plane::Plane;
 use crate::proxy_link::ProxyLink;
 use crate::{Error, api, sockets};
 
-pub use event::event;
+pub use event::{decided, event};
 pub use kernel::FakeKernel;
 pub use manager::Manager;
 pub use packet::packet;
 pub use proxy::{FakeProxy, ProxyProcess, Received};
-pub use sign_in::{earn, principal};
+pub use publisher::{DISCOVERY, JWKS, METADATA, Publisher, SigningKey, jwks, metadata};
+pub use sign_in::{earn, grants, principal};
 pub use stopped::Stopped;
 
 /// The list file of [`CONFIG`], as it is at the start.

@@ -21,6 +21,10 @@ use weir_tables::Lists;
 
 /// A message that the proxy got.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "tests have few of them at a time"
+)]
 pub enum Received {
     /// A generation, with what was attached to it.
     Generation {
@@ -32,11 +36,15 @@ pub enum Received {
         lists: Lists,
         /// The users that came with it, one a line.
         users: Option<String>,
+        /// The countries that came with it.
+        countries: Option<String>,
     },
     /// It is to finish what is open.
     Drain,
     /// Its hello was not accepted.
     TurnedAway(String),
+    /// Its sign-ins up to this number are in the books.
+    Taken(u64),
 }
 
 /// Connections that a played proxy says it has open.
@@ -190,6 +198,7 @@ impl FakeProxy {
                 let message = match message {
                     ToProxy::Drain { .. } => Received::Drain,
                     ToProxy::TurnedAway { why } => Received::TurnedAway(why),
+                    ToProxy::SignInsTaken { up_to } => Received::Taken(up_to),
                     ToProxy::Generation(generation) => {
                         let number = generation.number;
                         let why = refusing
@@ -271,6 +280,14 @@ impl FakeProxy {
             .expect("the connection is open");
     }
 
+    /// Tells that it met a token of a service whose key it does not know.
+    pub fn want_keys(&self, service: &str) {
+        let service = service.to_owned();
+        self.say
+            .send(FromProxy::KeysWanted { service })
+            .expect("the connection is open");
+    }
+
     /// Tells of a decision.
     pub fn event(&self, event: Event) {
         self.say
@@ -297,12 +314,17 @@ fn unpack(generation: Box<Generation>, descriptors: Vec<OwnedFd>) -> Received {
     let mut listeners = Vec::new();
     let mut lists = None;
     let mut users = None;
+    let mut countries = None;
     for (what, descriptor) in generation.descriptors.iter().zip(descriptors) {
         match what {
             Descriptor::Listener { address, .. } => listeners.push((*address, descriptor)),
             Descriptor::Lists { length } => {
                 let bytes = sealed::read(descriptor, *length).expect("the memory is sealed");
                 lists = Some(Lists::from_bytes(&bytes).expect("the lists can be read"));
+            }
+            Descriptor::Countries { length, .. } => {
+                let bytes = sealed::read(descriptor, *length).expect("the memory is sealed");
+                countries = Some(String::from_utf8(bytes).expect("the countries are text"));
             }
             Descriptor::Users { length } => {
                 let bytes = sealed::read(descriptor, *length).expect("the memory is sealed");
@@ -316,5 +338,6 @@ fn unpack(generation: Box<Generation>, descriptors: Vec<OwnedFd>) -> Received {
         listeners,
         lists,
         users,
+        countries,
     }
 }

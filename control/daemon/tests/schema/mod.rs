@@ -21,7 +21,9 @@ fn fits(document: &Value, schema: &Value, value: &Value, at: &str) -> Result<(),
             "type" if !is_of(value, said) => return wrong(format!("is not {said}")),
             "const" if value != said => return wrong(format!("is not {said}")),
             "enum" if !array(said).contains(value) => return wrong(format!("is none of {said}")),
-            "minimum" if value.as_f64() < said.as_f64() => return wrong(format!("below {said}")),
+            "minimum" if value.is_number() && value.as_f64() < said.as_f64() => {
+                return wrong(format!("below {said}"));
+            }
             "maximum" if value.as_f64() > said.as_f64() => return wrong(format!("above {said}")),
             "minItems" if array(value).len() < length(said) => return wrong("too short".into()),
             "maxItems" if array(value).len() > length(said) => return wrong("too long".into()),

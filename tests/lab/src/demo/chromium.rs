@@ -204,6 +204,8 @@ impl Answer {
                     None => "at the reverse proxy without a redirect".to_owned(),
                 }
             }
+            // At the token: the browser was at the service until then.
+            (false, true) if by_proxy => "signed in, token through the reverse proxy".to_owned(),
             (form, _) => format!(
                 "form at {}, end at {}, token posted from {}",
                 if form {

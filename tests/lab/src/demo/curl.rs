@@ -217,7 +217,7 @@ impl Answer {
             "token"
         } else if holds("GetMetadata") || holds("wsdl:definitions") {
             "endpoints"
-        } else if holds("RequestedSecurityToken") {
+        } else if holds("RequestedSecurityToken") || holds("<Assertion ") {
             "token"
         } else if error.is_some() && explained {
             "OAuth error, explained"

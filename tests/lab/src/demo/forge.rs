@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 
 use super::Stage;
 use super::curl::Call;
+use super::form::Form;
 use super::row::Row;
 use super::rows::passive;
 
@@ -38,18 +39,19 @@ pub async fn flipped_byte(stage: &Stage<'_>, row: &Row) -> Result<String> {
         );
     }
     let answer = send(Call::get(page).with(&cookies)).await?;
-    let token = hidden_field(&answer.body, "wresult").context("the service gave no token")?;
+    let form = Form::first(&answer.body).context("the service gave no form")?;
+    let token = form.field("wresult").context("the service gave no token")?;
     // The first letter of the user's name in the signed assertion.
     let at = token
         .find(&user.upn)
         .context("the token does not name the user")?;
-    let mut bytes = token.clone().into_bytes();
+    let mut bytes = token.to_owned().into_bytes();
     bytes[at] ^= 0x01;
     let forged = String::from_utf8(bytes).context("one bit turned ASCII into something else")?;
     let reply = format!("https://{}/login.srf", plan.cloud.application.host);
     let post = |token: &str| Call::form(&reply, &[("wa", "wsignin1.0"), ("wresult", token)]);
     let refused = send(post(&forged)).await?;
-    let accepted = send(post(&token)).await?;
+    let accepted = send(post(token)).await?;
     // Refused for its signature: a token that cannot be read, or is for nobody, would be refused too.
     let for_signature = refused
         .body
@@ -58,20 +60,4 @@ pub async fn flipped_byte(stage: &Stage<'_>, row: &Row) -> Result<String> {
         (403, true, 303) => "refused; intact: accepted".to_owned(),
         (changed, _, intact) => format!("changed: {changed}; intact: {intact}"),
     })
-}
-
-fn hidden_field(page: &str, name: &str) -> Option<String> {
-    let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\""))?;
-    let (value, _) = rest.split_once('"')?;
-    let plain = value
-        .replace("&lt;", "<")
-        .replace("&gt;", ">")
-        .replace("&quot;", "\"")
-        .replace("&#39;", "'");
-    Some(
-        plain
-            .replace("&#x27;", "'")
-            .replace("&apos;", "'")
-            .replace("&amp;", "&"),
-    )
 }

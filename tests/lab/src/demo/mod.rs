@@ -9,6 +9,7 @@ mod chromium;
 mod client;
 mod curl;
 mod forge;
+mod form;
 mod kernel;
 mod life;
 mod msal;
@@ -16,6 +17,8 @@ mod row;
 mod rows;
 mod stage;
 mod table;
+mod turn;
+mod walk;
 mod webdriver;
 mod witness;
 
@@ -38,7 +41,7 @@ use crate::lab::{Daemons, Lab, with_lab};
 use crate::settings::Hook;
 
 /// The rows that are done at XDP when nobody says which: what the proxy decides does not depend on the kernel's hook.
-const WITH_XDP: [&str; 3] = ["strict/*", "life/kill-*", "kernel/*"];
+const WITH_XDP: [&str; 4] = ["strict/*", "grants/*", "life/kill-*", "kernel/*"];
 
 /// The rows that are done in one lab.
 struct Program {
@@ -178,6 +181,7 @@ async fn show(
                 done.push(row);
             })
             .await?;
+        stage.leave()?;
         let own = &done[before..];
         let good = own.iter().filter(|row| row.ok).count();
         table.group(house.name, good, own.len());

@@ -9,6 +9,8 @@ use super::capture::Opened;
 use super::chromium::Visit;
 use super::curl::Call;
 use super::msal::SignIn;
+use super::turn::Turn;
+use super::walk::Walk;
 use super::witness::Seen;
 use crate::settings::Hook;
 use crate::sources::{Class, Family};
@@ -22,6 +24,8 @@ pub struct Row {
     pub name: String,
     /// Where the client connects from.
     pub class: Class,
+    /// What the kernel has to take its address for: another class where a sign-in earned that.
+    pub taken_for: Class,
     /// Which of its addresses.
     pub family: Family,
     /// Service that it signs in to.
@@ -38,6 +42,8 @@ pub struct Row {
     pub flows: &'static [&'static str],
     /// The client's port, where it is chosen by the row.
     pub port: Option<u16>,
+    /// What happens before it is done.
+    pub turns: Vec<Turn>,
 }
 
 /// The ports that rows choose, below those that the kernel chooses: so a packet tells whose it is.
@@ -52,6 +58,8 @@ pub enum Act {
     Round(Call),
     /// Several requests by curl, each when the one before is answered; the last one counts.
     Several(Vec<Call>),
+    /// A whole sign-in by curl, as in a browser.
+    Walk(Box<Walk>),
     /// A sign-in by msal.
     Msal(SignIn),
     /// A sign-in in a browser.
@@ -219,6 +227,11 @@ impl Decider {
     /// The proxy sent it to the reverse proxy.
     pub fn redirect(rule: &str) -> Self {
         Self::proxy("redirect", rule)
+    }
+
+    /// The proxy had the sign-in server asked for a second factor.
+    pub fn step_up(rule: &str) -> Self {
+        Self::proxy("step-up", rule)
     }
 
     /// The router's firewall, which is not Weir's.

@@ -17,13 +17,14 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
+use weir_lab_servers::control::Keys;
 
 use super::client::{Client, Connection, address};
 use super::curl::{Answer as Got, Call};
 use super::row::{Act, Decider, Done, Evidence, Row, Verdict};
 use super::rows::House;
 use super::witness::{SERVICES, Seen, Witness};
-use super::{chromium, forge, msal};
+use super::{chromium, forge, msal, turn, walk};
 use crate::args;
 use crate::exec::{Identity, clean};
 use crate::lab::Lab;
@@ -64,6 +65,7 @@ pub struct Stage<'a> {
 enum Answer {
     Curl(Got),
     Round { redirects: usize, last: Got },
+    Walk(walk::Answer),
     Msal(msal::Answer),
     Chromium(chromium::Answer),
     Words(String),
@@ -108,13 +110,27 @@ impl<'a> Stage<'a> {
 
     /// Puts a house's settings in force, in both planes.
     pub async fn enter(&mut self, house: &House) -> Result<()> {
+        let product = house.settings.tokens.map(|tokens| tokens.product);
+        turn::tell(self.lab, product, Keys::First)?;
         self.lab.configure(house.settings)?;
         let context = || format!("Weir does not take the settings of house {}", house.name);
         self.control
             .ask("POST", "/v1/reload", Some(&json!({})))
             .await
             .with_context(context)?;
-        self.control.both_planes_ready().await.with_context(context)
+        self.control
+            .both_planes_ready()
+            .await
+            .with_context(context)?;
+        if product.is_some() {
+            turn::settle_keys(self.lab).await.with_context(context)?;
+        }
+        Ok(())
+    }
+
+    /// Has the services as they were before any house.
+    pub fn leave(&self) -> Result<()> {
+        turn::tell(self.lab, None, Keys::First)
     }
 
     /// Does the rows of a house; `each` gets them as they are done.
@@ -134,6 +150,11 @@ impl<'a> Stage<'a> {
     }
 
     async fn perform(&mut self, house: &House, row: &Row) -> Result<Done> {
+        let product = house.settings.tokens.map(|tokens| tokens.product);
+        let mut complaints = Vec::new();
+        for turn in &row.turns {
+            complaints.extend(turn.take(self.lab, product).await?);
+        }
         let counters = self.control.counters().await?;
         self.witness.seen()?;
         let begun = Instant::now();
@@ -148,8 +169,11 @@ impl<'a> Stage<'a> {
             firewall: self.firewall_since()?,
             seen,
         };
-        let packets = evidence.packets(row.class);
-        Ok(self.judge(house, row, &answer, evidence, packets, took))
+        let packets = evidence.packets(row.taken_for);
+        let mut done = self.judge(house, row, &answer, evidence, packets, took);
+        done.ok &= complaints.is_empty();
+        done.remarks.extend(complaints);
+        Ok(done)
     }
 
     /// Does rows of blocked sources at the same time.
@@ -217,9 +241,13 @@ impl<'a> Stage<'a> {
     ) -> Done {
         let got = Verdict {
             outcome: answer.describe(row, &evidence, &self.lab.plan.cloud.egress),
-            by: evidence.deciders(row.class, row.flows),
+            by: evidence.deciders(row.taken_for, row.flows),
         };
-        let doubts = evidence.seen.doubts(row, &got.by);
+        let at_token = evidence.events.iter().any(Event::is_about_token);
+        let mut doubts = evidence.seen.doubts(row, &got.by, at_token);
+        if let Answer::Walk(walk) = answer {
+            doubts.extend(walk.doubt(&evidence.seen));
+        }
         let ok = got == row.expected && doubts.is_empty();
         let mut remarks: Vec<String> = doubts
             .iter()
@@ -263,6 +291,7 @@ impl<'a> Stage<'a> {
                 }
                 Answer::Curl(last)
             }
+            Act::Walk(walk) => Answer::Walk(walk.run(self, row).await?),
             Act::Msal(sign_in) => Answer::Msal(sign_in.run(self, class, family).await?),
             Act::Chromium(visit) => Answer::Chromium(visit.run(self, row).await?),
             Act::Datagrams => Answer::Words(self.datagrams(row).await?),
@@ -272,13 +301,8 @@ impl<'a> Stage<'a> {
 
     /// As a browser that comes back each time it is sent to the reverse proxy.
     async fn send_round(&self, call: &Call, row: &Row) -> Result<Answer> {
-        let jar = self.lab.home(row.class).join("round.cookies");
-        match fs::remove_file(&jar) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        let jar = jar.to_str().context("the lab's directory is not UTF-8")?;
-        let call = call.clone().with(&["--cookie", jar, "--cookie-jar", jar]);
+        let jar = self.empty_jar(row, "round.cookies")?;
+        let call = call.clone().with(&["--cookie", &jar, "--cookie-jar", &jar]);
         let mut redirects = 0;
         loop {
             let last = call.send(self, Some(row.class), row.family).await?;
@@ -287,6 +311,17 @@ impl<'a> Stage<'a> {
             }
             redirects += 1;
         }
+    }
+
+    /// Where the cookies of a browser that was never used are kept.
+    pub fn empty_jar(&self, row: &Row, name: &str) -> Result<String> {
+        let jar = self.lab.home(row.class).join(name);
+        match fs::remove_file(&jar) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let jar = jar.to_str().context("the lab's directory is not UTF-8")?;
+        Ok(jar.to_owned())
     }
 
     async fn datagrams(&self, row: &Row) -> Result<String> {
@@ -372,12 +407,13 @@ impl Answer {
                 let last = last.describe(&call.url, evidence);
                 format!("{redirects}x 302, {last}")
             }
+            (Self::Walk(answer), Act::Walk(walk)) => answer.describe(walk, evidence, egress),
             (Self::Msal(answer), _) => answer.describe(evidence),
             (Self::Chromium(answer), Act::Chromium(visit)) => {
                 answer.describe(row, visit, evidence, egress)
             }
             (Self::Words(words), _) => words.clone(),
-            (Self::Curl(_) | Self::Round { .. } | Self::Chromium(_), _) => {
+            (Self::Curl(_) | Self::Round { .. } | Self::Walk(_) | Self::Chromium(_), _) => {
                 "another client's answer".to_owned()
             }
         }

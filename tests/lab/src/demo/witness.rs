@@ -1,6 +1,7 @@
 //! What others than Weir saw of a row: the wire in front of it, and the logs of the services behind it. What the planes
 //! say is held against it: a row from another address, or a blocked one that arrived all the same, is not as expected.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::{IpAddr, SocketAddr};
@@ -37,6 +38,9 @@ pub struct Seen {
     pub direct: Vec<SocketAddr>,
     /// Requests that arrived at a service, whoever sent them.
     pub requests: usize,
+    /// What the bodies of the services' answers are known by.
+    #[serde(skip)]
+    pub answers: BTreeSet<String>,
 }
 
 /// A line of a service's log, as far as it is read here.
@@ -45,6 +49,8 @@ struct Line {
     event: String,
     peer: SocketAddr,
     local: SocketAddr,
+    #[serde(default)]
+    answer: Option<String>,
 }
 
 impl Witness {
@@ -81,7 +87,7 @@ impl Witness {
             for line in text.lines() {
                 let line: Line = serde_json::from_str(line)
                     .with_context(|| format!("not a line of {}: {line}", path.display()))?;
-                seen.note(&line);
+                seen.note(line);
             }
         }
         Ok(seen)
@@ -96,19 +102,23 @@ impl Witness {
 }
 
 impl Seen {
-    fn note(&mut self, line: &Line) {
+    fn note(&mut self, line: Line) {
         if line.local.port() != PORT {
             return;
         }
         match line.event.as_str() {
             "connection" if is_client(line.peer.ip()) => self.direct.push(line.peer),
-            "request" => self.requests += 1,
+            "request" => {
+                self.requests += 1;
+                self.answers.extend(line.answer);
+            }
             _ => {}
         }
     }
 
-    /// Where this does not fit what the planes say, who decided it; empty when it fits.
-    pub fn doubts(&self, row: &Row, by: &[Decider]) -> Vec<String> {
+    /// Where this does not fit what the planes say, who decided it; empty when it fits. Who decides at the token has let
+    /// the request through.
+    pub fn doubts(&self, row: &Row, by: &[Decider], at_token: bool) -> Vec<String> {
         let source = row.address();
         let mut doubts = Vec::new();
         let is_ours = |opened: &&Opened| opened.from.ip() == source;
@@ -127,7 +137,7 @@ impl Seen {
                 "the service saw no connection of the client's own".to_owned()
             });
         }
-        let passed = forwarded || by.iter().any(Decider::passes);
+        let passed = forwarded || at_token || by.iter().any(Decider::passes);
         if passed != (self.requests > 0) {
             doubts.push(format!("the services saw {} requests", self.requests));
         }
@@ -186,14 +196,18 @@ mod tests {
             opened: vec![opened("[2001:db8:a1::10]:40000", "[2001:db8:10::10]:443")],
             direct: vec!["[2001:db8:a1::10]:40000".parse().expect("a literal")],
             requests: 1,
+            ..Seen::default()
         };
         assert_eq!(
-            seen.doubts(&row, &[Decider::forward()]),
+            seen.doubts(&row, &[Decider::forward()], false),
             Vec::<String>::new()
         );
-        assert_eq!(seen.doubts(&row, &[Decider::pass("set/rule")]).len(), 1);
+        assert_eq!(
+            seen.doubts(&row, &[Decider::pass("set/rule")], false).len(),
+            1
+        );
         seen.direct.clear();
-        assert_eq!(seen.doubts(&row, &[Decider::forward()]).len(), 1);
+        assert_eq!(seen.doubts(&row, &[Decider::forward()], false).len(), 1);
     }
 
     #[test]
@@ -203,8 +217,9 @@ mod tests {
             opened: vec![opened("203.0.113.10:40000", "192.0.2.10:443")],
             direct: vec!["203.0.113.10:40000".parse().expect("a literal")],
             requests: 1,
+            ..Seen::default()
         };
-        assert_eq!(seen.doubts(&row, &[Decider::forward()]).len(), 3);
+        assert_eq!(seen.doubts(&row, &[Decider::forward()], false).len(), 3);
     }
 
     #[test]
@@ -214,14 +229,18 @@ mod tests {
             opened: vec![opened("203.0.113.100:40000", "192.0.2.10:443")],
             ..Seen::default()
         };
-        assert_eq!(seen.doubts(&row, &[Decider::drop()]), Vec::<String>::new());
-        seen.note(&Line {
+        assert_eq!(
+            seen.doubts(&row, &[Decider::drop()], false),
+            Vec::<String>::new()
+        );
+        seen.note(Line {
             event: "request".to_owned(),
             peer: "192.0.2.1:40000".parse().expect("a literal"),
             local: "192.0.2.10:443".parse().expect("a literal"),
+            answer: None,
         });
         assert_eq!(
-            seen.doubts(&row, &[Decider::drop()]),
+            seen.doubts(&row, &[Decider::drop()], false),
             ["the services saw 1 requests"]
         );
     }

@@ -12,10 +12,11 @@ use http::{Method, StatusCode};
 use time::OffsetDateTime;
 
 use crate::cloud::trusted;
+use crate::control::service_now;
 use crate::http::{Handler, Request, Response, add, answer, escape, html, noted, redirect};
+use crate::idp::claims::UPN;
 use crate::idp::session::opaque;
-use crate::idp::users::UPN;
-use crate::plan::{MICROSOFT_ONLINE, Plan};
+use crate::plan::{MICROSOFT_ONLINE, Plan, Product};
 use crate::saml::verify::{Accepted, Verifier};
 
 /// The relying party's state: sign-ins begun, tokens seen, people signed in.
@@ -50,7 +51,7 @@ impl App {
 
     /// Sends the browser to a service with a WS-Federation request.
     fn start(&self, service: &str, request: &Request) -> Response {
-        let Some(service) = self.plan.service(service) else {
+        let Some(service) = service_now(&self.plan, service) else {
             return missing();
         };
         let nonce = opaque(450).replace(['+', '/', '='], "-");
@@ -62,27 +63,38 @@ impl App {
             ("wctx", context.clone()),
         ];
         let asked = request.query();
-        for name in ["username", "wfresh", "wauth", "prompt"] {
+        for name in ["username", "wfresh", "wauth", "prompt", "lab_twist"] {
             if let Some(value) = asked.get(name) {
                 query.push((name, value.to_owned()));
             }
         }
         lock(&self.begun).insert(context, OffsetDateTime::now_utc());
-        redirect(
-            StatusCode::FOUND,
-            &format!("https://{}/adfs/ls/?{}", service.host, encode(&query)),
-        )
+        let Some(place) = service.ws_federation() else {
+            return self.start_saml(&service.name, request);
+        };
+        redirect(StatusCode::FOUND, &format!("{place}?{}", encode(&query)))
     }
 
     /// The same with a SAML request, by redirect, or by POST with `?binding=post`.
     fn start_saml(&self, service: &str, request: &Request) -> Response {
-        let Some(service) = self.plan.service(service) else {
+        let Some(service) = service_now(&self.plan, service) else {
             return missing();
         };
         let id = format!("_{}", uuid::Uuid::new_v4());
-        let target = format!("https://{}/adfs/ls/", service.host);
         let entity = self.url("/saml");
         let asked = request.query();
+        let post = asked.get("binding") == Some("post");
+        let Some(target) = service.saml(post) else {
+            return missing();
+        };
+        let class = asked.get("class").map_or_else(String::new, |class| {
+            format!(
+                "<samlp:RequestedAuthnContext><AuthnContextClassRef \
+                 xmlns=\"urn:oasis:names:tc:SAML:2.0:assertion\">{}</AuthnContextClassRef>\
+                 </samlp:RequestedAuthnContext>",
+                escape(class)
+            )
+        });
         let force = if asked.get("ForceAuthn") == Some("true") {
             " ForceAuthn=\"true\""
         } else {
@@ -91,15 +103,16 @@ impl App {
         let xml = format!(
             "<samlp:AuthnRequest ID=\"{id}\" Version=\"2.0\" IssueInstant=\"{now}\" Destination=\"{target}\"{force} \
              AssertionConsumerServiceURL=\"{acs}\" xmlns:samlp=\"urn:oasis:names:tc:SAML:2.0:protocol\">\
-             <Issuer xmlns=\"urn:oasis:names:tc:SAML:2.0:assertion\">{entity}</Issuer></samlp:AuthnRequest>",
+             <Issuer xmlns=\"urn:oasis:names:tc:SAML:2.0:assertion\">{entity}</Issuer>{class}</samlp:AuthnRequest>",
             now = crate::saml::moment(OffsetDateTime::now_utc()),
             acs = self.url("/saml/acs"),
         );
         let relay = opaque(45);
         lock(&self.begun).insert(id, OffsetDateTime::now_utc());
         lock(&self.begun).insert(relay.clone(), OffsetDateTime::now_utc());
-        if asked.get("binding") == Some("post") {
+        if post {
             return crate::idp::pages::auto_post(
+                Product::Adfs.shape(),
                 &target,
                 &[
                     ("SAMLRequest", &STANDARD.encode(xml)),
@@ -113,13 +126,11 @@ impl App {
             .write_all(xml.as_bytes())
             .expect("writing to memory does not fail");
         let message = STANDARD.encode(deflater.finish().expect("writing to memory does not fail"));
-        redirect(
-            StatusCode::FOUND,
-            &format!(
-                "{target}?{}",
-                encode(&[("SAMLRequest", message), ("RelayState", relay)])
-            ),
-        )
+        let mut query = vec![("SAMLRequest", message), ("RelayState", relay)];
+        if let Some(twists) = asked.get("lab_twist") {
+            query.push(("lab_twist", twists.to_owned()));
+        }
+        redirect(StatusCode::FOUND, &format!("{target}?{}", encode(&query)))
     }
 
     /// The reply URL of WS-Federation.
@@ -193,7 +204,11 @@ impl App {
         if !self.first_time(&accepted, now) {
             return refuse("this token was used before");
         }
-        let Some(upn) = accepted.claim(UPN) else {
+        let Some(upn) = accepted
+            .claim(UPN)
+            .or_else(|| accepted.claim("upn"))
+            .or_else(|| accepted.claim("urn:oid:1.3.6.1.4.1.5923.1.1.1.6"))
+        else {
             return refuse("the token names no user");
         };
         let signed_in = SignedIn {

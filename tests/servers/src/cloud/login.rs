@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use crate::cloud::trusted;
+use crate::control::service_now;
 use crate::http::{
     Handler, Parameters, Request, Response, add, answer, json as json_answer, noted,
 };
-use crate::idp::users::UPN;
+use crate::idp::claims::UPN;
+use crate::idp::product::Endpoint;
 use crate::jwt::Jwt;
 use crate::plan::{MICROSOFT_ONLINE, Plan, User};
 use crate::saml::sign::Signer;
@@ -57,17 +59,22 @@ impl Login {
                     "cloud_audience_urn": MICROSOFT_ONLINE }),
             );
         };
-        let Some(service) = self.plan.service(&federated.service) else {
+        let Some(service) = service_now(&self.plan, &federated.service) else {
             return answer(StatusCode::INTERNAL_SERVER_ERROR, "", "");
         };
         let mut body = json!({
             "ver": "1.0", "account_type": "Federated", "domain_name": domain, "federation_protocol": "WSTrust",
-            "federation_active_auth_url": format!("https://{}/adfs/services/trust/2005/usernamemixed", service.host),
             "cloud_instance_name": "microsoftonline.com", "cloud_audience_urn": MICROSOFT_ONLINE,
         });
-        if federated.mex {
-            body["federation_metadata_url"] =
-                Value::from(format!("https://{}/adfs/services/trust/mex", service.host));
+        let active = [Endpoint::Active2005, Endpoint::Active, Endpoint::Ecp]
+            .into_iter()
+            .find_map(|endpoint| service.endpoint(endpoint));
+        body["federation_active_auth_url"] = Value::from(active);
+        let mex = [Endpoint::Mex, Endpoint::ProxyMex]
+            .into_iter()
+            .find_map(|endpoint| service.endpoint(endpoint));
+        if federated.mex && mex.is_some() {
+            body["federation_metadata_url"] = Value::from(mex);
         }
         noted(
             json_answer(StatusCode::OK, &body),
@@ -86,13 +93,15 @@ impl Login {
             .domains
             .iter()
             .find(|known| known.name == domain)
-            .and_then(|known| self.plan.service(&known.service));
+            .and_then(|known| service_now(&self.plan, &known.service));
         let Some(service) = service else {
             return json_answer(
                 StatusCode::OK,
                 &json!({ "State": 4, "UserState": 1, "Login": user, "NameSpaceType": "Unknown" }),
             );
         };
+        let passive = service.ws_federation().or_else(|| service.saml(true));
+        let passive = passive.unwrap_or_default();
         let parameters = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs([
                 ("username", user),
@@ -104,7 +113,7 @@ impl Login {
         json_answer(
             StatusCode::OK,
             &json!({ "State": 3, "UserState": 2, "Login": user, "NameSpaceType": "Federated", "DomainName": domain,
-                "FederationGlobalVersion": -1, "AuthURL": format!("https://{}/adfs/ls/?{parameters}", service.host),
+                "FederationGlobalVersion": -1, "AuthURL": format!("{passive}?{parameters}"),
                 "FederationBrandName": "Corp Example", "CloudInstanceName": "microsoftonline.com" }),
         )
     }
@@ -230,20 +239,16 @@ impl Login {
     fn grant(&self, user: &User, client: &str, scope: &str) -> Response {
         let now = OffsetDateTime::now_utc();
         let tenant = &self.plan.cloud.tenant;
-        let object = uuid::Uuid::from_slice(
-            &aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, user.upn.as_bytes()).as_ref()
-                [..16],
-        )
-        .expect("sixteen bytes make an id");
+        let object = &user.object_id;
         let claims = |audience: &str| {
             json!({
                 "aud": audience, "iss": self.url(&format!("/{tenant}/v2.0")), "iat": now.unix_timestamp(),
-                "nbf": now.unix_timestamp(), "exp": (now + LIFETIME).unix_timestamp(), "oid": object.to_string(),
+                "nbf": now.unix_timestamp(), "exp": (now + LIFETIME).unix_timestamp(), "oid": object,
                 "preferred_username": user.upn, "name": user.display_name, "sub": user.immutable_id, "tid": tenant,
                 "upn": user.upn, "scp": scope, "ver": "2.0",
             })
         };
-        let client_info = json!({ "uid": object.to_string(), "utid": tenant }).to_string();
+        let client_info = json!({ "uid": object, "utid": tenant }).to_string();
         let body = json!({
             "token_type": "Bearer", "scope": scope, "expires_in": LIFETIME.whole_seconds(),
             "ext_expires_in": LIFETIME.whole_seconds(),

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::log::Log;
-use crate::plan::{CloudPlan, Plan};
+use crate::plan::{CloudPlan, Plan, Product, SIGNING_KEYS, ServicePlan};
 use crate::saml::verify::Verifier;
 use crate::server::{self, Error, Names};
 
@@ -97,13 +97,26 @@ pub fn serve(
     })
 }
 
-/// The federation services' certificates, each for the tokens of its own issuer.
+/// The federation services' certificates, each for the tokens of its own issuer: also those that are not in use yet,
+/// and whatever product it is.
 fn trusted(plan: &Plan) -> Verifier {
     let files = plan.files();
     let issuers = plan
         .services
         .iter()
-        .map(|service| (service.issuer(), files.signing_certificate(&service.name)))
+        .flat_map(|service| {
+            let issuers = Product::ALL.map(|product| {
+                let service = ServicePlan {
+                    product,
+                    ..service.clone()
+                };
+                service.issuer()
+            });
+            (0..SIGNING_KEYS).flat_map(move |position| {
+                let certificate = files.signing_certificate_at(&service.name, position);
+                issuers.clone().map(|issuer| (issuer, certificate.clone()))
+            })
+        })
         .collect();
     Verifier::new(issuers)
 }

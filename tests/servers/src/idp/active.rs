@@ -19,10 +19,10 @@ use crate::xml::Element;
 pub(super) use crate::saml::response::WsTrust::{V13, V2005};
 
 impl Idp {
-    /// Answers a request for a token with a user name and password.
+    /// Answers a request for a token with a user name and password; without a version, in the request's own.
     pub(super) fn username_mixed(
         &self,
-        version: WsTrust,
+        version: Option<WsTrust>,
         request: &Request,
         asker: &Asker,
     ) -> Response {
@@ -44,6 +44,13 @@ impl Idp {
                 "the envelope is not well-formed",
             );
         };
+        let version = version.unwrap_or_else(|| {
+            let body = envelope.path(&["Body", "RequestSecurityToken"]);
+            match body {
+                Some(request) if request.namespace == V13.namespace() => V13,
+                _ => V2005,
+            }
+        });
         let wanted = Wanted::read(&envelope, version);
         match self.issue_active(version, &wanted, asker) {
             Ok(response) => response,
@@ -102,23 +109,17 @@ impl Idp {
                     "ID3082: The request scope is not valid or is unsupported.",
                 )
             })?;
-        let session = Session {
-            upn: user.upn.clone(),
-            method: Method::Password,
-            at: now,
-            fresh_for: None,
-        };
+        let session = Session::now(user, Method::Password);
         let statement = self.statement(user, &session, &party.identifier, asker);
-        let id = format!("_{}", uuid::Uuid::new_v4());
-        let assertion = self.signer.sign(&statement.saml11(&id)).map_err(|_| {
+        let (issued, expires) = (statement.issued, statement.issued + statement.lifetime);
+        let assertion = self.saml11(statement, user, asker).map_err(|_| {
             Fault::trust("RequestFailed", "MSIS3127: The specified request failed.")
         })?;
-        let expires = statement.issued + statement.lifetime;
         let body = version.response(
-            &assertion,
-            &id,
+            &assertion.xml,
+            &assertion.id,
             &party.identifier,
-            statement.issued,
+            issued,
             expires,
         );
         let envelope = envelope(version.response_action(), wanted.message_id, now, &body);

@@ -7,7 +7,6 @@ use time::{Duration, OffsetDateTime};
 
 use crate::http::{Parameters, Request, Response, answer, json as json_answer, noted};
 use crate::idp::oauth::{Grant, Refused, invalid, lock, oauth_error};
-use crate::idp::passive::FormStep;
 use crate::idp::session::{Session, opaque};
 use crate::idp::users::Asker;
 use crate::idp::{Idp, pages};
@@ -63,16 +62,13 @@ impl Idp {
     }
 
     /// `/adfs/oauth2/deviceauth`: sign in, then type the code.
-    pub(super) fn device_auth(&self, request: &Request) -> Response {
+    pub(super) fn device_auth(&self, request: &Request, asker: &Asker) -> Response {
         let here = request
             .uri
             .path_and_query()
             .map_or("/", http::uri::PathAndQuery::as_str);
         let Some((session, user)) = self.session_for(request, None) else {
-            return match self.form(request, here, "") {
-                FormStep::SignedIn { user, keep } => self.start_session(request, &user, keep),
-                FormStep::Answer(page) => page,
-            };
+            return self.ask_password(request, here, "", asker);
         };
         let fields = request.form();
         let Some(typed) = fields.get("UserCode") else {

@@ -9,6 +9,7 @@ use http::{Method as Verb, StatusCode};
 
 use crate::http::{Request, Response, answer, noted};
 use crate::idp::Idp;
+use crate::plan::Product;
 use crate::saml::response::{WSU, WsTrust};
 
 /// For whom the document is.
@@ -59,17 +60,31 @@ impl Idp {
         )
     }
 
+    /// Where an endpoint of AD FS is; of other products, where theirs for names and passwords is.
+    fn published(&self, endpoint: &Endpoint) -> Option<&'static str> {
+        use crate::idp::product::Endpoint as At;
+        if self.service.product == Product::Adfs {
+            return Some(endpoint.path);
+        }
+        let own = match endpoint.version {
+            WsTrust::V2005 => At::Active2005,
+            WsTrust::V13 => At::Active13,
+        };
+        let place = self.shape.path(own).or(self.shape.path(At::Active));
+        place.filter(|_| endpoint.proof == Proof::UserName)
+    }
+
     fn wsdl(&self, audience: Audience) -> String {
-        let endpoints: Vec<&Endpoint> = ENDPOINTS
+        let endpoints: Vec<(&Endpoint, String)> = ENDPOINTS
             .iter()
             .filter(|endpoint| audience == Audience::Intranet || endpoint.outside)
+            .filter_map(|endpoint| Some((endpoint, self.url(self.published(endpoint)?))))
             .collect();
         let mut policies = String::new();
         let mut bindings = String::new();
         let mut ports = String::new();
-        for endpoint in endpoints {
+        for (endpoint, address) in endpoints {
             let name = endpoint.name;
-            let address = self.url(endpoint.path);
             policies.push_str(&endpoint.policy());
             write!(bindings,
                 "<wsdl:binding name=\"{name}\" type=\"tns:IWSTrust{contract}Async\"><wsp:PolicyReference \
@@ -99,7 +114,13 @@ impl Idp {
              namespace=\"http://schemas.xmlsoap.org/ws/2005/02/trust\"/><xsd:import schemaLocation=\"{mex}?xsd=xsd1\" \
              namespace=\"http://docs.oasis-open.org/ws-sx/ws-trust/200512\"/></xsd:schema></wsdl:types>{bindings}\
              <wsdl:service name=\"SecurityTokenService\">{ports}</wsdl:service></wsdl:definitions>",
-            mex = self.url("/adfs/services/trust/mex"),
+            mex = self
+                .service
+                .endpoint(crate::idp::product::Endpoint::Mex)
+                .or_else(|| self
+                    .service
+                    .endpoint(crate::idp::product::Endpoint::ProxyMex))
+                .unwrap_or_default(),
         )
     }
 }

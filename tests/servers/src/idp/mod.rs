@@ -1,19 +1,27 @@
-//! A federation service: AD FS's endpoints, alone or behind a Web Application Proxy.
+//! A federation service: AD FS's endpoints, alone or behind a Web Application Proxy, or those of another product.
 //!
-//! In: requests for one service of the plan. Out: what AD FS would answer. [`Idp`] finds the endpoint; the modules
-//! below answer: [`passive`] and [`samlp`] browsers, [`active`] and [`mex`] rich clients, [`oauth`] and [`device`] the
-//! newer ones, [`metadata`] whoever sets up trust. With [`ServiceKind::Wap`], [`wap`] stands in front and lets through
-//! what is published.
+//! In: requests for one service of the plan. Out: what the real one would answer. [`Idp`] finds the endpoint in the
+//! table of its [`product`]; the modules below answer: [`passive`] and [`samlp`] browsers, [`active`], [`mex`] and
+//! [`ecp`] rich clients, [`oauth`] and [`device`] the newer ones, [`metadata`] whoever sets up trust. [`claims`] says
+//! what is known of users, [`mint`] makes the tokens. With [`ServiceKind::Wap`], [`wap`] stands in front and lets
+//! through what is published. Between requests a service can be told to do otherwise: [`crate::control`].
 
 pub mod active;
+pub mod authorize;
+pub mod claims;
+pub mod conversation;
 pub mod device;
+pub mod ecp;
 pub mod metadata;
 pub mod mex;
+pub mod mint;
 pub mod oauth;
 pub mod pages;
 pub mod passive;
+pub mod product;
 pub mod samlp;
 pub mod session;
+pub mod steps;
 pub mod users;
 pub mod wap;
 
@@ -24,47 +32,40 @@ use http::{Method, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::control::{self, Control};
 use crate::http::{self as web, Handler, Note, Request, Response, add, answer};
-use crate::jwt::Jwt;
 use crate::log::Log;
-use crate::plan::{Plan, ServiceKind, ServicePlan};
-use crate::saml::sign::Signer;
+use crate::plan::{Plan, Product, ServiceKind, ServicePlan};
+use crate::saml::assertion::Method as Proof;
 use crate::server::{self, Error, Names};
+use product::{Endpoint, Shape};
 use users::Asker;
 
-/// One federation service.
+/// One federation service, as one product.
 pub struct Idp {
     plan: Plan,
     service: ServicePlan,
-    signer: Signer,
-    jwt: Jwt,
+    shape: &'static Shape,
+    ring: Arc<mint::Ring>,
+    conversations: conversation::Conversations,
     sessions: session::Sessions,
     requests: samlp::Pending,
     oauth: oauth::Issued,
 }
 
 impl Idp {
-    /// The service of that name, with its token-signing key.
-    pub fn new(plan: &Plan, service: &str) -> Result<Self, Error> {
-        let service = plan
-            .service(service)
-            .ok_or_else(|| Error::Plan(format!("the plan has no service {service}")))?
-            .clone();
-        let files = plan.files();
-        let signer = Signer::load(
-            &files.signing_key(&service.name),
-            &files.signing_certificate(&service.name),
-        )?;
-        let jwt = Jwt::new(&signer)?;
-        Ok(Self {
+    fn new(plan: &Plan, service: ServicePlan, ring: Arc<mint::Ring>) -> Self {
+        let shape = service.product.shape();
+        Self {
             plan: plan.clone(),
             service,
-            signer,
-            jwt,
-            sessions: session::Sessions::default(),
+            shape,
+            ring,
+            conversations: conversation::Conversations::default(),
+            sessions: session::Sessions::new(shape),
             requests: samlp::Pending::default(),
             oauth: oauth::Issued::default(),
-        })
+        }
     }
 
     /// The service's address as clients spell it.
@@ -72,14 +73,19 @@ impl Idp {
         format!("https://{}{path}", self.service.host)
     }
 
-    /// The answer of AD FS itself, after whatever stands in front.
+    /// The answer of the service itself, after whatever stands in front.
     fn farm(&self, request: &Request) -> Response {
         if request.method == Method::HEAD {
             return answer(StatusCode::METHOD_NOT_ALLOWED, "", Bytes::new());
         }
-        let asker = Asker::of(request);
-        let path = normalise(request.uri.path());
-        let mut response = self.endpoint(&path, request, &asker);
+        let asker = match self.told(request) {
+            Ok(asker) => asker,
+            Err(refused) => return *refused,
+        };
+        let mut response = match self.conversations.find(request) {
+            Some((id, begun)) => self.converse(&id, &begun, request, &asker),
+            None => self.dispatch(request, &asker),
+        };
         let thought = response
             .extensions()
             .get::<Note>()
@@ -90,41 +96,96 @@ impl Idp {
         response
     }
 
-    fn endpoint(&self, path: &str, request: &Request, asker: &Asker) -> Response {
-        match path {
-            "/adfs/ls" | "/adfs/ls/" => self.ls(request, asker),
-            "/adfs/ls/idpinitiatedsignon" | "/adfs/ls/idpinitiatedsignon.aspx" => {
-                self.idp_initiated(request, asker)
-            }
-            "/adfs/services/trust/2005/usernamemixed" => {
-                self.username_mixed(active::V2005, request, asker)
-            }
-            "/adfs/services/trust/13/usernamemixed" => {
-                self.username_mixed(active::V13, request, asker)
-            }
-            "/adfs/services/trust/mex" => self.mex(mex::Audience::Intranet, request),
-            "/adfs/services/trust/proxymex" => self.mex(mex::Audience::Extranet, request),
-            "/adfs/services/trust/2005/windowstransport"
-            | "/adfs/services/trust/13/windowstransport" => windows(),
-            "/adfs/oauth2/authorize" | "/adfs/oauth2/authorize/" => self.authorize(request, asker),
-            "/adfs/oauth2/token" | "/adfs/oauth2/token/" => self.token(request, asker),
-            "/adfs/oauth2/devicecode" | "/adfs/oauth2/devicecode/" => self.device_code(request),
-            "/adfs/oauth2/deviceauth" | "/adfs/oauth2/deviceauth/" => self.device_auth(request),
-            "/adfs/oauth2/logout" | "/adfs/oauth2/logout/" => self.oauth_logout(request),
-            "/adfs/userinfo" | "/adfs/userinfo/" => self.userinfo(request),
-            "/adfs/.well-known/openid-configuration" => self.discovery(),
-            "/adfs/discovery/keys" => self.keys(),
-            "/.well-known/webfinger" => self.webfinger(request),
-            "/federationmetadata/2007-06/federationmetadata.xml" => self.federation_metadata(),
-            "/adfs/services/trust" => answer(StatusCode::BAD_REQUEST, "", Bytes::new()),
-            _ if path.starts_with("/adfs/portal/") => pages::asset(path)
-                .unwrap_or_else(|| answer(StatusCode::NOT_FOUND, "", Bytes::new())),
-            _ if is_internal(path) => trust_api(path),
-            _ => answer(
+    /// What is known of whoever asks, and what the service is told to do. What is not understood is refused.
+    fn told(&self, request: &Request) -> Result<Asker, Box<Response>> {
+        Control::load(self.plan.files(), &self.service.name)
+            .map_err(|error| format!("the control file: {error}"))
+            .and_then(|control| Ok(Asker::of(request, control, control::asked(request)?)))
+            .map_err(|reason| {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                let response = answer(status, "text/plain", reason.clone());
+                Box::new(web::noted(response, reason))
+            })
+    }
+
+    fn dispatch(&self, request: &Request, asker: &Asker) -> Response {
+        let path = match self.service.product {
+            Product::Adfs => normalise(request.uri.path()),
+            _ => request.uri.path().to_owned(),
+        };
+        match self.shape.endpoint(&path) {
+            Some(endpoint) => self.endpoint(endpoint, request, asker),
+            None => self.elsewhere(&path),
+        }
+    }
+
+    fn endpoint(&self, endpoint: Endpoint, request: &Request, asker: &Asker) -> Response {
+        match endpoint {
+            Endpoint::Passive => self.ls(request, asker),
+            Endpoint::IdpInitiated => self.idp_initiated(request, asker),
+            Endpoint::Active2005 => self.username_mixed(Some(active::V2005), request, asker),
+            Endpoint::Active13 => self.username_mixed(Some(active::V13), request, asker),
+            Endpoint::Active => self.username_mixed(None, request, asker),
+            Endpoint::Ecp => self.ecp(request, asker),
+            Endpoint::Mex => self.mex(mex::Audience::Intranet, request),
+            Endpoint::ProxyMex => self.mex(mex::Audience::Extranet, request),
+            Endpoint::Windows => windows(),
+            Endpoint::Authorize => self.authorize(request, asker),
+            Endpoint::Token => self.token(request, asker),
+            Endpoint::DeviceCode => self.device_code(request),
+            Endpoint::DeviceAuth => self.device_auth(request, asker),
+            Endpoint::SignOut => self.oauth_logout(request),
+            Endpoint::UserInfo => self.userinfo(request),
+            Endpoint::Discovery => self.discovery(),
+            Endpoint::Keys => self.keys(asker),
+            Endpoint::WebFinger => self.webfinger(request),
+            Endpoint::Metadata => self.federation_metadata(asker),
+            Endpoint::Identifier => answer(StatusCode::BAD_REQUEST, "", Bytes::new()),
+        }
+    }
+
+    /// What is at paths of AD FS that are no endpoints, and what is nowhere.
+    fn elsewhere(&self, path: &str) -> Response {
+        let ours = self.service.product == Product::Adfs;
+        let asset = || pages::asset(path).filter(|_| path.starts_with("/adfs/portal/"));
+        match ours.then(asset).flatten() {
+            Some(asset) => asset,
+            None if ours && is_internal(path) => trust_api(path),
+            None => answer(
                 StatusCode::NOT_FOUND,
                 "text/html; charset=us-ascii",
                 NOT_FOUND,
             ),
+        }
+    }
+
+    /// The host for certificates: a sign-in with the one that it was shown, or a word about it.
+    fn by_certificate(&self, request: &mut Request) -> Response {
+        let signs_in = request.query().get("wa") == Some("wsignin1.0");
+        let subject = request
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.client_certificate.clone());
+        let user = subject
+            .as_deref()
+            .and_then(|subject| subject.split("CN=").nth(1))
+            .and_then(|name| self.plan.user(name));
+        let Some(user) = user.filter(|_| signs_in) else {
+            return certificate(subject.as_deref());
+        };
+        if self.service.kind == ServiceKind::Wap
+            && let Err(refused) = wap::publish(&self.service, request)
+        {
+            return *refused;
+        }
+        let asker = match self.told(request) {
+            Ok(asker) => asker,
+            Err(refused) => return *refused,
+        };
+        let session = session::Session::now(user, Proof::Certificate);
+        match self.ws_federation(&request.query()) {
+            Ok(ask) => self.issue(&ask, request, &asker, &session, user),
+            Err(reason) => self.error_page(&reason),
         }
     }
 }
@@ -133,7 +194,7 @@ impl Handler for Idp {
     async fn handle(&self, mut request: Request) -> Response {
         let host = request.host().to_ascii_lowercase();
         let mut response = if self.service.certificate_host.as_deref() == Some(host.as_str()) {
-            certificate(&request)
+            self.by_certificate(&mut request)
         } else if host != self.service.host {
             web::noted(
                 answer(
@@ -152,7 +213,7 @@ impl Handler for Idp {
                 },
             }
         };
-        add(&mut response, "server", "Microsoft-HTTPAPI/2.0");
+        add(&mut response, "server", self.shape.server);
         add(
             &mut response,
             "strict-transport-security",
@@ -172,6 +233,53 @@ impl Handler for Idp {
             add(&mut response, "content-security-policy", POLICY);
         }
         response
+    }
+}
+
+/// A federation service: as every product, one at a time.
+struct Service {
+    plan: Plan,
+    name: String,
+    kind: ServiceKind,
+    products: Vec<Idp>,
+}
+
+impl Service {
+    fn new(plan: &Plan, service: &ServicePlan) -> Result<Self, Error> {
+        let ring = Arc::new(mint::Ring::load(plan.files(), &service.name)?);
+        let products = Product::ALL.map(|product| {
+            let service = ServicePlan {
+                product,
+                ..service.clone()
+            };
+            Idp::new(plan, service, ring.clone())
+        });
+        Ok(Self {
+            plan: plan.clone(),
+            name: service.name.clone(),
+            kind: service.kind,
+            products: products.into(),
+        })
+    }
+}
+
+impl Handler for Service {
+    async fn handle(&self, request: Request) -> Response {
+        let now = control::service_now(&self.plan, &self.name).map(|service| service.product);
+        let idp = self
+            .products
+            .iter()
+            .find(|idp| Some(idp.service.product) == now);
+        match idp {
+            Some(idp) if self.kind == ServiceKind::Adfs || now == Some(Product::Adfs) => {
+                idp.handle(request).await
+            }
+            _ => {
+                let reason = "only AD FS stands behind a Web Application Proxy (kind: adfs for other products)";
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                web::noted(answer(status, "text/plain", reason), reason)
+            }
+        }
     }
 }
 
@@ -201,14 +309,17 @@ pub fn serve(
     sockets: Sockets,
     stop: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = ()> + Send + use<>, Error> {
-    let idp = Arc::new(Idp::new(plan, service)?);
+    let planned = plan
+        .service(service)
+        .ok_or_else(|| Error::Plan(format!("the plan has no service {service}")))?;
+    let idp = Arc::new(Service::new(plan, planned)?);
     let files = plan.files();
     let path = files.log(service);
     let log = Arc::new(Log::open(service, &path).map_err(|error| Error::Log { path, error })?);
     let (chain, key) = (files.chain(service), files.key(service));
     let mut names = Names::default();
-    names.add(&idp.service.host, &chain, &key, &["http/1.1"], None)?;
-    if let Some(host) = &idp.service.certificate_host {
+    names.add(&planned.host, &chain, &key, &["http/1.1"], None)?;
+    if let Some(host) = &planned.certificate_host {
         names.add(host, &chain, &key, &["http/1.1"], Some(&files.ca()))?;
     }
     let tls = server::serve(sockets.tls, Some(names), idp, log.clone(), stop.clone());
@@ -282,13 +393,9 @@ fn windows() -> Response {
     response
 }
 
-/// The host for certificates says which one it was shown.
-fn certificate(request: &Request) -> Response {
-    match request
-        .tls
-        .as_ref()
-        .and_then(|tls| tls.client_certificate.as_ref())
-    {
+/// Which certificate was shown.
+fn certificate(subject: Option<&str>) -> Response {
+    match subject {
         Some(subject) => answer(
             StatusCode::OK,
             "text/plain; charset=utf-8",

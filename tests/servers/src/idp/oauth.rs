@@ -1,30 +1,26 @@
-//! OAuth 2 and OpenID Connect at `/adfs/oauth2`.
+//! OAuth 2 and OpenID Connect, but for the browser's part: the token endpoint and what it redeems.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{Method as Verb, StatusCode};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
-use url::Url;
 
 use crate::http::{
     Parameters, Request, Response, add, answer, json as json_answer, noted, redirect,
 };
 use crate::idp::device::Device;
-use crate::idp::passive::{FormStep, unsupported_method};
 use crate::idp::session::{Session, opaque};
-use crate::idp::users::{Asker, check};
-use crate::idp::{Idp, pages};
-use crate::plan::{OAuthClient, User};
+use crate::idp::users::{Asker, check, credentials};
+use crate::idp::{Idp, claims, pages};
+use crate::plan::{OAuthClient, Product, User};
 use crate::saml::assertion::Method;
 
 /// What was given out and may be redeemed: codes (once), refresh tokens, device codes.
 #[derive(Debug, Default)]
 pub(super) struct Issued {
-    codes: Mutex<HashMap<String, Grant>>,
+    pub(super) codes: Mutex<HashMap<String, Grant>>,
     refresh: Mutex<HashMap<String, Grant>>,
     pub(super) devices: Mutex<HashMap<String, Device>>,
 }
@@ -42,77 +38,6 @@ pub(super) struct Grant {
 }
 
 impl Idp {
-    /// The authorization endpoint: the form, then a code.
-    pub(super) fn authorize(&self, request: &Request, asker: &Asker) -> Response {
-        let query = request.query();
-        let client = query.get("client_id").and_then(|id| self.client(id));
-        let Some(client) = client else {
-            return self.error_page("MSIS9223: Received invalid OAuth authorization request. The received 'client_id' is invalid as no registered client was found with this client identifier.");
-        };
-        let target = query.get("redirect_uri").unwrap_or_default();
-        if !client.redirects.iter().any(|known| known == target) {
-            return self.error_page("MSIS9224: Received invalid OAuth authorization request. The received 'redirect_uri' parameter is not a valid registered redirect URI for the client identifier.");
-        }
-        let kind = query.get("response_type").unwrap_or_default();
-        if kind != "code" {
-            let text = "MSIS9602: The received 'response_type' parameter is not valid.";
-            return deliver(
-                &query,
-                target,
-                &[
-                    ("error", "unsupported_response_type"),
-                    ("error_description", text),
-                ],
-            );
-        }
-        if let Some(method) = query.get("acr_values") {
-            return self.error_page(&unsupported_method(method));
-        }
-        let age = match (
-            query.get("prompt"),
-            query.get("max_age").and_then(|age| age.parse().ok()),
-        ) {
-            (Some("login"), _) => Some(Duration::ZERO),
-            (_, Some(seconds)) => Some(Duration::seconds(seconds)),
-            _ => None,
-        };
-        let form_posted = request.method == Verb::POST && request.form().has("UserName");
-        if let Some((session, user)) = self.session_for(request, age)
-            && !form_posted
-        {
-            self.sessions.use_freshness(request);
-            return self.give_code(&query, client, target, session, &user);
-        }
-        if query.get("prompt") == Some("none") {
-            return deliver(
-                &query,
-                target,
-                &[
-                    ("error", "login_required"),
-                    ("error_description", "MSIS9462: Interaction is required."),
-                ],
-            );
-        }
-        if asker.gets_windows_challenge() && !form_posted {
-            return super::windows();
-        }
-        let retry = request
-            .uri
-            .path_and_query()
-            .map_or("/", http::uri::PathAndQuery::as_str);
-        match self.form(
-            request,
-            retry,
-            query
-                .get("login_hint")
-                .or(query.get("username"))
-                .unwrap_or_default(),
-        ) {
-            FormStep::SignedIn { user, keep } => self.start_session(request, &user, keep),
-            FormStep::Answer(page) => page,
-        }
-    }
-
     /// The token endpoint.
     pub(super) fn token(&self, request: &Request, asker: &Asker) -> Response {
         if request.method != Verb::POST {
@@ -132,7 +57,7 @@ impl Idp {
         let token = request
             .header("authorization")
             .and_then(|value| value.strip_prefix("Bearer "));
-        if let Some(claims) = token.and_then(|token| self.jwt.check(token)) {
+        if let Some(claims) = token.and_then(|token| self.ring.check(token)) {
             return json_answer(StatusCode::OK, &json!({ "sub": claims["sub"] }));
         }
         let mut response = answer(StatusCode::UNAUTHORIZED, "", "");
@@ -172,7 +97,7 @@ impl Idp {
     pub(super) fn tokens(&self, grant: Grant, user: &User, asker: &Asker) -> Response {
         let now = OffsetDateTime::now_utc();
         let access = self.access_token(user, &grant, asker, now);
-        let id_token = self.id_token(user, &grant, now);
+        let id_token = self.id_token(user, &grant, asker, now, None);
         let refresh = opaque(900);
         let note = format!("tokens for {} to {}", user.upn, grant.client);
         let body = json!({
@@ -188,34 +113,6 @@ impl Idp {
             },
         );
         noted(json_answer(StatusCode::OK, &body), note)
-    }
-
-    fn give_code(
-        &self,
-        query: &Parameters,
-        client: &OAuthClient,
-        target: &str,
-        session: Session,
-        user: &User,
-    ) -> Response {
-        let code = URL_SAFE_NO_PAD.encode(opaque(200));
-        let grant = Grant {
-            client: client.id.clone(),
-            session,
-            resource: query
-                .get("resource")
-                .unwrap_or("urn:microsoft:userinfo")
-                .to_owned(),
-            redirect: target.to_owned(),
-            nonce: query.get("nonce").map(str::to_owned),
-            challenge: query.get("code_challenge").map(str::to_owned),
-            expires: OffsetDateTime::now_utc() + Duration::minutes(10),
-        };
-        lock(&self.oauth.codes).insert(code.clone(), grant);
-        noted(
-            deliver(query, target, &[("code", &code)]),
-            format!("code for {} to {}", user.upn, client.id),
-        )
     }
 
     fn redeem(
@@ -263,12 +160,7 @@ impl Idp {
                 let at = OffsetDateTime::now_utc();
                 let grant = Grant {
                     client: client.id.clone(),
-                    session: Session {
-                        upn: user.upn.clone(),
-                        method: Method::Password,
-                        at,
-                        fresh_for: None,
-                    },
+                    session: Session::now(user, Method::Password),
                     resource: fields
                         .get("resource")
                         .unwrap_or("urn:microsoft:userinfo")
@@ -281,7 +173,7 @@ impl Idp {
                 Ok(self.tokens(grant, user, asker))
             }
             "client_credentials" if client.secret.is_some() => {
-                Ok(self.client_token(client, fields))
+                Ok(self.client_token(client, fields, asker))
             }
             "urn:ietf:params:oauth:grant-type:device_code" => {
                 self.redeem_device(fields, client, asker)
@@ -304,16 +196,7 @@ impl Idp {
         request: &Request,
         fields: &Parameters,
     ) -> Result<&OAuthClient, Refused> {
-        let basic = request
-            .header("authorization")
-            .and_then(|value| value.strip_prefix("Basic "))
-            .and_then(|value| STANDARD.decode(value).ok())
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .and_then(|pair| {
-                pair.split_once(':')
-                    .map(|(id, secret)| (id.to_owned(), secret.to_owned()))
-            });
-        let (id, secret) = match basic {
+        let (id, secret) = match credentials(request, "Basic") {
             Some((id, secret)) => (id, Some(secret)),
             None => (
                 fields.get("client_id").unwrap_or_default().to_owned(),
@@ -344,11 +227,12 @@ impl Idp {
         Ok(self.tokens(grant, user, asker))
     }
 
-    fn client_token(&self, client: &OAuthClient, fields: &Parameters) -> Response {
+    fn client_token(&self, client: &OAuthClient, fields: &Parameters, asker: &Asker) -> Response {
         let now = OffsetDateTime::now_utc();
         let resource = fields.get("resource").unwrap_or("urn:microsoft:userinfo");
-        let access = self.jwt.sign(&json!({
-            "aud": resource, "iss": self.service.issuer(), "iat": now.unix_timestamp(), "nbf": now.unix_timestamp(),
+        let [key, _] = self.ring.published(asker.keys());
+        let access = key.json.sign(&json!({
+            "aud": resource, "iss": self.access_issuer(), "iat": now.unix_timestamp(), "nbf": now.unix_timestamp(),
             "exp": (now + LIFETIME).unix_timestamp(), "apptype": "Confidential", "appid": client.id,
             "sub": client.id, "ver": "1.0",
         }));
@@ -359,34 +243,62 @@ impl Idp {
         )
     }
 
-    fn access_token(
+    pub(super) fn access_token(
         &self,
         user: &User,
         grant: &Grant,
         asker: &Asker,
         now: OffsetDateTime,
     ) -> String {
-        self.jwt.sign(&json!({
-            "aud": grant.resource, "iss": self.service.issuer(), "iat": now.unix_timestamp(),
+        let mut token =
+            claims::members(user, &grant.session, asker, &self.plan.cloud.tenant, false);
+        let more = json!({
+            "aud": grant.resource, "iss": self.access_issuer(), "iat": now.unix_timestamp(),
             "nbf": now.unix_timestamp(), "exp": (now + LIFETIME).unix_timestamp(), "apptype": "Public",
-            "appid": grant.client, "authmethod": grant.session.method.saml2(),
-            "auth_time": crate::saml::moment(grant.session.at), "ver": "1.0", "scp": "openid", "sub": user.immutable_id,
-            "upn": user.upn, "department": user.department, "groups": user.groups,
+            "appid": grant.client, "authmethod": token["acr"], "ver": "1.0", "scp": "openid",
+            "auth_time": grant.session.at.unix_timestamp(), "jti": uuid::Uuid::new_v4().to_string(),
             "insidecorporatenetwork": asker.inside(),
-        }))
+        });
+        if let Value::Object(more) = more {
+            token.extend(more);
+        }
+        self.json(token.into(), user, asker)
     }
 
-    fn id_token(&self, user: &User, grant: &Grant, now: OffsetDateTime) -> String {
-        let mut claims = json!({
-            "aud": grant.client, "iss": self.url("/adfs"), "iat": now.unix_timestamp(), "nbf": now.unix_timestamp(),
-            "exp": (now + LIFETIME).unix_timestamp(), "auth_time": grant.session.at.unix_timestamp(),
-            "sub": user.immutable_id, "upn": user.upn, "unique_name": user.account, "groups": user.groups,
-            "department": user.department,
+    /// `front` says that the token goes through the browser, with the hashes of what goes with it.
+    pub(super) fn id_token(
+        &self,
+        user: &User,
+        grant: &Grant,
+        asker: &Asker,
+        now: OffsetDateTime,
+        front: Option<&[(&str, String)]>,
+    ) -> String {
+        let tenant = &self.plan.cloud.tenant;
+        let mut token = claims::members(user, &grant.session, asker, tenant, front.is_some());
+        let more = json!({
+            "aud": grant.client, "iss": self.service.connect_issuer(), "iat": now.unix_timestamp(),
+            "nbf": now.unix_timestamp(), "exp": (now + LIFETIME).unix_timestamp(),
+            "auth_time": grant.session.at.unix_timestamp(), "jti": uuid::Uuid::new_v4().to_string(),
         });
-        if let Some(nonce) = &grant.nonce {
-            claims["nonce"] = Value::from(nonce.as_str());
+        if let Value::Object(more) = more {
+            token.extend(more);
         }
-        self.jwt.sign(&claims)
+        if let Some(nonce) = &grant.nonce {
+            token.insert("nonce".to_owned(), nonce.as_str().into());
+        }
+        for (name, hash) in front.unwrap_or_default() {
+            token.insert((*name).to_owned(), hash.as_str().into());
+        }
+        self.json(token.into(), user, asker)
+    }
+
+    /// The issuer of access tokens: at AD FS another one than that of id tokens.
+    fn access_issuer(&self) -> String {
+        match self.service.product {
+            Product::Adfs => self.service.issuer(),
+            _ => self.service.connect_issuer(),
+        }
     }
 }
 
@@ -413,29 +325,6 @@ pub(super) fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
     table.lock().expect("no holder of the lock panics")
 }
 
-/// Sends the browser back to the client with `fields`, in the response mode that it asked for.
-fn deliver(query: &Parameters, target: &str, fields: &[(&str, &str)]) -> Response {
-    let mut all = fields.to_vec();
-    if let Some(state) = query.get("state") {
-        all.push(("state", state));
-    }
-    if query.get("response_mode") == Some("form_post") {
-        return pages::auto_post(target, &all);
-    }
-    let Ok(mut url) = Url::parse(target) else {
-        return answer(StatusCode::BAD_REQUEST, "", "");
-    };
-    if query.get("response_mode") == Some("fragment") {
-        let text = url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(&all)
-            .finish();
-        url.set_fragment(Some(&text));
-    } else {
-        url.query_pairs_mut().extend_pairs(&all);
-    }
-    redirect(StatusCode::FOUND, url.as_str())
-}
-
 fn proves(challenge: Option<&str>, verifier: Option<&str>) -> bool {
     match (challenge, verifier) {
         (None, _) => true,
@@ -446,4 +335,5 @@ fn proves(challenge: Option<&str>, verifier: Option<&str>) -> bool {
     }
 }
 
-const LIFETIME: Duration = Duration::hours(1);
+/// How long tokens are valid.
+pub(super) const LIFETIME: Duration = Duration::hours(1);

@@ -4,6 +4,7 @@
 use http::StatusCode;
 
 use crate::http::{Response, answer, escape, html};
+use crate::idp::product::Shape;
 
 /// The sign-in form. `action` is posted to; `error` is shown above the fields, `user` fills in the first.
 pub fn sign_in(organisation: &str, action: &str, user: &str, error: Option<&str>) -> Response {
@@ -34,28 +35,80 @@ pub fn sign_in(organisation: &str, action: &str, user: &str, error: Option<&str>
     )
 }
 
-/// A page that posts `fields` to `action` by itself.
-pub fn auto_post(action: &str, fields: &[(&str, &str)]) -> Response {
-    let inputs = fields
-        .iter()
-        .map(|(name, value)| {
-            format!(
-                r#"<input type="hidden" name="{}" value="{}" />"#,
-                escape(name),
-                escape(value)
-            )
-        })
-        .collect::<Vec<String>>()
-        .concat();
+/// The sign-in form of other products: the same, in their own words for the fields.
+pub fn plain_sign_in(
+    shape: &Shape,
+    organisation: &str,
+    action: &str,
+    user: &str,
+    error: Option<&str>,
+) -> Response {
+    let fields = format!(
+        r#"<label for="user">User name</label><input id="user" name="{}" type="text" value="{}" autocomplete="username"/>
+<label for="password">Password</label><input id="password" name="{}" type="password" value=""
+ autocomplete="current-password"/>"#,
+        shape.user,
+        escape(user),
+        shape.password,
+    );
+    plain(shape, organisation, action, &fields, error)
+}
+
+/// The second page: a form for a code.
+pub fn second_factor(
+    shape: &Shape,
+    organisation: &str,
+    action: &str,
+    error: Option<&str>,
+) -> Response {
+    let fields = format!(
+        r#"<label for="code">Enter the code of your authenticator</label><input id="code" name="{}" type="text"
+ inputmode="numeric" value="" autocomplete="one-time-code"/>"#,
+        shape.code,
+    );
+    plain(shape, organisation, action, &fields, error)
+}
+
+fn plain(
+    shape: &Shape,
+    organisation: &str,
+    action: &str,
+    fields: &str,
+    error: Option<&str>,
+) -> Response {
+    let error = error.map_or_else(String::new, |text| {
+        format!(r#"<p id="errorText" role="alert">{}</p>"#, escape(text))
+    });
     html(
         StatusCode::OK,
         format!(
-            "<html><head><title>Working...</title></head><body><form method=\"POST\" name=\"hiddenform\" \
-             action=\"{}\">{inputs}<noscript><p>Script is disabled. Click Submit to continue.</p><input type=\"submit\" \
-             value=\"Submit\" /></noscript></form><script language=\"javascript\">window.setTimeout(\
-             'document.forms[0].submit()', 0);</script></body></html>",
-            escape(action),
+            r#"<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"/><title>Sign In</title></head><body>
+<h1>{organisation}</h1>{error}<form method="post" id="loginForm" action="{action}">{fields}{more}
+<button type="submit" id="submitButton">Sign in</button></form></body></html>"#,
+            organisation = escape(organisation),
+            action = escape(action),
+            more = shape.more,
         ),
+    )
+}
+
+/// A page that posts `fields` to `action` by itself.
+pub fn auto_post(shape: &Shape, action: &str, fields: &[(&str, &str)]) -> Response {
+    let inputs = fields
+        .iter()
+        .map(|(name, value)| {
+            shape
+                .field
+                .replace("{name}", &(shape.escape)(name))
+                .replace("{value}", &(shape.escape)(value))
+        })
+        .collect::<Vec<String>>()
+        .concat();
+    let [before, after, end] = shape.post;
+    let action = (shape.escape)(action);
+    html(
+        StatusCode::OK,
+        format!("{before}{action}{after}{inputs}{end}"),
     )
 }
 

@@ -3,14 +3,14 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{Method as Verb, StatusCode};
 use time::{Duration, OffsetDateTime};
 
-use crate::http::{Parameters, Request, Response, add, answer, noted, redirect};
-use crate::idp::session::{ATTRIBUTES, Session};
-use crate::idp::users::{Asker, check};
-use crate::idp::{Idp, pages, samlp};
-use crate::plan::{Protocol, RelyingParty, User};
+use crate::http::{Parameters, Request, Response, add, answer, noted};
+use crate::idp::product::asks_second_factor;
+use crate::idp::session::Session;
+use crate::idp::users::Asker;
+use crate::idp::{Idp, claims, pages, samlp};
+use crate::plan::{Product, Protocol, RelyingParty, User};
 use crate::saml::assertion::{Method, Statement};
 use crate::saml::response::WsTrust;
 
@@ -33,10 +33,14 @@ pub struct Ask {
     pub request: Option<String>,
     /// No page may be shown.
     pub silent: bool,
+    /// A second factor is asked for.
+    pub second: bool,
+    /// The answer is to be a reference (SAML artifact).
+    pub artifact: bool,
 }
 
 impl Idp {
-    /// `/adfs/ls/`.
+    /// `/adfs/ls/`, and what other products have for it.
     pub(super) fn ls(&self, request: &Request, asker: &Asker) -> Response {
         let query = request.query();
         match query.get("wa") {
@@ -47,7 +51,7 @@ impl Idp {
                     Err(reason) => self.error_page(&reason),
                 };
             }
-            Some("wattr1.0" | "wpseudo1.0") => return answer(StatusCode::FORBIDDEN, "", ""),
+            Some("wattr1.0" | "wpseudo1.0") => return answer(http::StatusCode::FORBIDDEN, "", ""),
             Some(other) => return self.error_page(&format!("MSIS7047: unknown wa {other}")),
             None => {}
         }
@@ -59,10 +63,10 @@ impl Idp {
         }
     }
 
-    /// `/adfs/ls/idpinitiatedsignon.aspx`.
+    /// `/adfs/ls/idpinitiatedsignon.aspx`, and `PingFederate`'s `?PartnerSpId=`.
     pub(super) fn idp_initiated(&self, request: &Request, asker: &Asker) -> Response {
         let query = request.query();
-        let Some(identifier) = query.get("loginToRp") else {
+        let Some(identifier) = query.get("loginToRp").or(query.get("PartnerSpId")) else {
             let names: Vec<(&str, &str)> = self
                 .plan
                 .relying_parties
@@ -82,6 +86,8 @@ impl Idp {
                     protocol: party.protocol,
                     request: None,
                     silent: false,
+                    second: false,
+                    artifact: false,
                 };
                 self.sign_in(&ask, request, asker)
             }
@@ -109,76 +115,6 @@ impl Idp {
         format!("Corp Example ({})", self.service.host)
     }
 
-    /// Shows the form, or takes what was typed into it. `retry` is what the form posts to.
-    pub(super) fn form(&self, request: &Request, retry: &str, hint: &str) -> FormStep {
-        let fields = request.form();
-        if request.method != Verb::POST || !fields.has("UserName") {
-            return FormStep::Answer(pages::sign_in(&self.organisation(), retry, hint, None));
-        }
-        let name = fields.get("UserName").unwrap_or_default();
-        if !name.contains(['@', '\\']) {
-            let text = "Enter your user ID in the format \"domain\\user\" or \"user@domain\".";
-            return FormStep::Answer(pages::sign_in(
-                &self.organisation(),
-                retry,
-                name,
-                Some(text),
-            ));
-        }
-        if let Some(user) = check(&self.plan, name, fields.get("Password").unwrap_or_default()) {
-            return FormStep::SignedIn {
-                user: user.clone(),
-                keep: fields.get("Kmsi") == Some("true"),
-            };
-        }
-        let text =
-            "Incorrect user ID or password. Type the correct user ID and password, and try again.";
-        FormStep::Answer(noted(
-            pages::sign_in(&self.organisation(), retry, name, Some(text)),
-            "wrong user name or password",
-        ))
-    }
-
-    /// Starts a session and sends the browser to the same request again, as AD FS does after the form.
-    pub(super) fn start_session(&self, request: &Request, user: &User, keep: bool) -> Response {
-        let target = request
-            .uri
-            .path_and_query()
-            .map_or("/", http::uri::PathAndQuery::as_str);
-        let mut response = redirect(
-            StatusCode::FOUND,
-            &format!("https://{}:443{target}", self.service.host),
-        );
-        let session = Session {
-            upn: user.upn.clone(),
-            method: Method::Password,
-            at: OffsetDateTime::now_utc(),
-            fresh_for: Some(target.to_owned()),
-        };
-        self.sessions.start(session, keep, &mut response);
-        noted(response, format!("signed in {}", user.upn))
-    }
-
-    /// The request's session, if it is as young as asked.
-    pub(super) fn session_for(
-        &self,
-        request: &Request,
-        max_age: Option<Duration>,
-    ) -> Option<(Session, User)> {
-        let session = self.sessions.find(request)?;
-        let user = self.plan.user(&session.upn)?.clone();
-        let Some(max_age) = max_age else {
-            return Some((session, user));
-        };
-        let target = request
-            .uri
-            .path_and_query()
-            .map(http::uri::PathAndQuery::as_str);
-        let just_now = session.fresh_for.as_deref() == target;
-        let young = !max_age.is_zero() && OffsetDateTime::now_utc() - session.at <= max_age;
-        (just_now || young).then_some((session, user))
-    }
-
     /// What a token says about a user to a relying party.
     pub(super) fn statement(
         &self,
@@ -191,36 +127,49 @@ impl Idp {
             issuer: self.service.issuer(),
             audience: audience.to_owned(),
             subject: user.immutable_id.clone(),
-            method: session.method,
+            method: match session.second {
+                Some(_) => Method::Multiple(self.shape.second_factor),
+                None => session.method,
+            },
             authenticated: session.at,
             issued: OffsetDateTime::now_utc(),
             lifetime: Duration::hours(1),
-            claims: asker.claims(user, session.method),
+            claims: claims::attributes(user, session, asker, &self.plan.cloud.tenant, audience),
         }
     }
 
     fn sign_in(&self, ask: &Ask, request: &Request, asker: &Asker) -> Response {
         if let Some((session, user)) = self.session_for(request, ask.max_age)
-            && !(request.method == Verb::POST && request.form().has("UserName"))
+            && !self.form_posted(request)
         {
+            if ask.second && session.second.is_none() {
+                if ask.silent {
+                    return self.saml_failure(ask, "NoPassive");
+                }
+                let retry = self.retry(request, ask);
+                let mut page = self.ask_second_factor(request, &retry, &user, asker);
+                self.keep_request(&retry, request, &mut page);
+                return page;
+            }
             return self.issue(ask, request, asker, &session, &user);
         }
         if ask.silent {
             return self.saml_failure(ask, "NoPassive");
         }
-        let form_post = request.method == Verb::POST && request.form().has("UserName");
-        if asker.gets_windows_challenge() && !form_post {
-            return super::windows();
+        if let Some(challenge) = self.windows_first(request, asker) {
+            return challenge;
         }
         let retry = self.retry(request, ask);
-        let mut response = match self.form(request, &retry, &ask.hint) {
-            FormStep::SignedIn { user, keep } => self.start_session(request, &user, keep),
-            FormStep::Answer(page) => page,
-        };
-        if request.form().has("SAMLRequest") {
-            self.requests.remember(&retry, request, &mut response);
-        }
+        let mut response = self.ask_password(request, &retry, &ask.hint, asker);
+        self.keep_request(&retry, request, &mut response);
         response
+    }
+
+    /// AD FS remembers a posted request by a cookie.
+    fn keep_request(&self, retry: &str, request: &Request, response: &mut Response) {
+        if self.shape.pages.is_empty() && request.form().has("SAMLRequest") {
+            self.requests.remember(retry, request, response);
+        }
     }
 
     /// Where the form of this request is posted to. A request whose message was in a body gets a new id to be
@@ -240,7 +189,7 @@ impl Idp {
         }
     }
 
-    fn issue(
+    pub(super) fn issue(
         &self,
         ask: &Ask,
         request: &Request,
@@ -248,15 +197,15 @@ impl Idp {
         session: &Session,
         user: &User,
     ) -> Response {
+        let ours = self.service.product == Product::Adfs;
         let Some(loops) = LoopDetection::next(request.cookie("MSISLoopDetectionCookie")) else {
             return self.error_page(
                 "MSIS7042: The same client browser session has made '6' requests in the last '20' seconds.",
             );
         };
-        let statement = self.statement(user, session, &ask.relying_party, asker);
         let posted = match ask.protocol {
-            Protocol::WsFederation => self.ws_federation_token(ask, &statement),
-            Protocol::Saml => self.saml_token(ask, &statement),
+            Protocol::WsFederation => self.ws_federation_token(ask, session, user, asker),
+            Protocol::Saml => self.saml_token(ask, session, user, asker),
         };
         let mut response = match posted {
             Ok(page) => page,
@@ -265,21 +214,17 @@ impl Idp {
         self.sessions.use_freshness(request);
         let now = STANDARD.encode(crate::saml::moment(session.at));
         let parties = STANDARD.encode(signed_in_parties(request, &ask.relying_party).join("\n"));
-        add(
-            &mut response,
-            "set-cookie",
-            &format!("MSISAuthenticated={now}{ATTRIBUTES}"),
-        );
-        add(
-            &mut response,
-            "set-cookie",
-            &format!("MSISLoopDetectionCookie={loops}{ATTRIBUTES}"),
-        );
-        add(
-            &mut response,
-            "set-cookie",
-            &format!("MSISSignOut={parties}{ATTRIBUTES}"),
-        );
+        let attributes = self.sessions.attributes();
+        for (name, value) in [
+            ("MSISAuthenticated", now),
+            ("MSISLoopDetectionCookie", loops),
+            ("MSISSignOut", parties),
+        ] {
+            if ours {
+                let cookie = format!("{name}={value}{attributes}");
+                add(&mut response, "set-cookie", &cookie);
+            }
+        }
         noted(
             response,
             format!("token for {} to {}", user.upn, ask.relying_party),
@@ -289,26 +234,23 @@ impl Idp {
     fn ws_federation_token(
         &self,
         ask: &Ask,
-        statement: &Statement,
+        session: &Session,
+        user: &User,
+        asker: &Asker,
     ) -> Result<Response, crate::server::Error> {
-        let id = format!("_{}", uuid::Uuid::new_v4());
-        let assertion = self.signer.sign(&statement.saml11(&id))?;
-        let expires = statement.issued + statement.lifetime;
-        let result = WsTrust::V2005.response(
-            &assertion,
-            &id,
-            &ask.relying_party,
-            statement.issued,
-            expires,
-        );
+        let statement = self.statement(user, session, &ask.relying_party, asker);
+        let (issued, expires) = (statement.issued, statement.issued + statement.lifetime);
+        let token = self.saml11(statement, user, asker)?;
+        let result =
+            WsTrust::V2005.response(&token.xml, &token.id, &ask.relying_party, issued, expires);
         let mut fields = vec![("wa", "wsignin1.0"), ("wresult", result.as_str())];
         if let Some(context) = &ask.context {
             fields.push(("wctx", context));
         }
-        Ok(pages::auto_post(&ask.reply, &fields))
+        Ok(pages::auto_post(self.shape, &ask.reply, &fields))
     }
 
-    fn ws_federation(&self, query: &Parameters) -> Result<Ask, String> {
+    pub(super) fn ws_federation(&self, query: &Parameters) -> Result<Ask, String> {
         let party = self.relying_party(query.get("wtrealm").unwrap_or_default())?;
         let reply = match query.get("wreply") {
             None => &party.reply[0],
@@ -329,6 +271,7 @@ impl Idp {
                 | "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport"
                 | "urn:federation:authentication:windows",
             ) => {}
+            Some(method) if asks_second_factor(method) => {}
             Some(other) => return Err(unsupported_method(other)),
         }
         let fresh = query
@@ -349,6 +292,8 @@ impl Idp {
             protocol: Protocol::WsFederation,
             request: None,
             silent: false,
+            second: query.get("wauth").is_some_and(asks_second_factor),
+            artifact: false,
         })
     }
 
@@ -364,19 +309,6 @@ impl Idp {
         self.sessions.end(request, &mut response);
         noted(response, "signed out")
     }
-}
-
-/// What the form led to.
-pub(super) enum FormStep {
-    /// A page to show.
-    Answer(Response),
-    /// The right name and password.
-    SignedIn {
-        /// Who.
-        user: User,
-        /// Whether to stay signed in.
-        keep: bool,
-    },
 }
 
 /// AD FS's words for a method of authentication that is not set up.

@@ -1,21 +1,28 @@
-//! Who users are and what is claimed about them; and what the service knows of whoever asks.
+//! What the service knows of whoever asks, and whether a password is right.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::control::{Control, Keys, Twist};
 use crate::http::Request;
-use crate::plan::{Plan, User};
-use crate::saml::assertion::{Claim, Method};
+use crate::people::User;
+use crate::plan::Plan;
 
-/// What AD FS knows about where a request comes from. A request that passed a proxy says so in its headers; one without
-/// `X-MS-Proxy` is taken for the intranet's.
+/// What AD FS knows about where a request comes from, and what the service is told to do otherwise for it. A request
+/// that passed a proxy says so in its headers; one without `X-MS-Proxy` is taken for the intranet's.
 #[derive(Debug, Clone, Default)]
 pub struct Asker {
     proxy: Option<String>,
     context: Vec<(&'static str, String)>,
     user_agent: String,
+    control: Control,
+    twists: Vec<Twist>,
+    conversation: Option<String>,
 }
 
 impl Asker {
-    /// Reads the request's headers.
-    pub fn of(request: &Request) -> Self {
+    /// Reads the request's headers. `twists` are those that the request asks for itself.
+    pub fn of(request: &Request, control: Control, twists: Vec<Twist>) -> Self {
         let mut context = vec![(
             "x-ms-client-ip",
             request.peer.ip().to_canonical().to_string(),
@@ -35,7 +42,39 @@ impl Asker {
             proxy: request.header("x-ms-proxy").map(str::to_owned),
             context,
             user_agent: request.header("user-agent").unwrap_or_default().to_owned(),
+            control,
+            twists,
+            conversation: None,
         }
+    }
+
+    /// The same in the sign-in of that number, which began with these twists.
+    pub(super) fn conversing(&self, id: &str, twists: &[Twist]) -> Self {
+        Self {
+            conversation: Some(id.to_owned()),
+            twists: [&self.twists, twists].concat(),
+            ..self.clone()
+        }
+    }
+
+    /// The number of the sign-in that this is a step of.
+    pub(super) fn conversation(&self) -> Option<&str> {
+        self.conversation.as_deref()
+    }
+
+    /// The keys in use.
+    pub fn keys(&self) -> Keys {
+        self.control.keys
+    }
+
+    /// Whether this is to be done otherwise for the user.
+    pub fn has(&self, twist: Twist, user: &User) -> bool {
+        self.twists.contains(&twist) || self.control.twists_for(&user.upn).any(|own| own == twist)
+    }
+
+    /// What is claimed about the request: name and value.
+    pub fn context(&self) -> &[(&'static str, String)] {
+        &self.context
     }
 
     /// Whether AD FS takes the request for an intranet one.
@@ -64,29 +103,6 @@ impl Asker {
             (Some(proxy), Some((_, address))) => format!("extranet, by {proxy}, for {address}"),
         }
     }
-
-    /// What is claimed about `user` in a token given to this asker.
-    pub fn claims(&self, user: &User, method: Method) -> Vec<Claim> {
-        let one = |kind: &str, value: &str| Claim {
-            kind: kind.to_owned(),
-            values: vec![value.to_owned()],
-        };
-        let mut claims = vec![
-            one(UPN, &user.upn),
-            one(IMMUTABLE_ID, &user.immutable_id),
-            one(DEPARTMENT, &user.department),
-            Claim {
-                kind: GROUP.to_owned(),
-                values: user.groups.clone(),
-            },
-            one(INSIDE, if self.inside() { "true" } else { "false" }),
-            one(METHODS, method.saml2()),
-        ];
-        for (name, value) in &self.context {
-            claims.push(one(&format!("{REQUEST_CONTEXT}{name}"), value));
-        }
-        claims
-    }
 }
 
 /// The user, if the password is right.
@@ -95,20 +111,16 @@ pub fn check<'a>(plan: &'a Plan, name: &str, password: &str) -> Option<&'a User>
         .filter(|user| user.password == password)
 }
 
-/// User principal name, as Microsoft 365 takes it.
-pub const UPN: &str = "http://schemas.xmlsoap.org/claims/UPN";
-/// The anchor that joins to the cloud user.
-pub const IMMUTABLE_ID: &str = "http://schemas.microsoft.com/LiveID/Federation/2008/05/ImmutableID";
-/// Department: there is no standard type for it.
-pub const DEPARTMENT: &str = "http://schemas.corp.example/claims/department";
-/// Group names.
-pub const GROUP: &str = "http://schemas.xmlsoap.org/claims/Group";
-/// Whether the request came from inside.
-pub const INSIDE: &str = "http://schemas.microsoft.com/ws/2012/01/insidecorporatenetwork";
-/// How the user authenticated.
-pub const METHODS: &str = "http://schemas.microsoft.com/claims/authnmethodsreferences";
-/// Prefix of the claims about the request.
-pub const REQUEST_CONTEXT: &str = "http://schemas.microsoft.com/2012/01/requestcontext/claims/";
+/// Name and password of HTTP Basic, or of what stands in the lab for a Windows ticket: the same after `Negotiate`.
+pub fn credentials(request: &Request, scheme: &str) -> Option<(String, String)> {
+    let (found, value) = request.header("authorization")?.split_once(' ')?;
+    if !found.eq_ignore_ascii_case(scheme) {
+        return None;
+    }
+    let pair = String::from_utf8(STANDARD.decode(value.trim()).ok()?).ok()?;
+    let (name, password) = pair.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
+}
 
 const CONTEXT_HEADERS: [&str; 5] = [
     "x-ms-proxy",

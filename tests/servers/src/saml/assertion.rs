@@ -48,6 +48,10 @@ pub enum Method {
     Password,
     /// A certificate in the TLS handshake.
     Certificate,
+    /// Windows, on the intranet.
+    Windows,
+    /// One of these and a second factor; the word is what SAML 2.0 says then.
+    Multiple(&'static str),
 }
 
 impl Method {
@@ -56,6 +60,8 @@ impl Method {
         match self {
             Self::Password => "urn:oasis:names:tc:SAML:1.0:am:password",
             Self::Certificate => "urn:ietf:rfc:2246",
+            Self::Windows => "urn:federation:authentication:windows",
+            Self::Multiple(_) => "http://schemas.microsoft.com/claims/multipleauthn",
         }
     }
 
@@ -64,6 +70,18 @@ impl Method {
         match self {
             Self::Password => "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport",
             Self::Certificate => "urn:oasis:names:tc:SAML:2.0:ac:classes:TLSClient",
+            Self::Windows => "urn:federation:authentication:windows",
+            Self::Multiple(word) => word,
+        }
+    }
+
+    /// The value of `amr` in a JSON token.
+    pub fn amr(self) -> &'static str {
+        match self {
+            Self::Password => "pwd",
+            Self::Certificate => "rsa",
+            Self::Windows => "wia",
+            Self::Multiple(_) => "mfa",
         }
     }
 }

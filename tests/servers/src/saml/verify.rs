@@ -76,7 +76,7 @@ impl Accepted {
     }
 }
 
-/// The issuers that are trusted, each with the file of its one certificate.
+/// The issuers that are trusted, each with the file of a certificate; an issuer may have several.
 #[derive(Debug, Clone, Default)]
 pub struct Verifier {
     issuers: Vec<(String, PathBuf)>,
@@ -122,12 +122,18 @@ impl Verifier {
             .ok_or(Refusal::Form("no id"))?;
         acceptable_form(&assertion, id)?;
         let issuer = version.issuer(&assertion);
-        let (_, certificate) = self
-            .issuers
-            .iter()
-            .find(|(trusted, _)| *trusted == issuer)
-            .ok_or_else(|| Refusal::Issuer(issuer.clone()))?;
-        if !xmlsec1(bytes, certificate, version).await? {
+        let mut known = false;
+        let mut verifies = false;
+        for (trusted, certificate) in &self.issuers {
+            if *trusted == issuer && !verifies {
+                known = true;
+                verifies = xmlsec1(bytes, certificate, version).await?;
+            }
+        }
+        if !known {
+            return Err(Refusal::Issuer(issuer));
+        }
+        if !verifies {
             return Err(Refusal::Signature(issuer));
         }
 

@@ -1,10 +1,12 @@
 //! The lab's servers on loopback, and a small browser: HTTP over TLS with the lab's authority, cookies, forms.
 #![allow(dead_code, reason = "every test file uses its own part of this module")]
 
+pub mod sign_in;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -18,7 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
-use weir_lab_servers::plan::{Plan, Site};
+use weir_lab_servers::control::Control;
+use weir_lab_servers::plan::{Plan, Product, Site};
 use weir_lab_servers::saml::verify::Verifier;
 use weir_lab_servers::{cloud, idp, pki, server};
 
@@ -36,21 +39,34 @@ pub struct Lab {
 impl Lab {
     /// Both federation services.
     pub async fn services() -> Self {
-        Self::start(false).await
+        Self::start(false, Product::Adfs).await
+    }
+
+    /// The same, the second one of another product.
+    pub async fn of(product: Product) -> Self {
+        Self::start(false, product).await
+    }
+
+    /// Tells a service what to do otherwise, from its next request on.
+    pub fn tell(&self, service: &str, control: &Control) {
+        control
+            .save(self.plan.files(), service)
+            .expect("a control file");
     }
 
     /// Both federation services and the cloud. `None`, with the reason printed, where tokens cannot be checked.
     pub async fn whole(test: &str) -> Option<Self> {
         if Verifier::available() {
-            return Some(Self::start(true).await);
+            return Some(Self::start(true, Product::Adfs).await);
         }
         println!("skipped: {test}: xmlsec1 is not installed");
         None
     }
 
-    async fn start(with_cloud: bool) -> Self {
+    async fn start(with_cloud: bool, product: Product) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut plan = Plan::new(directory.path());
+        plan.services[1].product = product;
         plan.cloud.egress = vec![EGRESS.parse().expect("a literal")];
         let mut services = Vec::new();
         for service in &mut plan.services {
@@ -71,7 +87,7 @@ impl Lab {
         place(&mut plan.cloud.login, &sockets.login);
         place(&mut plan.cloud.application, &sockets.application);
         place(&mut plan.cloud.reverse_proxy, &sockets.reverse_proxy);
-        pki::create(&plan).expect("key material");
+        key_material(&plan);
 
         let (sender, stop) = watch::channel(false);
         let mut tasks = Vec::new();
@@ -105,6 +121,7 @@ impl Lab {
             lab: self,
             cookies: BTreeMap::new(),
             headers: Vec::new(),
+            certificate: None,
         }
     }
 
@@ -181,12 +198,19 @@ pub struct Browser<'a> {
     lab: &'a Lab,
     cookies: BTreeMap<(String, String), String>,
     headers: Vec<(&'static str, String)>,
+    certificate: Option<&'static str>,
 }
 
 impl Browser<'_> {
     /// Sends this header field with every request.
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    /// Shows this client certificate where one is asked for.
+    pub fn shows(mut self, name: &'static str) -> Self {
+        self.certificate = Some(name);
         self
     }
 
@@ -210,9 +234,14 @@ impl Browser<'_> {
     pub async fn send(&mut self, method: Method, url: &str, kind: &str, body: Bytes) -> Answer {
         let url = url::Url::parse(url).expect("an absolute URL");
         let host = url.host_str().expect("a host").to_owned();
-        let stream = connect(&self.lab.plan, &host, self.lab.address(&host), None)
-            .await
-            .expect("a TLS session");
+        let stream = connect(
+            &self.lab.plan,
+            &host,
+            self.lab.address(&host),
+            self.certificate,
+        )
+        .await
+        .expect("a TLS session");
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .expect("HTTP/1.1");
@@ -366,6 +395,22 @@ fn unescape(text: &str) -> String {
     quick_xml::escape::unescape(text)
         .expect("well-formed")
         .into_owned()
+}
+
+/// Key material is the same for every plan with the same names, and takes a while to make: it is made once.
+fn key_material(plan: &Plan) {
+    static MADE: OnceLock<TempDir> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        pki::create(&Plan::new(directory.path())).expect("key material");
+        directory
+    });
+    let to = plan.directory.join("pki");
+    std::fs::create_dir_all(&to).expect("a directory");
+    for file in std::fs::read_dir(made.path().join("pki")).expect("files") {
+        let file = file.expect("a file");
+        std::fs::copy(file.path(), to.join(file.file_name())).expect("copied");
+    }
 }
 
 async fn free() -> TcpListener {

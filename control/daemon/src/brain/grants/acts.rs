@@ -147,7 +147,10 @@ impl Brain {
     }
 
     /// Acts to the end, also when whoever asked for it does not wait.
-    async fn finish<T, F>(&self, act: impl FnOnce(Arc<Self>) -> F) -> Result<T, Error>
+    pub(in crate::brain) async fn finish<T, F>(
+        &self,
+        act: impl FnOnce(Arc<Self>) -> F,
+    ) -> Result<T, Error>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,

@@ -9,15 +9,12 @@ mod seen;
 mod spread;
 
 use std::net::IpAddr;
-use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use super::client::{Connection, address};
 use super::life::{Lived, Ward};
-use crate::exec::clean;
 use crate::settings::{Plane, STRICT, Settings, list_name};
 use crate::sources::{Class, Family};
 
@@ -123,31 +120,10 @@ impl Ward<'_> {
         Ok(connection)
     }
 
-    /// The command line of Weir's own, on this lab's socket.
-    fn weir(&self, arguments: &[&str]) -> Command {
-        let mut command = clean(self.lab.options.bin_dir.join("weir"));
-        command.arg("--socket").arg(self.control.socket());
-        command.args(arguments).stdin(Stdio::null());
-        let mut command = Command::from(command);
-        command.kill_on_drop(true);
-        command
-    }
-
-    /// What `weir` prints.
-    async fn said_by_weir(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.weir(arguments).output().await;
-        let output = output.context("cannot run weir")?;
-        if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr);
-            bail!("weir {} failed: {}", arguments.join(" "), why.trim());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
     /// Status as `weir status --json` prints it, and the part of it that is about the service.
     async fn told(&self) -> Result<(Value, Value)> {
         // Its exit status says whether anything is wrong.
-        let output = self.weir(&["status", "--json"]).output().await;
+        let output = self.lab.weir(&["status", "--json"]).output().await;
         let text = output.context("cannot run weir")?.stdout;
         let status: Value = serde_json::from_slice(&text).context("weir status prints no JSON")?;
         let services = status["services"].as_array().into_iter().flatten();

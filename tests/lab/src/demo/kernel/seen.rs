@@ -99,7 +99,7 @@ impl Ward<'_> {
         let arguments = ["flows", "--json", "--service", SERVICE, "--source", &source];
         let shown = async {
             loop {
-                for line in self.said_by_weir(&arguments).await?.lines() {
+                for line in self.lab.said_by_weir(&arguments).await?.lines() {
                     let flow: Value = serde_json::from_str(line).context("a line of weir flows")?;
                     if flow["source_port"] == from.port() {
                         return anyhow::Ok(flow);
@@ -123,6 +123,7 @@ impl Ward<'_> {
         }
         let path = file.to_str().context("the lab's directory is not UTF-8")?;
         let mut running = self
+            .lab
             .weir(&["capture", "--service", SERVICE, "--out", path])
             .spawn()
             .context("cannot run weir capture")?;

@@ -60,7 +60,8 @@ const OFFICE_VIEW: &str = "Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 10.0; W
 const OUTLOOK_VIEW: &str = "Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 6.1; Trident/7.0; Microsoft Outlook 16.0.9029; ms-office; MSOffice 16)";
 const OUTLOOK: &str = "Microsoft Office/16.0 (Windows NT 10.0; Microsoft Outlook 16.0.12026; Pro)";
 const WINDOWS: &str = "Windows-AzureAD-Authentication-Provider/1.0";
-const BROWSER: &str =
+/// As Firefox says it.
+pub const BROWSER: &str =
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0";
 
 impl Kind {
@@ -264,10 +265,12 @@ impl Rows<'_> {
 
 /// A WS-Trust request with the right password.
 fn active(version: &str, service: &str, user: &User, party: &str) -> Call {
-    let to = url(
-        service,
-        &format!("/adfs/services/trust/{version}/usernamemixed"),
-    );
+    let path = format!("/adfs/services/trust/{version}/usernamemixed");
+    active_at(url(service, &path), version, user, party)
+}
+
+/// The same, somewhere else.
+pub(super) fn active_at(to: String, version: &str, user: &User, party: &str) -> Call {
     let (trust, bearer) = match version {
         "13" => (
             "http://docs.oasis-open.org/ws-sx/ws-trust/200512",

@@ -4,6 +4,7 @@
 //! A house is a configuration: a rule set and its settings. Each rule set has the complete table once; a house that
 //! differs from another in one setting has the rows that this setting decides.
 
+mod claims;
 mod kinds;
 mod matrix;
 mod requests;
@@ -16,6 +17,7 @@ use super::row::{Act, Decider, PORTS, Row, Verdict};
 use crate::settings::{Hook, OFFICE365, STRICT, Settings};
 use crate::sources::{Class, Family};
 
+pub use kinds::BROWSER;
 pub use requests::passive;
 
 /// A configuration, and the rows that are done under it.
@@ -31,7 +33,7 @@ pub struct House {
 
 /// Every house, in order.
 pub fn all(plan: &Plan) -> Vec<House> {
-    vec![
+    let mut houses = vec![
         house(plan, "strict", Settings::of(STRICT), |rows| {
             rows.complete();
             rows.outlook(RELAY_ONLY);
@@ -100,7 +102,9 @@ pub fn all(plan: &Plan) -> Vec<House> {
                 rows.logon_without_directory();
             },
         ),
-    ]
+    ];
+    houses.extend(claims::houses(plan));
+    houses
 }
 
 use matrix::{BLOCK, PASS, RELAY_ONLY};
@@ -214,6 +218,7 @@ impl Rows<'_> {
             )
             .to_lowercase(),
             class,
+            taken_for: class,
             family,
             service,
             client,
@@ -222,6 +227,7 @@ impl Rows<'_> {
             expected: Verdict::new("", Vec::new()),
             flows: &[],
             port,
+            turns: Vec::new(),
         });
         self.pushed.last_mut().expect("it was pushed just now")
     }

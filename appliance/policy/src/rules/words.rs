@@ -1,0 +1,223 @@
+//! Why a rule does what it does, in words.
+
+use std::fmt::Write;
+
+use weir_abi::Class;
+
+use super::asked::Asked;
+use super::condition::{Condition, When};
+use super::groups;
+use super::truth::Truth;
+use crate::{Client, Flow, Method, Said, Told};
+
+impl When {
+    /// The first condition that does not hold, else those that are unknown and `effect`, what that means
+    /// for the rule; else all.
+    pub(crate) fn why(&self, asked: &Asked<'_>, effect: &str) -> String {
+        let facts = asked.facts;
+        let mut held = Vec::new();
+        let relayed = if facts.source.relayed {
+            " behind a relay"
+        } else {
+            ""
+        };
+        let wide = |bits| match bits {
+            u8::MAX => u16::MAX,
+            bits => u16::from(bits),
+        };
+        for (wanted, bits, words, all) in [
+            (
+                wide(self.bits.classes),
+                u16::from(asked.classes),
+                format!("class is {}{relayed}", facts.class.name()),
+                &Class::ALL.map(Class::name)[..],
+            ),
+            (
+                self.bits.flows,
+                asked.flow,
+                format!("flow is {}", facts.flow.name()),
+                &Flow::ALL.map(Flow::name)[..],
+            ),
+            (
+                wide(self.bits.clients),
+                u16::from(asked.client),
+                format!("client is {}", facts.client.name()),
+                &Client::ALL.map(Client::name)[..],
+            ),
+        ] {
+            if wanted == u16::MAX {
+                continue;
+            }
+            if wanted & bits == 0 {
+                return format!("{words}, not {}", names(wanted, all));
+            }
+            held.push(words);
+        }
+        let mut unknown = Vec::new();
+        for condition in &self.rest {
+            let words = condition.words(asked);
+            match condition.truth(asked) {
+                Truth::TRUE => held.push(words),
+                Truth::FALSE => return words,
+                _ => unknown.push(words),
+            }
+        }
+        if !unknown.is_empty() {
+            let mut text = unknown.join("; ");
+            let _ = write!(text, "{effect}");
+            return text;
+        }
+        if held.is_empty() {
+            "no conditions".to_owned()
+        } else {
+            held.join(", ")
+        }
+    }
+}
+
+impl Condition {
+    fn words(&self, asked: &Asked<'_>) -> String {
+        let facts = asked.facts;
+        match self {
+            Self::Service(true) => "the rule is for this service".to_owned(),
+            Self::Service(false) => "the rule is for another service".to_owned(),
+            Self::List(_) => match &facts.source.list {
+                Some(list) => format!("list is {list}"),
+                None => "the source is on no list".to_owned(),
+            },
+            Self::Source(_) => source(asked),
+            Self::Host(_) => format!("host is {}", facts.host),
+            Self::Application(_) if !facts.applications.is_empty() => {
+                format!("application is {}", facts.applications.join(", "))
+            }
+            Self::Application(_) | Self::RelyingParty(_) => {
+                said("relying party", &facts.relying_party)
+            }
+            Self::User { .. } => match (&facts.user, &facts.token) {
+                (Said::Unknown(_) | Said::Stated(_), Told::Verified(_)) => claim(asked, "upn"),
+                _ => said("user", &facts.user),
+            },
+            Self::Group(wanted) => {
+                let names: Vec<&str> = wanted.iter().map(|group| &*group.written).collect();
+                let names = names.join(" or ");
+                match self.truth(asked) {
+                    Truth::TRUE => format!("the user is in group {names}"),
+                    Truth::FALSE if asked.told().err() != Some(Truth::FALSE) => {
+                        format!("the user is not in group {names}")
+                    }
+                    _ => claim(asked, groups::CLAIM),
+                }
+            }
+            Self::Claim(wanted) => claim(asked, &wanted.name),
+            Self::Device(states) => {
+                let words = states.iter().map(|state| claim(asked, state.claim()));
+                words.collect::<Vec<_>>().join(", ")
+            }
+            Self::Method(_) => match asked.told() {
+                Ok(told) if !told.methods.is_empty() => {
+                    let names: Vec<&str> = told.methods.iter().map(Method::name).collect();
+                    format!("method is {}", names.join(", "))
+                }
+                _ => claim(asked, "method"),
+            },
+            Self::AuthenticatedWithin(_) => match asked.told().map(|told| told.authenticated) {
+                Ok(Some(at)) => format!("the user authenticated at {at}"),
+                _ => claim(asked, "authenticated"),
+            },
+            Self::InsideNetwork(_) => claim(asked, "inside_network"),
+            Self::Country(_) => match &facts.country {
+                Some(country) => format!("country is {country}"),
+                None => "nobody knows the country of the source".to_owned(),
+            },
+            Self::Location(all) => {
+                let names: Vec<&str> = all.iter().map(|location| &*location.name).collect();
+                let names = names.join(" or ");
+                match self.truth(asked) {
+                    Truth::TRUE => format!("{} in {names}", source(asked)),
+                    Truth::FALSE => format!("{} not in {names}", source(asked)),
+                    _ => format!("nobody knows whether the {} in {names}", source(asked)),
+                }
+            }
+            Self::Time(schedule) => match facts.moment {
+                Some(moment) => schedule.local_words(moment),
+                None => "nobody says what time it is".to_owned(),
+            },
+            Self::Directory => if asked.directory.is_there() {
+                "there is a directory of users"
+            } else {
+                "there is no directory of users"
+            }
+            .to_owned(),
+            Self::KnownUser => {
+                let words = said("user", &facts.user);
+                match asked.bound.as_ref().map(|user| asked.directory.knows(user)) {
+                    Some(Some(true)) => format!("{words}, whom the directory knows"),
+                    Some(Some(false)) => format!("{words}, whom the directory does not know"),
+                    Some(None) => format!("{words}, and there is no directory of users"),
+                    None => words,
+                }
+            }
+            Self::Path(_) => format!("path is {}", facts.path),
+            Self::Verified => match &facts.token {
+                Told::Verified(_) => "the token was verified".to_owned(),
+                _ => no_token(asked),
+            },
+            Self::Not(inner) => {
+                let effect = ": unknown is enough for a rule that restricts";
+                format!("not ({})", inner.why(asked, effect))
+            }
+        }
+    }
+}
+
+fn source(asked: &Asked<'_>) -> String {
+    match asked.facts.source.effective {
+        Some(source) => format!("source is {source}"),
+        None => "the relay does not say who stands behind it".to_owned(),
+    }
+}
+
+/// What the token says of a claim.
+fn claim(asked: &Asked<'_>, name: &str) -> String {
+    let told = match asked.told() {
+        Ok(told) => told,
+        Err(Truth::FALSE) => return format!("nobody signs in by this flow: no {name}"),
+        Err(_) => return no_token(asked),
+    };
+    match told.values.get(name) {
+        _ if told.missing.contains(name) => format!("the token leaves out {name}"),
+        Some(values) => format!("{name} is {}", values.join(", ")),
+        None => format!("the token does not say {name}"),
+    }
+}
+
+fn no_token(asked: &Asked<'_>) -> String {
+    match &asked.facts.token {
+        Told::Nothing(why) => why.to_string(),
+        Told::Unbelieved(why) => format!("the token is not believed, {why}"),
+        Told::Ahead | Told::Verified(_) => "the token is on its way".to_owned(),
+    }
+}
+
+fn said(what: &str, said: &Said) -> String {
+    match said {
+        Said::None => format!("nobody signs in by this flow: no {what}"),
+        Said::Unknown(why) => format!("{what} is unknown, {why}"),
+        Said::Stated(values) => {
+            format!(
+                "{what} is said to be {}, which proves nothing",
+                values.join(", ")
+            )
+        }
+        Said::Bound(value) => format!("{what} is {value}"),
+    }
+}
+
+fn names(bits: u16, all: &[&str]) -> String {
+    let set: Vec<&str> = (0..)
+        .zip(all)
+        .filter(|(bit, _)| bits & 1 << bit != 0)
+        .map(|(_, name)| *name)
+        .collect();
+    set.join(" or ")
+}

@@ -1,0 +1,125 @@
+//! How Weir is told to look at tokens in the lab: by which keys, for whom, and what their claims are called.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde_json::json;
+use time::OffsetDateTime;
+use weir_lab_servers::idp::claims;
+use weir_lab_servers::idp::product::Endpoint;
+use weir_lab_servers::plan::{Plan, Product};
+
+/// That tokens are looked at, and what rules make of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// What the service `adfs` is.
+    pub product: Product,
+    /// What the rules are about, in words.
+    pub about: &'static str,
+    /// The administrator's rules.
+    pub rules: &'static str,
+}
+
+impl Tokens {
+    /// In words, for the head of a table.
+    pub(super) fn words(self) -> String {
+        format!("tokens of {}, {}", profile(self.product), self.about)
+    }
+}
+
+/// Addresses of one person each. Nobody's sign-in opens anything for them unless a rule says so.
+pub(super) const GRANTS: &str = r#"[grants]
+single_user = ["2001:db8:a9::/64"]
+look_back = "1h"
+"#;
+
+/// The profile's name in Weir's configuration.
+pub(super) fn profile(product: Product) -> String {
+    let value = product.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// `[service.tokens]`
+pub(super) fn table(plan: &Plan, product: Product) -> String {
+    let parties = plan.relying_parties.iter();
+    let audiences: Vec<&str> = parties
+        .map(|party| &*party.identifier)
+        .chain(plan.oauth_clients.iter().map(|client| &*client.id))
+        .chain(["urn:microsoft:userinfo"])
+        .collect();
+    // The paths of Okta's metadata name an application of the organisation's own.
+    let metadata = match product {
+        Product::Okta => product.shape().path(Endpoint::Metadata),
+        _ => None,
+    };
+    let metadata = metadata.map_or_else(String::new, |path| format!("metadata = \"{path}\"\n"));
+    let names = NAMES.map(|(name, types)| format!("{name} = {types:?}\n"));
+    let names = names.concat();
+    format!(
+        "[service.tokens]\ndecide = true\naudiences = {audiences:?}\nform_origins = [\"https://{}\"]\n{metadata}\
+         [service.tokens.claims]\n{names}",
+        plan.cloud.application.host,
+    )
+}
+
+/// What claims are called in rules, whatever product says them.
+const NAMES: [(&str, &[&str]); 10] = [
+    (
+        "department",
+        &[
+            claims::DEPARTMENT,
+            "department",
+            "urn:oid:2.16.840.1.113730.3.1.2",
+        ],
+    ),
+    ("access_level", &[claims::ACCESS_LEVEL, "access_level"]),
+    (
+        "groups",
+        &[
+            claims::GROUP,
+            "group",
+            "groups",
+            "urn:oid:1.3.6.1.4.1.5923.1.5.1.1",
+        ],
+    ),
+    (
+        "roles",
+        &[claims::ROLE, "roles", "urn:oid:1.3.6.1.4.1.5923.1.1.1.7"],
+    ),
+    ("tenant_id", &[claims::TENANT, "tid"]),
+    ("object_id", &[claims::OBJECT, "oid"]),
+    ("device_registered", &[claims::REGISTERED]),
+    ("device_managed", &[claims::MANAGED]),
+    ("device_compliant", &[claims::COMPLIANT]),
+    ("device_trust", &[claims::TRUST]),
+];
+
+/// Writes down that somebody watched the addresses of one person each for long enough, as on a machine that has done
+/// its work since the day before.
+pub fn write_books(state: &Path) -> Result<()> {
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .context("cannot read which boot this is")?;
+    let uptime = fs::read_to_string("/proc/uptime").context("cannot read the clock since boot")?;
+    let seconds = uptime.split(['.', ' ']).next().unwrap_or_default();
+    let since_boot = seconds.parse::<i64>()? * 1000;
+    let wall = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+    let books = json!({
+        "version": 1,
+        "clocks": { "boot_id": boot_id.trim(), "since_boot": since_boot, "wall": wall },
+        "watch": {
+            "blind": null,
+            "prefixes": { "2001:db8:a9::/64": since_boot - DAY },
+            "look_back": DAY / 24,
+        },
+        "principals": {},
+        "places": {},
+    });
+    fs::create_dir_all(state).with_context(|| format!("cannot make {}", state.display()))?;
+    let path = state.join("grants.json");
+    fs::write(&path, books.to_string()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// In milliseconds.
+const DAY: i64 = 86_400_000;
