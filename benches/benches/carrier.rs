@@ -1,6 +1,9 @@
 //! What it costs to find the token in a page of 20 KB that sends itself, to send its form elsewhere, and to
 //! see that a page to sign in has none.
 
+#[path = "../timing.rs"]
+mod timing;
+
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -8,7 +11,7 @@ use weir_claims::carrier::{Answer, Answering, Carried, answer, rewrite};
 
 const OLD: &str = "https://login.microsoftonline.com";
 
-criterion_group!(benches, pages);
+criterion_group!(name = benches; config = timing::short(); targets = pages);
 criterion_main!(benches);
 
 fn pages(criterion: &mut Criterion) {

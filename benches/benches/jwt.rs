@@ -1,5 +1,8 @@
 //! What a JWT costs: a verdict on one that is believed, and on those that are made to cost more.
 
+#[path = "../timing.rs"]
+mod timing;
+
 #[path = "../../appliance/claims/tests/signing/mod.rs"]
 mod signing;
 
@@ -10,7 +13,7 @@ use serde_json::json;
 use signing::{P256, RSA, look, payload, with};
 use weir_claims::Token;
 
-criterion_group!(benches, believed, hostile);
+criterion_group!(name = benches; config = timing::short(); targets = believed, hostile);
 criterion_main!(benches);
 
 /// Longest payload that still fits into a token.

@@ -1,5 +1,8 @@
 //! What it costs to compile lists, and to look a source up in user space.
 
+#[path = "../timing.rs"]
+mod timing;
+
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,7 +16,7 @@ use weir_tables::{History, KernelTables, List, Lists, Origin, Scope};
 /// As many sources as keep the processor's caches from flattering the result.
 const SOURCES: usize = 65_536;
 
-criterion_group!(benches, find, compile);
+criterion_group!(name = benches; config = timing::short(); targets = find, compile);
 criterion_main!(benches);
 
 fn find(criterion: &mut Criterion) {

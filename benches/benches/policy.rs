@@ -1,5 +1,8 @@
 //! What a request costs: recognising it, and deciding it.
 
+#[path = "../timing.rs"]
+mod timing;
+
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,7 +14,7 @@ use weir_policy::{
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 
-criterion_group!(benches, recognise, decide, decide_by_token);
+criterion_group!(name = benches; config = timing::short(); targets = recognise, decide, decide_by_token);
 criterion_main!(benches);
 
 /// Everybody is unmanaged, so that the whole rule set is gone through.
@@ -78,28 +81,38 @@ fn decide(criterion: &mut Criterion) {
     }
 }
 
-/// A thousand rules, each about one user, group, relying party or claim, none of which is this user's.
+/// A thousand rules, each about one user, group, relying party or claim, none of which is this user's; and one
+/// rule behind them, about a group of theirs.
 fn decide_by_token(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decide at the token");
     let keys = ["user", "group", "relying_party", "claim"];
-    let rules = (0..1_000).map(|number| {
-        let value = match keys[number % 4] {
-            "user" => format!("\"user{number}@corp.example\""),
-            "group" => format!("\"9d10aa11-0000-4000-8000-{number:012}\""),
-            "claim" => format!("{{\"department\":\"department {number}\"}}"),
-            _ => format!("\"urn:app:{number}\""),
+    let rule = |name: &str, key: &str, value: &str, decision: &str| {
+        let rule = format!(
+            r#"{{"name":"{name}","when":{{"{key}":{value}}},"then":{{"decision":"{decision}"}}}}"#
+        );
+        serde_json::from_str(&rule).expect("a rule")
+    };
+    let others = |decision| {
+        (0..1_000).map(move |number| {
+            let key = keys[number % 4];
+            let value = match key {
+                "user" => format!("\"user{number}@corp.example\""),
+                "group" => format!("\"{}\"", id(number)),
+                "claim" => format!("{{\"department\":\"department {number}\"}}"),
+                _ => format!("\"urn:app:{number}\""),
+            };
+            rule(&format!("r{number}"), key, &value, decision)
+        })
+    };
+    let compiled = |rules| {
+        let decide_at_token = true;
+        let spec = PolicySpec {
+            rules,
+            decide_at_token,
+            ..spec()
         };
-        let key = keys[number % 4];
-        format!(
-            r#"{{"name":"r{number}","when":{{"{key}":{value}}},"then":{{"decision":"block"}}}}"#
-        )
-    });
-    let mut spec = spec();
-    spec.decide_at_token = true;
-    spec.rules = rules
-        .map(|rule| serde_json::from_str(&rule).expect("a rule"))
-        .collect();
-    let policy = Policy::compile(&spec).expect("the rules are valid");
+        Policy::compile(&spec).expect("the rules are valid")
+    };
     let head = Head {
         method: "GET",
         host: "sts.corp.example",
@@ -107,19 +120,58 @@ fn decide_by_token(criterion: &mut Criterion) {
         query: Some("wa=wsignin1.0&wtrealm=urn%3afederation%3aMicrosoftOnline"),
         headers: &[],
     };
-    for groups in [10, 150] {
-        let mut facts = facts(&policy, &head, None);
+    let group_of = |number| id(1_000 + number);
+    let blocking = compiled(others("block").collect());
+    let passing = compiled(others("pass").collect());
+    let mut about_groups = |policy: &Policy, name: &str, groups: usize| {
+        let mut facts = facts(policy, &head, None);
         let mut token = TokenFacts::default();
-        let group_of = |number| format!("9d10aa11-0000-4000-8000-9{number:011}");
         let values = &mut token.values;
         values.insert("upn".into(), vec!["alice@corp.example".into()]);
         values.insert("groups".into(), (0..groups).map(group_of).collect());
         values.insert("department".into(), vec!["it".into()]);
         facts.token = Told::Verified(token);
-        group.bench_function(BenchmarkId::new("groups of the user", groups), |bencher| {
+        group.bench_function(BenchmarkId::new(name, groups), |bencher| {
             bencher.iter(|| black_box(policy.decide(black_box(&facts), &Uncounted(None))));
         });
+    };
+    for groups in [10, 150] {
+        about_groups(&blocking, "groups of the user", groups);
+        let last = format!("\"{}\"", group_of(groups - 1));
+        let last = rule("last", "group", &last, "pass");
+        let policy = compiled(others("block").chain([last]).collect());
+        about_groups(&policy, "groups of the user, one in a rule", groups);
+        let named = rule("named", "group", "\"Staff\"", "block");
+        let policy = compiled(others("block").chain([named]).collect());
+        about_groups(&policy, "groups of the user, a rule names its own", groups);
     }
+    for (name, policy) in [("block", &blocking), ("pass", &passing)] {
+        let mut facts = facts(policy, &head, None);
+        for (when, told) in [
+            ("ahead", Told::Ahead),
+            ("unbelieved", Told::Unbelieved("it is encrypted".into())),
+        ] {
+            facts.token = told;
+            let id = BenchmarkId::new(format!("token {when}, rules that"), name);
+            group.bench_function(id, |bencher| {
+                bencher.iter(|| black_box(policy.decide(black_box(&facts), &Uncounted(None))));
+            });
+        }
+    }
+}
+
+/// An id as Entra gives them to groups: as good as random.
+fn id(number: usize) -> String {
+    let mixed = |salt: u64| (number as u64 + salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let [front, back] = [mixed(1), mixed(1 << 20)].map(|mixed| mixed ^ mixed >> 29);
+    format!(
+        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+        front >> 32,
+        front >> 16 & 0xffff,
+        front & 0xfff,
+        back >> 52,
+        back & 0xffff_ffff_ffff
+    )
 }
 
 fn facts(policy: &Policy, head: &Head<'_>, body: Option<&[u8]>) -> weir_policy::Facts {

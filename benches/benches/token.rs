@@ -1,5 +1,8 @@
 //! What a token costs: a verdict on one that is believed, and on those that are made to cost more.
 
+#[path = "../timing.rs"]
+mod timing;
+
 #[path = "../../appliance/claims/tests/support/mod.rs"]
 mod support;
 
@@ -13,7 +16,7 @@ use support::{
 use weir_claims::saml::look;
 use weir_claims::{Form, Token};
 
-criterion_group!(benches, believed, hostile);
+criterion_group!(name = benches; config = timing::short(); targets = believed, hostile);
 criterion_main!(benches);
 
 /// Size of the hostile ones.

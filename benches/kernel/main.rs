@@ -13,12 +13,12 @@ mod lists;
 mod peers;
 mod plane;
 mod programs;
-mod report;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
+use weir_benches::report;
 
 use crate::plane::Files;
 

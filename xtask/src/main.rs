@@ -74,7 +74,7 @@ enum Task {
     Bench {
         #[command(flatten)]
         set_up: SetUp,
-        /// Handed to the bench: `classify` or `forward`, and `--json FILE`, `--quick`.
+        /// Handed to the bench: `classify`, `forward` or `directory`, and `--json FILE`, `--quick`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
     },
@@ -126,11 +126,7 @@ fn run(task: Task) -> Result<ExitCode> {
             test::run(&arguments)
         }
         Task::Fuzz(arguments) => fuzz::run(&arguments),
-        Task::Bench { set_up, arguments } => {
-            host::require_for_lab()?;
-            setup::ensure(&setup::KERNEL_PROGRAMS, set_up.no_install)?;
-            bench::run(&arguments, set_up.no_install)
-        }
+        Task::Bench { set_up, arguments } => bench::run(&arguments, set_up.no_install),
         Task::Lint(set_up) => {
             setup::ensure(&setup::KERNEL_PROGRAMS, set_up.no_install)?;
             lint::run()

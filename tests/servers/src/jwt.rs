@@ -11,8 +11,8 @@ use crate::server::Error;
 
 /// Signs and checks the tokens of one issuer.
 pub struct Jwt {
-    encode: EncodingKey,
-    decode: DecodingKey,
+    private: EncodingKey,
+    public: DecodingKey,
     key: Value,
     id: String,
 }
@@ -26,20 +26,12 @@ impl Jwt {
         let der = STANDARD
             .decode(signer.certificate())
             .map_err(|error| bad(&error))?;
-        let (_, certificate) =
-            x509_parser::parse_x509_certificate(&der).map_err(|error| bad(&error))?;
-        let Ok(PublicKey::RSA(rsa)) = certificate.public_key().parsed() else {
-            return Err(bad(&"its certificate is not an RSA one"));
-        };
+        let [modulus, exponent] =
+            components(&der).ok_or_else(|| bad(&"its certificate is not an RSA one"))?;
         let id = URL_SAFE_NO_PAD.encode(&der[der.len() - 20..]);
-        let number = |bytes: &[u8]| {
-            let start = bytes.iter().position(|byte| *byte != 0).unwrap_or(0);
-            URL_SAFE_NO_PAD.encode(&bytes[start..])
-        };
-        let (modulus, exponent) = (number(rsa.modulus), number(rsa.exponent));
         Ok(Self {
-            encode: EncodingKey::from_rsa_pem(signer.key_pem()).map_err(|error| bad(&error))?,
-            decode: DecodingKey::from_rsa_components(&modulus, &exponent)
+            private: EncodingKey::from_rsa_pem(signer.key_pem()).map_err(|error| bad(&error))?,
+            public: DecodingKey::from_rsa_components(&modulus, &exponent)
                 .map_err(|error| bad(&error))?,
             key: json!({
                 "kty": "RSA", "use": "sig", "alg": "RS256", "kid": id, "x5t": id, "n": modulus, "e": exponent,
@@ -66,21 +58,53 @@ impl Jwt {
 
     /// A token with these claims that says that the key of that id signed it.
     pub fn sign_as(&self, id: &str, claims: &Value) -> String {
+        self.encode(id, None, claims)
+    }
+
+    /// A token with these claims whose header has a nonce, so that nobody but its audience can verify it.
+    pub fn sign_sealed(&self, nonce: &str, claims: &Value) -> String {
+        self.encode(&self.id, Some(nonce), claims)
+    }
+
+    fn encode(&self, id: &str, nonce: Option<&str>, claims: &Value) -> String {
         let mut header = Header::new(Algorithm::RS256);
         header.kid = Some(id.to_owned());
         header.x5t = Some(id.to_owned());
-        jsonwebtoken::encode(&header, claims, &self.encode)
+        header.nonce = nonce.map(str::to_owned);
+        jsonwebtoken::encode(&header, claims, &self.private)
             .expect("the key was checked when it was loaded")
     }
 
     /// The claims of a token that this key signed and that has not expired.
     pub fn check(&self, token: &str) -> Option<Value> {
+        self.decode(token, true)
+    }
+
+    /// The claims of a token that this key signed, whatever its times say.
+    pub fn signed(&self, token: &str) -> Option<Value> {
+        self.decode(token, false)
+    }
+
+    fn decode(&self, token: &str, timely: bool) -> Option<Value> {
         let mut validation = Validation::new(Algorithm::RS256);
         validation.validate_aud = false;
-        jsonwebtoken::decode::<Value>(token, &self.decode, &validation)
+        validation.validate_exp = timely;
+        jsonwebtoken::decode::<Value>(token, &self.public, &validation)
             .ok()
             .map(|data| data.claims)
     }
+}
+
+/// Modulus and exponent of the RSA key in a certificate (DER), as a JSON Web Key has them.
+pub fn components(certificate: &[u8]) -> Option<[String; 2]> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let Ok(PublicKey::RSA(rsa)) = certificate.public_key().parsed() else {
+        return None;
+    };
+    Some([rsa.modulus, rsa.exponent].map(|number| {
+        let start = number.iter().position(|byte| *byte != 0).unwrap_or(0);
+        URL_SAFE_NO_PAD.encode(&number[start..])
+    }))
 }
 
 /// SHA-256 of `text`, as URL-safe base64: a PKCE challenge.

@@ -11,6 +11,7 @@
 
 pub mod cloud;
 pub mod control;
+pub mod delivery;
 pub mod http;
 pub mod idp;
 pub mod jwt;
@@ -18,6 +19,7 @@ pub mod log;
 pub mod people;
 pub mod pki;
 pub mod plan;
+pub mod program;
 pub mod saml;
 pub mod server;
 pub mod xml;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use weir_lab_servers::control::{Control, Keys, Twist};
 use weir_lab_servers::plan::{Plan, Product};
-use weir_lab_servers::{cloud, idp, pki, server};
+use weir_lab_servers::{cloud, idp, pki, program, server};
 
 /// The lab's federation server and cloud.
 #[derive(Debug, Parser)]
@@ -78,16 +78,7 @@ fn user_twist(text: &str) -> Result<(String, Twist), String> {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
-    match run(&Arguments::parse().role) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("weir-lab-servers: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run("weir-lab-servers", || run(&Arguments::parse().role))
 }
 
 fn run(role: &Role) -> Result<(), Box<dyn std::error::Error>> {
@@ -119,11 +110,7 @@ fn run(role: &Role) -> Result<(), Box<dyn std::error::Error>> {
         }
         Role::Idp { from, .. } | Role::Cloud(from) => Plan::load(&from.plan)?,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    program::wait(async {
         let stop = server::stop_on_signal();
         match role {
             Role::Plan { .. } | Role::Pki(_) | Role::Control { .. } => {}
@@ -146,5 +133,5 @@ fn run(role: &Role) -> Result<(), Box<dyn std::error::Error>> {
             }
         }
         Ok(())
-    })
+    })?
 }

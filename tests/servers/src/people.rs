@@ -87,7 +87,7 @@ pub fn id_of(name: &str) -> Uuid {
 }
 
 /// Who can sign in: of each domain one, of one three, and one in more groups than a token holds.
-pub(crate) fn users() -> Vec<User> {
+pub fn users() -> Vec<User> {
     let groups = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
     let mut alice = user(
         "alice",

@@ -61,6 +61,7 @@ pub fn create(plan: &Plan) -> Result<(), Error> {
         "application".to_owned(),
         vec![plan.cloud.application.host.clone()],
     ));
+    leaves.push(("portal".to_owned(), vec![plan.cloud.portal.host.clone()]));
     leaves.push((
         "reverse-proxy".to_owned(),
         vec![format!("*.{}", plan.cloud.reverse_proxy.host)],
@@ -97,7 +98,7 @@ pub fn create(plan: &Plan) -> Result<(), Error> {
     ];
     for (name, host, keys) in signers.chain(others) {
         for position in 0..keys {
-            let (certificate, key) = token_signer(host)?;
+            let (certificate, key) = token_signer(&format!("ADFS Signing - {host}"))?;
             write(files.signing_certificate_at(name, position), &certificate)?;
             write(files.signing_key_at(name, position), &key)?;
         }
@@ -105,16 +106,19 @@ pub fn create(plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+/// An authority with its key.
+pub type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority(name: &str) -> Result<Authority, rcgen::Error> {
+/// A new authority.
+pub fn authority(name: &str) -> Result<Authority, rcgen::Error> {
     let mut params = dated(CertificateParams::new(Vec::new())?, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     CertifiedIssuer::self_signed(params, KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)
 }
 
-fn server_leaf(ca: &Authority, names: &[String]) -> Result<(String, String), rcgen::Error> {
+/// A server's chain and key for these host names, as PEM.
+pub fn server_leaf(ca: &Authority, names: &[String]) -> Result<(String, String), rcgen::Error> {
     let mut params = dated(CertificateParams::new(names.to_vec())?, &names[0]);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     issue(ca, params)
@@ -134,11 +138,9 @@ fn issue(ca: &Authority, mut params: CertificateParams) -> Result<(String, Strin
     Ok((leaf.pem() + &ca.pem(), key.serialize_pem()))
 }
 
-fn token_signer(host: &str) -> Result<(String, String), rcgen::Error> {
-    let params = dated(
-        CertificateParams::new(Vec::new())?,
-        &format!("ADFS Signing - {host}"),
-    );
+/// An RSA key with a certificate of its own that bears `name`: certificate and key, as PEM.
+pub fn token_signer(name: &str) -> Result<(String, String), rcgen::Error> {
+    let params = dated(CertificateParams::new(Vec::new())?, name);
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256)?;
     Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
 }

@@ -16,6 +16,9 @@ use crate::people::users;
 /// The realm of Microsoft 365 at a federation service, and the audience of its tokens.
 pub const MICROSOFT_ONLINE: &str = "urn:federation:MicrosoftOnline";
 
+/// The realm of the relying party whose reply URLs the appliance serves, and the audience of its tokens.
+pub const PORTAL: &str = "urn:portal.corp.example";
+
 /// How many token-signing keys a service has, in use or not.
 pub const SIGNING_KEYS: usize = 4;
 
@@ -99,6 +102,10 @@ pub struct CloudPlan {
     pub login: Site,
     /// `app.cloud.example`: the relying party.
     pub application: Site,
+    /// `portal.corp.example`: a relying party that clients reach through the appliance alone.
+    pub portal: Site,
+    /// Where its clients find it: addresses of the appliance.
+    pub portal_front: Vec<SocketAddr>,
     /// `*.proxy.example`: the reverse proxy. `host` is the suffix, without the `*.`.
     pub reverse_proxy: Site,
     /// The source addresses of the reverse proxy's own connections, at most one per family; without one the kernel
@@ -189,6 +196,8 @@ impl Plan {
                     ["198.51.100.10", "2001:db8:c0::10"],
                 ),
                 application: site("app.cloud.example", ["198.51.100.20", "2001:db8:c0::20"]),
+                portal: site("portal.corp.example", ["198.51.100.50", "2001:db8:c0::50"]),
+                portal_front: sockets(["192.0.2.30", "2001:db8:10::30"], 443),
                 reverse_proxy: site("proxy.example", ["198.51.100.30", "2001:db8:c0::30"]),
                 egress: ["198.51.100.40", "2001:db8:c0::40"].map(address).to_vec(),
                 tenant: "8b0e7d2c-6f1a-4a1e-9c57-3d5f0a2b4c6e".to_owned(),
@@ -211,6 +220,18 @@ impl Plan {
                     identifier: "https://app.cloud.example/saml".to_owned(),
                     reply: vec!["https://app.cloud.example/saml/acs".to_owned()],
                     display_name: "Cloud Application".to_owned(),
+                    protocol: Protocol::Saml,
+                },
+                RelyingParty {
+                    identifier: PORTAL.to_owned(),
+                    reply: vec!["https://portal.corp.example/login.srf".to_owned()],
+                    display_name: "Portal".to_owned(),
+                    protocol: Protocol::WsFederation,
+                },
+                RelyingParty {
+                    identifier: "https://portal.corp.example/saml".to_owned(),
+                    reply: vec!["https://portal.corp.example/saml/acs".to_owned()],
+                    display_name: "Portal by SAML".to_owned(),
                     protocol: Protocol::Saml,
                 },
             ],
@@ -290,6 +311,8 @@ impl Plan {
         for site in [&self.cloud.login, &self.cloud.application] {
             hosts.push((site.host.clone(), site.listen.clone()));
         }
+        let portal = &self.cloud.portal.host;
+        hosts.push((portal.clone(), self.cloud.portal_front.clone()));
         let real: Vec<String> = hosts.iter().map(|(host, _)| self.proxied(host)).collect();
         hosts.extend(
             real.into_iter()
@@ -376,7 +399,7 @@ impl Files<'_> {
         self.pki("other-ca.pem")
     }
 
-    /// Certificate chain of a leaf, leaf first. Names: each service's name, `login`, `application`, `reverse-proxy`;
+    /// Certificate chain of a leaf, leaf first. Names: each service's name, `login`, `application`, `portal`, `reverse-proxy`;
     /// `other-sts` is the first service's names under the untrusted authority; `client-NAME` is a user's certificate.
     pub fn chain(&self, leaf: &str) -> PathBuf {
         self.pki(&format!("{leaf}.pem"))
@@ -432,7 +455,7 @@ fn signing(service: &str, position: usize) -> String {
 }
 
 /// Writes a file that only its owner may read, replacing what was there.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     if let Some(parent) = path.parent() {

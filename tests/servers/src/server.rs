@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::LazyConfigAcceptor;
 
+use crate::delivery::{Body, Delivery};
 use crate::http::{Handler, MAX_BODY, Note, Request, Tls, answer};
 use crate::log::Log;
 
@@ -360,7 +361,7 @@ impl<H: Handler> Server<H> {
         peer: SocketAddr,
         local: SocketAddr,
         tls: Option<Tls>,
-    ) -> http::Response<Full<Bytes>> {
+    ) -> http::Response<Body> {
         let (parts, body) = request.into_parts();
         let body = tokio::time::timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await;
         let failure = match &body {
@@ -394,7 +395,8 @@ impl<H: Handler> Server<H> {
             .get::<Note>()
             .map(|note| note.0.as_str());
         self.log.request(&request, &response, note);
-        response.map(Full::new)
+        let delivery = response.extensions().get::<Delivery>().copied();
+        response.map(|body| Body::new(body, delivery))
     }
 }
 

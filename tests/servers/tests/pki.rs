@@ -33,6 +33,7 @@ fn every_leaf_is_for_exactly_its_names() {
         ("adfs", vec!["adfs.corp.example"]),
         ("login", vec!["login.microsoftonline.com"]),
         ("application", vec!["app.cloud.example"]),
+        ("portal", vec!["portal.corp.example"]),
         ("reverse-proxy", vec!["*.proxy.example"]),
         ("other-sts", vec!["sts.corp.example"]),
     ];

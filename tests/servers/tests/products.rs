@@ -104,6 +104,63 @@ async fn by_saml_redirected_and_posted() {
 }
 
 #[tokio::test]
+async fn by_json_in_okta() {
+    if skipped("by_json_in_okta") {
+        return;
+    }
+    let lab = Lab::of(Product::Okta).await;
+    let service = &lab.plan.services[1];
+    let user = lab.plan.user(ALICE).expect("a user");
+    let begin = ws_federation(&lab, "");
+    let mut browser = lab.browser();
+    let page = browser.get(&begin).await;
+    assert!(
+        page.header("location")
+            .contains("/login/login.htm?fromURI=")
+    );
+    let place = service.endpoint(Endpoint::Authn).expect("Okta has it");
+    let mut answers = Vec::new();
+    for password in ["wrong", &*user.password] {
+        let typed = serde_json::json!({ "username": ALICE, "password": password });
+        let typed = Bytes::from(typed.to_string());
+        let answer = browser
+            .send(Method::POST, &place, "application/json", typed)
+            .await;
+        let body: Value = serde_json::from_str(&answer.body).expect("JSON");
+        answers.push((answer.status, body));
+    }
+    let [(refused, why), (accepted, given)] = &answers[..] else {
+        panic!("two answers")
+    };
+    assert_eq!(
+        (refused.as_u16(), &why["errorCode"]),
+        (401, &"E0000004".into())
+    );
+    assert_eq!(
+        (accepted.as_u16(), &given["status"]),
+        (200, &"SUCCESS".into())
+    );
+    let mut change = url::Url::parse(&service.endpoint(Endpoint::SessionCookie).expect("as well"))
+        .expect("a URL");
+    let token = given["sessionToken"].as_str().expect("a token");
+    change
+        .query_pairs_mut()
+        .append_pair("token", token)
+        .append_pair("redirectUrl", &begin);
+    let changed = browser.get(change.as_str()).await;
+    assert_eq!(changed.header("location"), begin);
+    let end = browser.get(&begin).await;
+    let read = verify(&lab.plan, &document(&end), &[0]).await;
+    assert_eq!(read.expect("a good token").claim(UPN), Some(ALICE));
+
+    // Once, and only to go on here.
+    let mut thief = lab.browser();
+    assert_eq!(thief.get(change.as_str()).await.header("location"), "");
+    let elsewhere = format!("{place}?token={token}&redirectUrl=https://evil.example/");
+    assert_eq!(thief.get(&elsewhere).await.header("location"), "");
+}
+
+#[tokio::test]
 async fn by_openid_connect() {
     for product in ALL {
         let lab = Lab::of(product).await;

@@ -1,4 +1,4 @@
-//! `app.cloud.example`: a relying party. It starts sign-ins, takes tokens at its reply URLs, and ends on a page that
+//! `app.cloud.example` and `portal.corp.example`: relying parties. Each starts sign-ins, takes tokens at its reply URLs, and ends on a page that
 //! says who is signed in and from which address the token was posted.
 
 use std::collections::HashMap;
@@ -16,12 +16,16 @@ use crate::control::service_now;
 use crate::http::{Handler, Request, Response, add, answer, escape, html, noted, redirect};
 use crate::idp::claims::UPN;
 use crate::idp::session::opaque;
-use crate::plan::{MICROSOFT_ONLINE, Plan, Product};
+use crate::plan::{Plan, Product};
 use crate::saml::verify::{Accepted, Verifier};
 
 /// The relying party's state: sign-ins begun, tokens seen, people signed in.
 pub struct App {
     plan: Plan,
+    /// Its host name.
+    host: String,
+    /// Its realm in WS-Federation.
+    realm: String,
     verifier: Verifier,
     begun: Mutex<HashMap<String, OffsetDateTime>>,
     seen: Mutex<HashMap<String, OffsetDateTime>>,
@@ -39,9 +43,11 @@ struct SignedIn {
 
 impl App {
     /// Trusts the plan's services.
-    pub fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &Plan, host: &str, realm: &str) -> Self {
         Self {
             plan: plan.clone(),
+            host: host.to_owned(),
+            realm: realm.to_owned(),
             verifier: trusted(plan),
             begun: Mutex::default(),
             seen: Mutex::default(),
@@ -59,7 +65,7 @@ impl App {
         let mut query = vec![
             ("client-request-id", uuid::Uuid::new_v4().to_string()),
             ("wa", "wsignin1.0".to_owned()),
-            ("wtrealm", MICROSOFT_ONLINE.to_owned()),
+            ("wtrealm", self.realm.clone()),
             ("wctx", context.clone()),
         ];
         let asked = request.query();
@@ -147,7 +153,7 @@ impl App {
         }
         self.accept(
             fields.get("wresult").unwrap_or_default(),
-            MICROSOFT_ONLINE,
+            &self.realm,
             "WS-Federation",
             request,
         )
@@ -299,7 +305,7 @@ impl App {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("https://{}{path}", self.plan.cloud.application.host)
+        format!("https://{}{path}", self.host)
     }
 }
 

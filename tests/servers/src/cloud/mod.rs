@@ -1,7 +1,8 @@
 //! The cloud: who trusts the federation services, and what stands between.
 //!
-//! Three sites in one process, each on addresses of its own: [`login`] (Entra's realm discovery and token endpoint),
-//! [`app`] (a relying party with reply URLs and a page to end on), [`reverse_proxy`] (every site and service of the
+//! Four sites in one process, each on addresses of its own: [`login`] (Entra's realm discovery and token endpoint),
+//! [`app`] (a relying party with reply URLs and a page to end on; once for everybody, and once for whom the appliance
+//! lets through to it), [`reverse_proxy`] (every site and service of the
 //! lab again, under names of its own, with pages rewritten).
 
 pub mod app;
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::log::Log;
-use crate::plan::{CloudPlan, Plan, Product, SIGNING_KEYS, ServicePlan};
+use crate::plan::{CloudPlan, MICROSOFT_ONLINE, PORTAL, Plan, Product, SIGNING_KEYS, ServicePlan};
 use crate::saml::verify::Verifier;
 use crate::server::{self, Error, Names};
 
@@ -25,6 +26,8 @@ pub struct Sockets {
     pub login: Vec<TcpListener>,
     /// Of the relying party.
     pub application: Vec<TcpListener>,
+    /// Of the relying party behind the appliance.
+    pub portal: Vec<TcpListener>,
     /// Of the reverse proxy.
     pub reverse_proxy: Vec<TcpListener>,
 }
@@ -35,6 +38,7 @@ impl Sockets {
         Ok(Self {
             login: server::bind(&cloud.login.listen).await?,
             application: server::bind(&cloud.application.listen).await?,
+            portal: server::bind(&cloud.portal.listen).await?,
             reverse_proxy: server::bind(&cloud.reverse_proxy.listen).await?,
         })
     }
@@ -70,12 +74,18 @@ pub fn serve(
     };
     let login = names("login", &plan.cloud.login.host)?;
     let application = names("application", &plan.cloud.application.host)?;
+    let portal = names("portal", &plan.cloud.portal.host)?;
     let reverse = names(
         "reverse-proxy",
         &format!("*.{}", plan.cloud.reverse_proxy.host),
     )?;
     let login_site = Arc::new(login::Login::new(plan)?);
-    let app_site = Arc::new(app::App::new(plan));
+    let app_site = Arc::new(app::App::new(
+        plan,
+        &plan.cloud.application.host,
+        MICROSOFT_ONLINE,
+    ));
+    let portal_site = Arc::new(app::App::new(plan, &plan.cloud.portal.host, PORTAL));
     let proxy_site = Arc::new(reverse_proxy::ReverseProxy::new(plan)?);
     let login = server::serve(
         sockets.login,
@@ -91,9 +101,16 @@ pub fn serve(
         log.clone(),
         stop.clone(),
     );
+    let portal = server::serve(
+        sockets.portal,
+        Some(portal),
+        portal_site,
+        log.clone(),
+        stop.clone(),
+    );
     let reverse = server::serve(sockets.reverse_proxy, Some(reverse), proxy_site, log, stop);
     Ok(async {
-        tokio::join!(login, application, reverse);
+        tokio::join!(login, application, portal, reverse);
     })
 }
 

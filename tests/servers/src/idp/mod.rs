@@ -7,6 +7,7 @@
 //! through what is published. Between requests a service can be told to do otherwise: [`crate::control`].
 
 pub mod active;
+pub mod authn;
 pub mod authorize;
 pub mod claims;
 pub mod conversation;
@@ -51,6 +52,7 @@ pub struct Idp {
     sessions: session::Sessions,
     requests: samlp::Pending,
     oauth: oauth::Issued,
+    session_tokens: authn::SessionTokens,
 }
 
 impl Idp {
@@ -65,6 +67,7 @@ impl Idp {
             sessions: session::Sessions::new(shape),
             requests: samlp::Pending::default(),
             oauth: oauth::Issued::default(),
+            session_tokens: authn::SessionTokens::default(),
         }
     }
 
@@ -122,6 +125,8 @@ impl Idp {
     fn endpoint(&self, endpoint: Endpoint, request: &Request, asker: &Asker) -> Response {
         match endpoint {
             Endpoint::Passive => self.ls(request, asker),
+            Endpoint::Authn => self.authn(request),
+            Endpoint::SessionCookie => self.session_cookie(request),
             Endpoint::IdpInitiated => self.idp_initiated(request, asker),
             Endpoint::Active2005 => self.username_mixed(Some(active::V2005), request, asker),
             Endpoint::Active13 => self.username_mixed(Some(active::V13), request, asker),

@@ -10,6 +10,10 @@ use crate::plan::{Product, ServicePlan};
 pub enum Endpoint {
     /// Sign-in and sign-out by browser, WS-Federation and SAML alike.
     Passive,
+    /// A name and a password as JSON.
+    Authn,
+    /// Where what JSON gave becomes a session.
+    SessionCookie,
     /// A list of applications, or the sign-in to one.
     IdpInitiated,
     /// WS-Trust with a user name and a password, February 2005.
@@ -264,6 +268,8 @@ const OKTA: Shape = Shape {
             Endpoint::Passive,
         ),
         ("/app/cloudapp/exkweirlab2/sso/saml", Endpoint::Passive),
+        ("/api/v1/authn", Endpoint::Authn),
+        ("/login/sessionCookieRedirect", Endpoint::SessionCookie),
         (
             "/app/office365/exkweirlab1/sso/wsfed/active",
             Endpoint::Active,

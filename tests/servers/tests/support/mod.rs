@@ -81,31 +81,26 @@ impl Lab {
         let sockets = cloud::Sockets {
             login: vec![free().await],
             application: vec![free().await],
+            portal: vec![free().await],
             reverse_proxy: vec![free().await],
         };
         let place = |site: &mut Site, listeners: &[TcpListener]| site.listen = addresses(listeners);
         place(&mut plan.cloud.login, &sockets.login);
         place(&mut plan.cloud.application, &sockets.application);
+        place(&mut plan.cloud.portal, &sockets.portal);
         place(&mut plan.cloud.reverse_proxy, &sockets.reverse_proxy);
         key_material(&plan);
 
         let (sender, stop) = watch::channel(false);
         let mut tasks = Vec::new();
+        // Their files are read now: a lab may be gone again before its tasks have begun.
         for (name, sockets) in services {
-            let (plan, stop) = (plan.clone(), stop.clone());
-            tasks.push(tokio::spawn(async move {
-                idp::serve(&plan, &name, sockets, stop)
-                    .expect("the service starts")
-                    .await;
-            }));
+            let service = idp::serve(&plan, &name, sockets, stop.clone());
+            tasks.push(tokio::spawn(service.expect("the service starts")));
         }
         if with_cloud {
-            let (plan, stop) = (plan.clone(), stop.clone());
-            tasks.push(tokio::spawn(async move {
-                cloud::serve(&plan, sockets, stop)
-                    .expect("the cloud starts")
-                    .await;
-            }));
+            let cloud = cloud::serve(&plan, sockets, stop);
+            tasks.push(tokio::spawn(cloud.expect("the cloud starts")));
         }
         Self {
             plan,
