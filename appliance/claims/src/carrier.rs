@@ -18,6 +18,7 @@ mod page;
 mod references;
 mod rewriting;
 mod soap;
+mod watch;
 
 use std::fmt;
 
@@ -25,6 +26,7 @@ use url::Url;
 
 pub use csp::csp;
 pub use rewriting::{NotRewritten, rewrite};
+pub use watch::Watch;
 
 /// Largest body that is read, in bytes.
 pub const MAX_BODY: usize = 2 << 20;
@@ -170,6 +172,13 @@ pub fn answer(answering: Answering, answer: &Answer<'_>) -> Carried {
 /// What a browser hands to a relying party.
 pub fn posted(posted: &Posted<'_>) -> Carried {
     address::posted(posted)
+}
+
+/// Whether what is sent to another path than a reply URL could hold the token of a sign-in all the same:
+/// some applications take one at whatever path it comes. At a path where people are only signed out, a
+/// `SAMLResponse` is the answer to that.
+pub fn strays(posted: &Posted<'_>, signs_out: bool) -> bool {
+    address::strays(posted, signs_out)
 }
 
 impl<'a> Answer<'a> {

@@ -10,7 +10,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use bergshamra_dsig::DsigContext;
-use bergshamra_keys::{KeysManager, loader};
+use bergshamra_keys::{Key, KeysManager, loader};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::{Deserialize, Serialize};
 use time::UtcDateTime;
@@ -204,8 +204,11 @@ impl Certificate {
         }
         let date = |at: i64| UtcDateTime::from_unix_timestamp(at).map_err(|_| KeyError::Unreadable);
         let validity = parsed.validity();
+        let key = PublicKey::of_certificate(&parsed)?;
+        // Another parser reads it to check signatures: one that it refuses would keep all others from use.
+        for_xml(der)?;
         Ok(Self {
-            key: PublicKey::of_certificate(&parsed)?,
+            key,
             // Whoever made it chose these words, and an operator's terminal shows them.
             subject: parsed
                 .subject()
@@ -270,8 +273,7 @@ impl Trust {
         }
         let mut manager = KeysManager::new();
         for certificate in &keys.certificates {
-            let key = loader::load_x509_cert_der(&certificate.der);
-            manager.add_key(key.map_err(|_| KeyError::Unreadable)?);
+            manager.add_key(for_xml(&certificate.der)?);
         }
         let mut jwt: Vec<JwtKey> = Vec::new();
         for jwk in &keys.jwks {
@@ -403,6 +405,11 @@ impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
+}
+
+/// The key of a certificate, as the library for XML signatures takes it.
+fn for_xml(der: &[u8]) -> Result<Key, KeyError> {
+    loader::load_x509_cert_der(der).map_err(|_| KeyError::Unreadable)
 }
 
 fn sorted<T: Ord>(all: impl Iterator<Item = T>) -> Vec<T> {

@@ -39,6 +39,13 @@ const SINGLE: [&str; 14] = [
     "upn",
 ];
 
+/// Claim types that tell a part, and those that tell the whole: without a value of the latter, what else
+/// belongs to the name is unknown.
+const PARTIAL: [(&str, &str); 1] = [(
+    "http://schemas.microsoft.com/ws/2008/06/identity/claims/primarygroupsid",
+    "http://schemas.microsoft.com/ws/2008/06/identity/claims/groupsid",
+)];
+
 /// Names for rules, as an administrator writes them for a service.
 ///
 /// A claim type is an attribute's whole URI (in SAML 1.1: its namespace, `/`, its name), the name of a member of a
@@ -198,7 +205,9 @@ impl Mapping {
                     values.push(value);
                 }
             }
-            let left_out = types.iter().any(|kind| claims.missing.contains(kind));
+            let left_out = types
+                .iter()
+                .any(|kind| claims.missing.contains(kind) || is_part_alone(claims, kind));
             let unclear = *single && (values.len() > 1 || left_out);
             if unclear || left_out {
                 named.missing.insert(name.clone());
@@ -228,6 +237,15 @@ impl Named {
             .or_else(|| one("upn").map(Principal::Upn))
             .or_else(|| sid().map(Principal::Sid))
     }
+}
+
+/// Whether a token has values of a claim type that are but a part, and nothing of the whole.
+fn is_part_alone(claims: &Claims, kind: &str) -> bool {
+    let whole = PARTIAL.iter().find(|(part, _)| *part == kind);
+    whole.is_some_and(|(part, whole)| {
+        let has = |kind| claims.values.get(kind).is_some_and(|it| !it.is_empty());
+        has(*part) && !has(*whole)
+    })
 }
 
 /// Values of a claim type.

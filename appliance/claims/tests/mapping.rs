@@ -322,3 +322,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_primary_group_alone_is_not_all_groups() {
+    const IDENTITY: &str = "http://schemas.microsoft.com/ws/2008/06/identity/claims";
+    let primary = format!("{IDENTITY}/primarygroupsid");
+    let all = format!("{IDENTITY}/groupsid");
+    let users: (&str, &[&str]) = (&primary, &["S-1-5-21-1-2-3-513"]);
+    let name: (&str, &[&str]) = ("http://schemas.xmlsoap.org/claims/Group", &["Staff"]);
+    let sids: (&str, &[&str]) = (&all, &["S-1-5-21-1-2-3-513", "S-1-5-21-1-2-3-1104"]);
+    for (token, groups, is_known) in [
+        (vec![users], vec!["S-1-5-21-1-2-3-513"], false),
+        (
+            vec![name, users],
+            vec!["Staff", "S-1-5-21-1-2-3-513"],
+            false,
+        ),
+        (vec![users, sids], sids.1.to_vec(), true),
+        (vec![name], vec!["Staff"], true),
+    ] {
+        let named = apply(&preset("adfs"), &claims(&token));
+        assert_eq!(named.values["groups"], groups, "{token:?}");
+        assert_eq!(named.missing.is_empty(), is_known, "{token:?}");
+    }
+}

@@ -135,8 +135,15 @@ fn certificates_that_cannot_be_used_are_left_out_and_said() {
     let made = Certificates::new();
     let weak: Value = serde_json::from_str(include_str!("documents/weak.json")).expect("JSON");
     let weak = weak["certificate"].as_str().expect("a certificate");
+    // Not every parser looks into the names.
+    let mut nameless = made.foreign.der().to_vec();
+    let mut places = nameless.windows(5);
+    let name = places.position(|bytes| bytes == [6, 3, 0x55, 4, 3]);
+    nameless[name.expect("a common name") - 2] = 8;
+    let nameless = BASE64_STANDARD.encode(nameless);
     for (text, refused) in [
         (weak, KeyError::Weak(1024)),
+        (&nameless, KeyError::Unreadable),
         ("", KeyError::Unreadable),
         ("AAAA", KeyError::Unreadable),
         ("not base64!", KeyError::Unreadable),
@@ -145,6 +152,8 @@ fn certificates_that_cannot_be_used_are_left_out_and_said() {
         let found = read(made.fill(&ADFS.replace("{SECOND}", text)).as_bytes()).expect("good");
         assert_eq!(found.certificates, std::slice::from_ref(&made.first));
         assert_eq!(found.left_out, [(1, refused.clone()), (3, refused.clone())]);
+        let keys = Keys::published(Some(&found), None, None);
+        assert!(Trust::new(&keys).is_ok(), "the others are trusted");
         let none = why(&made.fill(&OKTA.replace("{FIRST}", text)));
         let words = format!("certificate 0: {refused}");
         assert_eq!(none, MetadataError::NoCertificate(words));

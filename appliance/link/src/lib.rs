@@ -15,6 +15,7 @@ pub mod sealed;
 mod sign_in;
 mod transport;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub use transport::{Channel, Error, MAX_DESCRIPTORS, Receiver, Sender};
 /// Largest frame that either side accepts, in bytes.
 pub const MAX_FRAME: usize = 16 << 20;
 /// Version of the messages; both sides refuse another one, with a message that names both.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// From weir-control to weir-proxy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -190,7 +191,7 @@ pub struct Service {
 }
 
 /// How tokens of a service are verified, and what is read in them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
     /// The names and keys of their issuer. Without a key no token is believed.
     pub keys: Keys,
@@ -199,9 +200,13 @@ pub struct Tokens {
     /// They must be for one of these; for anybody, when there is none.
     #[serde(default)]
     pub audiences: Vec<String>,
-    /// Origins whose sign-in forms a redirect may send to the reverse proxy instead.
+    /// Origins that forms with tokens are sent to, each with its own at the reverse proxy: that is where a
+    /// redirect sends them instead.
     #[serde(default)]
-    pub form_origins: Vec<String>,
+    pub forms: BTreeMap<String, String>,
+    /// The service whose keys these are, when it is not the one whose tokens they verify.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys_of: Option<String>,
 }
 
 /// What stands behind a service.
@@ -264,6 +269,10 @@ pub struct Counts {
     pub events_lost: u64,
     /// Events of refusals that were left out, because one source or all together had too many.
     pub events_skipped: u64,
+    /// Large answers that ended early, because something in them looked like a token.
+    pub answers_cut: u64,
+    /// Tokens that were not taken for new ones, because no more could be remembered.
+    pub replays_full: u64,
 }
 
 /// One decision of the proxy plane, as it stands in the audit log. Never holds a token, a password,

@@ -12,8 +12,8 @@ use crate::body::form::{Parameter, Parameters};
 use crate::body::saml::{self, Binding, Message};
 use crate::body::{ecp, soap};
 use crate::{
-    BodyNeed, Classify, Client, Country, Flow, Head, Profile, Reads, Recognised, Source, Told,
-    basic, client, token,
+    BodyNeed, Classify, Client, Country, Envelope, Flow, Head, Profile, Reads, Recognised, Soap,
+    Source, Told, TrustVersion, basic, client, token,
 };
 
 /// Everything that rules may ask about one request. Nothing in it is secret: recorded, it can be judged
@@ -45,7 +45,7 @@ pub struct Facts {
     /// OAuth grant type of a token call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant_type: Option<String>,
-    /// What a SOAP answer must refer to; on active and MEX flows.
+    /// What a SOAP answer must be, and refer to; on active and MEX flows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soap: Option<Soap>,
     /// How often this browser was redirected a moment ago, by its own account.
@@ -54,6 +54,9 @@ pub struct Facts {
     /// (`Sec-Fetch-Dest`). Another site's page can make a browser ask for parts, not go anywhere.
     #[serde(skip)]
     pub navigates: bool,
+    /// Whether it goes on with a sign-in that an earlier request began, as far as the profile tells.
+    #[serde(skip)]
+    pub step: bool,
     /// Correlation id of the client (`client-request-id`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_request_id: Option<String>,
@@ -85,28 +88,6 @@ pub enum Said {
     Stated(Vec<String>),
     /// It stands once, in the very bytes that are forwarded, where the server itself reads it.
     Bound(String),
-}
-
-/// What a SOAP answer must refer to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Soap {
-    /// Version of WS-Trust that was asked.
-    pub version: TrustVersion,
-    /// `wsa:MessageID` of the request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message_id: Option<String>,
-}
-
-/// Versions of WS-Trust.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TrustVersion {
-    /// WS-Trust, February 2005.
-    #[default]
-    #[serde(rename = "2005")]
-    V2005,
-    /// WS-Trust 1.3.
-    #[serde(rename = "1.3")]
-    V13,
 }
 
 impl Said {
@@ -172,6 +153,7 @@ impl Facts {
             ),
             Flow::Passive | Flow::OauthBrowser => {
                 let party = match flow {
+                    _ if recognised.is_reply() => Said::unknown("the token says for whom it is"),
                     _ if is_step => {
                         Said::unknown("a later step of a sign-in names no relying party")
                     }
@@ -223,12 +205,14 @@ impl Facts {
             user,
             applications: Vec::new(),
             grant_type,
-            soap: is_trust.then(|| Soap {
+            soap: matches!(flow, Flow::Active | Flow::Mex).then(|| Soap {
+                envelope: Envelope::of(head, reads.has(Reads::Basic)),
                 version,
                 message_id: request.and_then(|it| it.message_id),
             }),
             redirects: redirects(head),
             navigates: navigates(head),
+            step: is_step,
             client_request_id: correlation(head, &query),
             country,
             moment: None,

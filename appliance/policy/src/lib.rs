@@ -33,16 +33,19 @@ mod path;
 mod policy;
 mod profile;
 mod rules;
+mod soap;
 mod source;
 mod spec;
 mod suppose;
 mod token;
 mod words;
 
+pub use body::context::{Context, NotAsked, ask_for_context};
+pub use body::saml::Binding;
 pub use countries::{Countries, CountryError, MAX_NETWORKS};
 pub use country::Country;
 pub use directory::{Directory, MAX_USERS, Principal, SignIn, Uncounted, UserError, Users};
-pub use facts::{Facts, Said, Soap, TrustVersion};
+pub use facts::{Facts, Said};
 pub use head::Head;
 pub use kinds::{Client, DecisionKind, Flow};
 pub use origins::{ClaimTypes, Origin};
@@ -55,6 +58,7 @@ pub use profile::{
 pub use rules::{
     BUILT_IN_CLAIMS, Decision, Grant, RuleError, Ruling, Template, TemplateError, Tried,
 };
+pub use soap::{Envelope, Soap, TrustVersion};
 pub use source::{Classified, Classify, Source};
 pub use spec::*;
 pub use suppose::{Described, Target};

@@ -8,7 +8,7 @@ use crate::profile::Profile;
 use crate::rules::{self, Asked, Compiled};
 use crate::{
     Classify, Decision, DecisionKind, Directory, Facts, Grant, Head, PolicySpec, Recognised,
-    Refusal, RuleError, Ruling, Source, Tried,
+    Refusal, RuleError, Ruling, Said, Source, Template, Tried,
 };
 
 /// The compiled policy of one service.
@@ -95,6 +95,18 @@ impl Policy {
     /// The rules that ask for claims, by full name, in order, each with the names of those.
     pub fn asks(&self) -> Vec<(&str, BTreeSet<&str>)> {
         self.compiled.asks()
+    }
+
+    /// The target that the rule of a redirect has of its own; nothing where it goes to the service's reverse
+    /// proxy.
+    pub fn own_target<'d>(&self, decision: &'d Decision) -> Option<&'d Template> {
+        self.compiled.own_target(decision)
+    }
+
+    /// Takes in for which relying party a token is that was posted to it, and verified.
+    pub fn received(&self, facts: &mut Facts, party: &str) {
+        facts.relying_party = Said::Bound(party.to_owned());
+        facts.applications = rules::applications(&self.compiled.applications, facts);
     }
 
     /// What a rule grants to whom it passes, by its full name: so a claim that it did can be checked.

@@ -107,6 +107,46 @@ fn active_is_answered_with_a_soap_fault() {
 }
 
 #[test]
+fn who_asks_in_soap_1_1_is_answered_in_it() {
+    let mut old = msal("13", "alice@corp.example");
+    let kind = old
+        .headers
+        .iter_mut()
+        .find(|(name, _)| name == "Content-Type");
+    kind.expect("it has one").1 = "Text/XML; charset=utf-8".to_owned();
+    let ecp = Request::post(
+        "/idp/profile/SAML2/SOAP/ECP",
+        "text/xml",
+        "<S:Envelope xmlns:S='http://schemas.xmlsoap.org/soap/envelope/'/>",
+    );
+    // An application that says nothing of its media type.
+    let bare = Request {
+        method: "POST".to_owned(),
+        target: "/idp/profile/SAML2/SOAP/ECP".to_owned(),
+        ..Request::default()
+    };
+    for (profile, request) in [("adfs", old), ("shibboleth", ecp), ("shibboleth", bare)] {
+        let policy = common::with_profile(profile);
+        let facts = request.facts(&policy, UNMANAGED).expect("readable");
+        let decision = policy.decide(&facts, &Known).without_token();
+        assert_eq!(decision.kind, DecisionKind::Block);
+        let blocked = answer::block(&facts, &decision, REFERENCE);
+        let later = answer::unavailable(facts.flow, facts.soap.as_ref(), 502, REFERENCE);
+        for (answer, status, code) in [(blocked, 403, "s:Client"), (later, 502, "s:Server")] {
+            assert_eq!(answer.status, status);
+            let kind = header(&answer, "content-type");
+            assert_eq!(kind, Some("text/xml; charset=utf-8"));
+            let space = "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\">";
+            assert!(answer.body.starts_with(space), "{}", answer.body);
+            let at = |path: &str| text_at(&answer.body, &format!("Envelope/Body/Fault/{path}"));
+            assert_eq!(at("faultcode").as_deref(), Some(code));
+            let words = at("faultstring").expect("words");
+            assert!(words.contains(REFERENCE), "{words}");
+        }
+    }
+}
+
+#[test]
 fn a_message_id_is_repeated_escaped_or_not_at_all() {
     let answer_to = |id: &str| {
         let mut request = msal("13", "alice@corp.example");

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{BLOCKED, Known, MANAGED, RELAY, Request, UNMANAGED, WINDOWS, compile, msal, strict};
-use weir_policy::{DecisionKind, Directory, SignIn, WindowsLogonSetting};
+use weir_policy::{
+    DecisionKind, Directory, Policy, ProfileSpec, RowSpec, SignIn, WindowsLogonSetting,
+};
 
 #[test]
 fn windows_logon_is_exempt_only_for_microsoft_365_with_a_certain_user_at_named_endpoints() {
@@ -141,5 +143,64 @@ fn only_a_sign_in_that_would_pass_counts_against_the_rate() {
         let facts = request.facts(&policy, peer).expect("a readable request");
         policy.decide(&facts, &Never);
         policy.explain(&facts, &Never);
+    }
+}
+
+#[test]
+fn where_windows_logon_is_let_through_is_for_the_profile_to_say() {
+    let own = ProfileSpec {
+        rows: vec![RowSpec {
+            path: "/sts/*/logon".into(),
+            flow: "active".into(),
+            reads: vec!["password".into(), "ws-trust-1.3".into()],
+            ..RowSpec::default()
+        }],
+        ..ProfileSpec::default()
+    };
+    for (profile, path, rule) in [
+        ("simplesamlphp".into(), SIMPLE, "windows-logon-exempt"),
+        (
+            "pingfederate".into(),
+            "/idp/sts.wst",
+            "windows-logon-exempt",
+        ),
+        (
+            weir_policy::ProfileChoice::Own(Box::new(own)),
+            "/sts/eu/logon",
+            "windows-logon-exempt",
+        ),
+        (
+            "adfs".into(),
+            "/adfs/services/trust/13/certificatemixed",
+            "windows-logon-unmanaged",
+        ),
+    ] {
+        let mut spec = strict();
+        spec.windows_logon = WindowsLogonSetting::Pass;
+        spec.profile = profile;
+        let policy = compile(&spec);
+        let mut request = msal("2005", "alice@corp.example").agent(WINDOWS);
+        request.target = path.to_owned();
+        let facts = request.facts(&policy, UNMANAGED).expect("readable");
+        let decision = policy.decide(&facts, &Known).without_token();
+        assert_eq!(*decision.rule, format!("office365-strict/{rule}"), "{path}");
+    }
+}
+
+const SIMPLE: &str = "/simplesaml/module.php/adfs/ws-trust/2005/services/usernamemixed";
+
+#[test]
+fn windows_logon_cannot_be_let_through_where_there_is_no_path_for_it() {
+    for profile in ["okta", "shibboleth"] {
+        let mut spec = strict();
+        spec.profile = profile.into();
+        compile(&spec);
+        spec.windows_logon = WindowsLogonSetting::Pass;
+        let errors = Policy::compile(&spec).expect_err("nobody would get in");
+        let [error] = &errors[..] else {
+            panic!("{errors:?}")
+        };
+        assert_eq!(error.field, "windows_logon");
+        assert!(error.message.contains("would let nobody in"), "{error}");
     }
 }

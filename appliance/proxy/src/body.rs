@@ -10,10 +10,11 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use weir_claims::carrier::Watch;
 
+use crate::memory::{Held, Of};
 use crate::serve::Client;
-use crate::upstream::{PART, UpstreamBody};
+use crate::upstream::{PART, UpstreamBody, Watched};
 
 /// So much of a body that is too large is read and thrown away, so that the client reads the answer
 /// instead of a reset connection.
@@ -28,8 +29,6 @@ pub enum Answer {
     Own(Full<Bytes>),
     /// The upstream's, as it comes.
     Upstream(UpstreamBody),
-    /// The upstream's, of which some was read already.
-    Begun(Bytes, UpstreamBody),
 }
 
 /// A body, whole. Its bytes count as memory in use until this is dropped.
@@ -37,12 +36,16 @@ pub enum Answer {
 pub struct Whole {
     /// The bytes.
     pub bytes: Bytes,
-    _memory: Option<Memory>,
+    _memory: Option<Held>,
 }
 
-/// Bytes in memory: of this client, of its source, and of all together.
+/// An answer that could not be read whole.
 #[derive(Debug)]
-struct Memory([OwnedSemaphorePermit; 3]);
+pub struct Begun {
+    /// What was read of it.
+    pub first: Whole,
+    rest: UpstreamBody,
+}
 
 /// Why a request's body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +54,7 @@ pub enum Unread {
     TooLarge,
     /// It took too long.
     Slow,
-    /// The bodies of other requests fill the memory that there is for them, for this client's, or for
-    /// those of its source.
+    /// Others fill the memory that there is for all, for those of its source, or for this client's.
     NoMemory,
     /// The client stopped sending, or its framing is broken.
     Broken,
@@ -76,30 +78,32 @@ pub async fn read(
     read
 }
 
-/// Reads the answer of an upstream, as far as it is at most `limit` bytes. What was read of a longer one, and
-/// the rest of it, in the error.
+/// Reads the answer of an upstream, as far as it is at most `limit` bytes.
 pub async fn read_answer(
     mut body: UpstreamBody,
     limit: u64,
     client: &Client,
-) -> Result<Whole, (Unread, Answer)> {
+) -> Result<Whole, (Unread, Begun)> {
     let mut read = BytesMut::new();
-    match collect_into(&mut body, &mut read, limit, client).await {
-        Ok(memory) => Ok(Whole {
-            bytes: read.freeze(),
-            _memory: memory,
-        }),
-        Err(why) => Err((why, Answer::Begun(read.freeze(), body))),
+    let mut memory = None;
+    let whole = collect_into(&mut body, &mut read, &mut memory, limit, client).await;
+    let first = Whole {
+        bytes: read.freeze(),
+        _memory: memory,
+    };
+    match whole {
+        Ok(()) => Ok(first),
+        Err(why) => Err((why, Begun { first, rest: body })),
     }
 }
 
 async fn collect_into(
     body: &mut UpstreamBody,
     read: &mut BytesMut,
+    memory: &mut Option<Held>,
     limit: u64,
     client: &Client,
-) -> Result<Option<Memory>, Unread> {
-    let mut memory: Option<Memory> = None;
+) -> Result<(), Unread> {
     if body.size_hint().lower() > limit {
         return Err(Unread::TooLarge);
     }
@@ -111,13 +115,9 @@ async fn collect_into(
         if read.len() as u64 > limit {
             return Err(Unread::TooLarge);
         }
-        let more = Memory::take(data.len(), client).await?;
-        match &mut memory {
-            Some(memory) => memory.merge(more),
-            None => memory = Some(more),
-        }
+        hold(memory, Of::Answers, data.len(), client).await?;
     }
-    Ok(memory)
+    Ok(())
 }
 
 async fn collect(body: &mut Incoming, limit: u64, client: &Client) -> Result<Whole, Unread> {
@@ -126,7 +126,7 @@ async fn collect(body: &mut Incoming, limit: u64, client: &Client) -> Result<Who
     }
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    let mut memory: Option<Memory> = None;
+    let mut memory = None;
     while let Some(frame) = body.frame().await {
         // Trailers are dropped: nothing behind Weir expects any.
         let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else {
@@ -136,11 +136,7 @@ async fn collect(body: &mut Incoming, limit: u64, client: &Client) -> Result<Who
             return Err(Unread::TooLarge);
         }
         // For what has arrived, not for what was announced: announcing costs a client nothing.
-        let more = Memory::take(data.len(), client).await?;
-        match &mut memory {
-            Some(memory) => memory.merge(more),
-            None => memory = Some(more),
-        }
+        hold(&mut memory, Of::Requests, data.len(), client).await?;
         if first.is_empty() {
             first = data;
         } else {
@@ -161,31 +157,19 @@ async fn collect(body: &mut Incoming, limit: u64, client: &Client) -> Result<Who
     })
 }
 
-impl Memory {
-    /// The client's own share first: who has used it up waits without holding what others need.
-    async fn take(bytes: usize, client: &Client) -> Result<Self, Unread> {
-        let bytes = u32::try_from(bytes).map_err(|_| Unread::TooLarge)?;
-        let take = async {
-            Self([
-                of(&client.request_memory, bytes).await,
-                of(&client.place.share.request_memory, bytes).await,
-                of(&client.shared.request_memory, bytes).await,
-            ])
-        };
-        let taken = tokio::time::timeout(client.shared.limits.wait, take).await;
-        taken.map_err(|_| Unread::NoMemory)
+async fn hold(
+    memory: &mut Option<Held>,
+    of: Of,
+    bytes: usize,
+    client: &Client,
+) -> Result<(), Unread> {
+    let more = Held::take(of, bytes, client).await;
+    let more = more.ok_or(Unread::NoMemory)?;
+    match memory {
+        Some(memory) => memory.merge(more),
+        None => *memory = Some(more),
     }
-
-    fn merge(&mut self, other: Self) {
-        for (mine, more) in self.0.iter_mut().zip(other.0) {
-            mine.merge(more);
-        }
-    }
-}
-
-async fn of(share: &Arc<Semaphore>, bytes: u32) -> OwnedSemaphorePermit {
-    let taken = Arc::clone(share).acquire_many_owned(bytes).await;
-    taken.expect("the semaphore is never closed")
+    Ok(())
 }
 
 async fn collect_nothing(body: &mut Incoming) {
@@ -206,6 +190,20 @@ impl Whole {
     }
 }
 
+impl Begun {
+    /// The answer as it would have come: what was read, and then the rest, as long as `watch` sees nothing in it.
+    pub fn resume(self, watch: Option<Watch>, client: &Client) -> Answer {
+        let shared = &client.shared;
+        let watched = watch.map(|watch| Watched {
+            watch,
+            counters: Arc::clone(&shared.counters),
+        });
+        let stalled = shared.limits.stalled;
+        let body = UpstreamBody::resumed(self.first, self.rest, watched, stalled);
+        Answer::Upstream(body)
+    }
+}
+
 impl Answer {
     /// A body that was read whole. It counts as memory in use until the client has taken it, for which it has
     /// as long as for one that comes as it is read.
@@ -221,7 +219,7 @@ impl Answer {
     pub fn to_head(self) -> Self {
         match self {
             Self::Own(_) => Self::own(Bytes::new()),
-            upstream => upstream,
+            Self::Upstream(body) => Self::Upstream(body),
         }
     }
 
@@ -243,10 +241,7 @@ impl Body for Answer {
             Self::Own(body) => Pin::new(body)
                 .poll_frame(context)
                 .map_err(|infallible| match infallible {}),
-            Self::Begun(first, _) if !first.is_empty() => {
-                Poll::Ready(Some(Ok(Frame::data(std::mem::take(first)))))
-            }
-            Self::Upstream(body) | Self::Begun(_, body) => Pin::new(body).poll_frame(context),
+            Self::Upstream(body) => Pin::new(body).poll_frame(context),
         }
     }
 
@@ -254,7 +249,6 @@ impl Body for Answer {
         match self {
             Self::Own(body) => body.is_end_stream(),
             Self::Upstream(body) => body.is_end_stream(),
-            Self::Begun(first, body) => first.is_empty() && body.is_end_stream(),
         }
     }
 
@@ -262,10 +256,6 @@ impl Body for Answer {
         match self {
             Self::Own(body) => body.size_hint(),
             Self::Upstream(body) => body.size_hint(),
-            Self::Begun(first, body) => match body.size_hint().exact() {
-                Some(rest) => SizeHint::with_exact(first.len() as u64 + rest),
-                None => SizeHint::default(),
-            },
         }
     }
 }

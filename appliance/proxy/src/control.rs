@@ -230,8 +230,7 @@ impl Link {
                 for service in self.shared.live.load().services() {
                     service.upstream.sweep();
                 }
-                self.send(&FromProxy::Heartbeat(self.shared.counters.read()))
-                    .await;
+                self.send(&FromProxy::Heartbeat(self.shared.counts())).await;
             }
             // A generation or a second `Drain` while draining changes nothing any more.
             Next::Message(..) => {}

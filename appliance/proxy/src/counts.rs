@@ -21,10 +21,12 @@ pub struct Counters {
     pub events_lost: Counter,
     /// Refusals that were not told of, because there were too many.
     pub events_skipped: Counter,
+    /// Answers that ended early, because something in them looked like a token.
+    pub answers_cut: Counter,
 }
 
 impl Counters {
-    /// The counters as they stand now.
+    /// These counters as they stand now.
     pub fn read(&self) -> weir_link::Counts {
         // `closed` first: a connection that comes and goes in between must not make it the larger.
         let closed = self.closed.read();
@@ -38,6 +40,8 @@ impl Counters {
             refused: self.refused.read(),
             events_lost: self.events_lost.read(),
             events_skipped: self.events_skipped.read(),
+            answers_cut: self.answers_cut.read(),
+            ..weir_link::Counts::default()
         }
     }
 }

@@ -127,6 +127,15 @@ pub enum Refused {
         /// Why.
         why: Unfit,
     },
+    /// Nobody says which tokens may be posted.
+    #[error(
+        "service `{service}` has reply URLs, and nothing says by whose keys and for whom the tokens are that \
+         are posted there; write `[service.tokens]` with `tokens_of` and `audiences`"
+    )]
+    Replies {
+        /// The service.
+        service: String,
+    },
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] tls::Error),
@@ -243,7 +252,13 @@ impl Live {
 }
 
 impl Service {
-    fn tokens_of(service: &weir_link::Service) -> Result<Option<Tokens>, Refused> {
+    /// Whoever serves reply URLs verifies what is posted there, and knows for whom it must be.
+    fn tokens_of(service: &weir_link::Service, policy: &Policy) -> Result<Option<Tokens>, Refused> {
+        let audiences = service.tokens.iter().map(|tokens| tokens.audiences.len());
+        if policy.profile().replies() && audiences.sum::<usize>() == 0 {
+            let service = service.name.clone();
+            return Err(Refused::Replies { service });
+        }
         let decides = service.policy.decide_at_token;
         let tokens = service.tokens.as_ref();
         let compiled = tokens.map(|tokens| Tokens::compile(tokens, decides));
@@ -276,8 +291,8 @@ impl Service {
             name: service.name.clone(),
             hosts: lower(&service.hosts),
             tunnel: lower(&service.tunnel),
+            tokens: Self::tokens_of(service, &policy)?,
             policy,
-            tokens: Self::tokens_of(service)?,
             tls: tls::server(service, Arc::clone(&ticketer))?,
             upstream,
             upstream_kind: match service.upstream.kind {

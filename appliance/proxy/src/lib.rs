@@ -17,6 +17,7 @@ pub mod events;
 pub mod generation;
 pub mod hello;
 pub mod limits;
+pub mod memory;
 pub mod rates;
 pub mod request;
 mod sample;
@@ -39,6 +40,7 @@ use counts::Counters;
 use events::Events;
 use generation::Live;
 use limits::Limits;
+use memory::Memory;
 use shares::Shares;
 use sign_ins::SignIns;
 use token::{Replays, Wanted};
@@ -66,8 +68,18 @@ pub struct Shared {
     pub limits: Limits,
     /// What each source holds of that.
     pub shares: Arc<Shares>,
-    /// One for each byte of a request's body that may be in memory.
-    pub request_memory: Arc<Semaphore>,
+    /// Memory for bodies.
+    pub memory: Memory,
+}
+
+impl Shared {
+    /// All that is counted, as it stands now.
+    pub fn counts(&self) -> weir_link::Counts {
+        weir_link::Counts {
+            replays_full: self.replays.full.read(),
+            ..self.counters.read()
+        }
+    }
 }
 
 /// The life of the proxy.
@@ -117,7 +129,7 @@ async fn serve_until(options: Options, stop: impl Future<Output = Duration>) {
         permits: Arc::new(Semaphore::new(options.max_connections)),
         limits: options.limits,
         shares: Arc::new(Shares::new(options.limits, options.max_connections)),
-        request_memory: Arc::new(Semaphore::new(options.limits.request_memory)),
+        memory: Memory::of_all(&options.limits),
     });
     let notify = options.notify;
     let mut link = control::Link::new(

@@ -5,12 +5,11 @@ use std::time::Duration;
 /// What clients may hold. The defaults are those of the process; tests take smaller ones.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most bytes of request bodies in memory, of all clients together.
-    pub request_memory: usize,
-    /// Most of those bytes of one client connection.
-    pub request_memory_per_client: usize,
-    /// Most of those bytes of one source: an IPv4 address, or an IPv6 /64.
-    pub request_memory_per_source: usize,
+    /// Memory for the bodies of requests.
+    pub request_memory: Room,
+    /// Memory for answers that are looked at, until their clients have taken them. Of its own: requests that
+    /// arrive slowly must not keep answers from being judged, nor slow readers of answers others from asking.
+    pub answer_memory: Room,
     /// Most exchanges with an upstream at once on one client connection.
     pub exchanges_per_client: usize,
     /// Most of them of one source.
@@ -38,12 +37,43 @@ pub struct Limits {
     pub taken_back: u64,
 }
 
+/// Bytes that may be in memory. Whatever is said of them, a source or a client has at most a quarter of all.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Of all clients together.
+    pub all: usize,
+    /// Of one source: an IPv4 address, or an IPv6 /64.
+    pub per_source: usize,
+    /// Of one client connection.
+    pub per_client: usize,
+}
+
+impl Room {
+    /// Most bytes of one source.
+    pub fn of_source(&self) -> usize {
+        self.per_source.min(self.all / 4)
+    }
+
+    /// Most bytes of one client connection.
+    pub fn of_client(&self) -> usize {
+        self.per_client.min(self.of_source())
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            request_memory: 256 << 20,
-            request_memory_per_client: 8 << 20,
-            request_memory_per_source: 64 << 20,
+            request_memory: Room {
+                all: 256 << 20,
+                per_source: 64 << 20,
+                per_client: 8 << 20,
+            },
+            // Pages with a token have some 10 to 100 KB, and are gone in a moment.
+            answer_memory: Room {
+                all: 128 << 20,
+                per_source: 32 << 20,
+                per_client: 8 << 20,
+            },
             exchanges_per_client: 32,
             exchanges_per_source: 1024,
             connections_per_source: 16 << 10,

@@ -3,14 +3,16 @@
 //! Refusals come first (whose request is it at all?), then policy, then the upstream. The raw path
 //! and query are what travels on; only policy sees the normalised ones.
 
+mod again;
 mod forward;
 mod look;
 mod record;
+mod reply;
 mod target;
 
 use std::time::Instant;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 use time::UtcDateTime;
 use weir_link::{Event, EventKind};
@@ -71,11 +73,7 @@ pub async fn handle(
     };
     record.host = Some(target.host.clone());
 
-    let headers: Vec<(&str, &[u8])> = parts
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_bytes()))
-        .collect();
+    let headers = lines(&parts.headers);
     let head = Head {
         method: parts.method.as_str(),
         host: &target.host,
@@ -132,6 +130,9 @@ impl Asking<'_> {
         started: Instant,
     ) -> Result<Response<Answer>, Reset> {
         let (client, policy) = (self.client, &self.service.policy);
+        if policy.profile().replies() {
+            return self.receive(record, body, started).await;
+        }
         let mut facts = self.facts(body);
         let looks = self.service.tokens.as_ref().and_then(|tokens| {
             let answering = token::answering(&facts)?;
@@ -145,8 +146,8 @@ impl Asking<'_> {
         client.shared.counters.requests.add();
 
         let mut asked = Asked {
-            query: None,
             plain: looks.is_some(),
+            ..Asked::default()
         };
         match &ruling {
             Ruling::Now(decision) if decision.kind == DecisionKind::Pass => {}
@@ -155,22 +156,22 @@ impl Asking<'_> {
                 return Ok(record.finish(own));
             }
             Ruling::AtToken { step_up, .. } if step_up.is_some() => {
-                asked.query = self.asks_for_mfa(&facts);
+                self.ask_now(&facts, body, &mut asked);
             }
             Ruling::AtToken { .. } => {}
         }
-        let outgoing = forward::request(self, &facts, body.bytes.clone(), &asked);
+        let sent = asked.body.clone().unwrap_or_else(|| body.bytes.clone());
+        let outgoing = forward::request(self, &facts, sent, &asked);
         let answered = self.service.upstream.send(outgoing, client).await;
         match (answered, looks) {
             (Ok(response), None) => Ok(record.finish(forward::response(response))),
             (Ok(response), Some((tokens, answering))) => {
-                let mfa = policy.profile().mfa();
-                let was_asked = token::is_asked(self.head.query, facts.flow, mfa);
-                let again = self.asks_for_mfa(&facts);
+                let changed = asked.query.is_some() || asked.body.is_some();
+                let waits = matches!(ruling, Ruling::AtToken { .. });
                 let look = Look {
                     client,
-                    asked: asked.query.is_some() || was_asked,
-                    again: again.map(|query| format!("{}?{query}", self.head.path)),
+                    again: &|facts, seen| self.again(facts, body, changed, seen.audiences()),
+                    keeps: waits.then(|| self.keeps(&facts, &asked)).flatten(),
                     live: self.live,
                     service: self.service,
                     tokens,
@@ -179,20 +180,12 @@ impl Asking<'_> {
                 };
                 Ok(look.judge(record, facts, ruling, response).await)
             }
-            (Err(Failure::NeedsHttp1), _) => {
-                record.reason = Some("asked to come again over HTTP/1.1".into());
-                record.send();
-                Err(Reset(h2::Reason::HTTP_1_1_REQUIRED.into()))
-            }
-            (Err(failure), _) => Ok(failed(record, &facts, &failure)),
+            (Err(failure), _) => without_answer(record, &facts, &failure),
         }
     }
 
     fn facts(&self, body: &Whole) -> Facts {
-        let seen = match self.recognised.body {
-            BodyNeed::UpTo(most) if body.bytes.len() <= most => Some(&body.bytes[..]),
-            _ => None,
-        };
+        let seen = self.reads(body).then_some(&body.bytes[..]);
         let (peer, lists) = (self.client.peer.ip(), &self.live.sources);
         let policy = &self.service.policy;
         let mut facts = policy.facts(self.head, self.recognised, seen, peer, lists);
@@ -200,10 +193,9 @@ impl Asking<'_> {
         facts
     }
 
-    /// The query that asks for multi-factor authentication, where there is a way to ask.
-    fn asks_for_mfa(&self, facts: &Facts) -> Option<String> {
-        let mfa = self.service.policy.profile().mfa();
-        token::asked(self.head.query, facts.flow, mfa)
+    /// Whether policy looks at the body.
+    fn reads(&self, body: &Whole) -> bool {
+        matches!(self.recognised.body, BodyNeed::UpTo(most) if body.bytes.len() <= most)
     }
 
     /// Its absolute address.
@@ -214,6 +206,14 @@ impl Asking<'_> {
             None => format!("https://{host}{path}"),
         }
     }
+}
+
+/// Headers, line by line.
+pub(crate) fn lines(headers: &HeaderMap) -> Vec<(&str, &[u8])> {
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .collect()
 }
 
 /// A path for the record of a request that is refused before policy has normalised it.
@@ -282,6 +282,20 @@ fn refused(event: &mut Event, live: &Live, client: &Client, rule: &'static str, 
     event.decision = "refuse".into();
     event.rule = rule.into();
     event.reason = Some(refusal.why.to_string());
+}
+
+/// What becomes of a request that was passed, but got no answer from the upstream.
+fn without_answer(
+    mut record: Record<'_>,
+    facts: &Facts,
+    failure: &Failure,
+) -> Result<Response<Answer>, Reset> {
+    if matches!(failure, Failure::NeedsHttp1) {
+        record.reason = Some("asked to come again over HTTP/1.1".into());
+        record.send();
+        return Err(Reset(h2::Reason::HTTP_1_1_REQUIRED.into()));
+    }
+    Ok(failed(record, facts, failure))
 }
 
 /// Answers a request that was passed, but got no answer from the upstream.

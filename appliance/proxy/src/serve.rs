@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 use crate::Shared;
 use crate::body::Answer;
 use crate::ended::{self, Ended};
+use crate::memory::Memory;
 use crate::request::handle;
 use crate::shares::Place;
 use crate::upstream::pin::PinSlot;
@@ -50,8 +51,8 @@ pub struct Client {
     pub pin: Option<Arc<PinSlot>>,
     /// One for each exchange that this client may have with an upstream.
     pub exchanges: Arc<Semaphore>,
-    /// One for each byte of this client's bodies that may be in memory.
-    pub request_memory: Arc<Semaphore>,
+    /// Memory for this client's bodies.
+    pub memory: Memory,
     /// The place among the connections of its source, and what that source may hold.
     pub place: Place,
     /// Requests begun, those of them that are over, and those of these that were taken back.
@@ -75,7 +76,7 @@ impl Client {
     ) -> Self {
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let exchanges = Semaphore::new(shared.limits.exchanges_per_client);
-        let request_memory = Semaphore::new(shared.limits.request_memory_per_client);
+        let memory = Memory::of_client(&shared.limits);
         Self {
             shared,
             service,
@@ -84,7 +85,7 @@ impl Client {
             sni,
             pin: (!is_h2).then(Arc::default),
             exchanges: Arc::new(exchanges),
-            request_memory: Arc::new(request_memory),
+            memory,
             place,
             begun: AtomicU64::new(0),
             over: AtomicU64::new(0),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
 use crate::limits::Limits;
+use crate::memory::Memory;
 
 /// The sources that have connections.
 #[derive(Debug)]
@@ -24,8 +25,8 @@ pub struct Shares {
 /// What one source may hold beside its connections.
 #[derive(Debug)]
 pub struct Share {
-    /// One for each byte of its bodies that may be in memory.
-    pub request_memory: Arc<Semaphore>,
+    /// Memory for its bodies.
+    pub memory: Memory,
     /// One for each exchange that it may have with an upstream.
     pub exchanges: Arc<Semaphore>,
 }
@@ -74,7 +75,7 @@ impl Shares {
         let held = all.entry(source).or_insert_with(|| Held {
             connections: 0,
             share: Arc::new(Share {
-                request_memory: Arc::new(Semaphore::new(self.limits.request_memory_per_source)),
+                memory: Memory::of_source(&self.limits),
                 exchanges: Arc::new(Semaphore::new(self.limits.exchanges_per_source)),
             }),
         });

@@ -8,7 +8,7 @@ use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir_link::EventKind;
 use weir_proxy::hello::{Error, read_hello, read_proxy_header};
-use weir_proxy::limits::Limits;
+use weir_proxy::limits::{Limits, Room};
 
 /// The first 12 bytes of a PROXY protocol v2 header.
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -426,8 +426,11 @@ async fn one_connection_has_only_its_share_of_the_memory_for_bodies() {
     };
     let setting = Setting {
         limits: Limits {
-            request_memory: 100_000,
-            request_memory_per_client: 10_000,
+            request_memory: Room {
+                all: 100_000,
+                per_source: 25_000,
+                per_client: 10_000,
+            },
             wait: std::time::Duration::from_millis(50),
             ..Limits::default()
         },

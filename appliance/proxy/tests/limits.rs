@@ -2,18 +2,22 @@
 
 mod common;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::client::Source;
 use common::upstream::{Seen, held, stream, text};
 use common::{BYPASS, HOST, MANAGED, Setting, Stage, UNMANAGED, patiently};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
+use ipnet::IpNet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 use weir_link::EventKind;
-use weir_proxy::limits::Limits;
+use weir_proxy::limits::{Limits, Room};
 
 const PAGE: &str = "/adfs/ls/?a=b";
 const ACTIVE: &str = "/adfs/services/trust/2005/usernamemixed";
@@ -143,22 +147,41 @@ async fn the_bodies_of_all_requests_share_one_memory() {
     };
     let mut stage = Stage::with(
         limited(Limits {
-            request_memory: 10_000,
+            request_memory: Room {
+                all: 32_000,
+                per_source: 32_000,
+                per_client: 32_000,
+            },
             wait: SHORT,
             ..Limits::default()
         }),
         answer,
     )
     .await;
-    let large = "x".repeat(8_000);
-    let mut first = stage.http2(MANAGED).await;
-    let first = tokio::spawn({
-        let large = large.clone();
-        async move { first.post(ACTIVE, SOAP, &large).await.status }
+    let sources: [Source; 5] = std::array::from_fn(|last| {
+        let last = u8::try_from(last).unwrap();
+        Source(Ipv4Addr::new(127, 0, 0, 100 + last))
     });
-    assert_eq!(patiently(arrivals.recv()).await, Some(8_000));
+    let prefixes = &mut stage.control.plan.lists[0].prefixes;
+    prefixes.extend(sources.map(|Source(address)| IpNet::from(IpAddr::V4(address))));
+    stage.control.publish(2).await.unwrap();
+    let large = "x".repeat(8_000);
+    let mut holding = Vec::new();
+    let [.., fifth] = sources;
+    for source in &sources[..4] {
+        let mut client = stage.http2(*source).await;
+        let large = large.clone();
+        holding.push(tokio::spawn(async move {
+            client.post(ACTIVE, SOAP, &large).await.status
+        }));
+        assert_eq!(patiently(arrivals.recv()).await, Some(8_000));
+        // It has its quarter, and the next one is served.
+        let mut more = stage.http2(*source).await;
+        assert_eq!(more.post(ACTIVE, SOAP, "small").await.status, 503);
+        assert_eq!(stage.event().await.rule, "proxy/memory");
+    }
 
-    for mut client in [stage.http1(MANAGED).await, stage.http2(MANAGED).await] {
+    for mut client in [stage.http1(fifth).await, stage.http2(fifth).await] {
         let refused = client.post(ACTIVE, SOAP, &large).await;
         assert_eq!(refused.status, 503);
         assert!(refused.header("retry-after").is_some());
@@ -172,10 +195,15 @@ async fn the_bodies_of_all_requests_share_one_memory() {
     }
 
     release.notify_one();
-    assert_eq!(patiently(first).await.unwrap(), 200);
-    release.notify_one();
-    let mut third = stage.http1(MANAGED).await;
-    assert_eq!(third.post(ACTIVE, SOAP, &large).await.status, 200);
+    let is_one_over = async {
+        while !holding.iter().any(JoinHandle::is_finished) {
+            tokio::task::yield_now().await;
+        }
+    };
+    patiently(is_one_over).await;
+    let mut next = stage.http1(fifth).await;
+    let _next = tokio::spawn(async move { next.post(ACTIVE, SOAP, &large).await });
+    assert_eq!(patiently(arrivals.recv()).await, Some(8_000));
 }
 
 #[tokio::test]
@@ -220,7 +248,10 @@ async fn many_connections_of_one_source_share_its_memory_and_its_exchanges() {
     };
     let mut stage = Stage::with(
         limited(Limits {
-            request_memory_per_source: 10_000,
+            request_memory: Room {
+                per_source: 10_000,
+                ..Limits::default().request_memory
+            },
             exchanges_per_source: 1,
             wait: SHORT,
             ..Limits::default()

@@ -16,7 +16,7 @@ pub mod status;
 
 pub use claims::{Looked, RuleSaw, ShownClaim, ShownClaims};
 pub use explain::{AtToken, Explain, ExplainRequest, KernelPart, ProxyPart, Recorded, Tried};
-pub use lists::{AddEntry, ListDetail, ListSummary, ListTest};
+pub use lists::{AddEntry, ApproveList, HeldList, ListDetail, ListSummary, ListTest, RemoteList};
 pub use record::{Actor, Change, Record, RecordBody};
 pub use rehearsal::{Diff, DiffGroup, DiffRequest, DiffSide};
 pub use seen::{CaptureRequest, Flow, MissedFlows};

@@ -17,7 +17,7 @@ pub struct ListSummary {
     pub scope: String,
     /// Number of prefixes after duplicates were merged.
     pub entries: usize,
-    /// Where its entries stand: the path of its file, or `configuration`.
+    /// Where its entries stand: the path of its file, `configuration`, or where they are fetched.
     pub source: String,
     /// Whether `weir lists add` can change it.
     pub editable: bool,
@@ -28,6 +28,56 @@ pub struct ListSummary {
     /// Why a newer state of the file is not in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// How it is fetched, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteList>,
+}
+
+/// How a list is fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteList {
+    /// When it was asked for successfully the last time; RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<String>,
+    /// Seconds since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_seconds: Option<u64>,
+    /// Since when that fails; RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// A state that waits for an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldList>,
+}
+
+/// A state of a list that waits for an approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldList {
+    /// What is approved: SHA-256 of its text.
+    pub digest: String,
+    /// Since when it waits; RFC 3339, UTC.
+    pub since: String,
+    /// Why, one sentence each.
+    pub whys: Vec<String>,
+    /// How many prefixes would come.
+    pub added: usize,
+    /// How many would go.
+    pub removed: usize,
+    /// The first of those that would come.
+    pub some_added: Vec<IpNet>,
+    /// The first of those that would go.
+    pub some_removed: Vec<IpNet>,
+}
+
+/// Body of `POST /v1/lists/{name}/approve`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveList {
+    /// The digest of what is held; its first eight characters will do.
+    pub digest: String,
 }
 
 /// A list with its entries: `GET /v1/lists/{name}`. It is streamed, one entry a line, so `prefixes`

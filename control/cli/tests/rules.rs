@@ -3,29 +3,15 @@
 mod common;
 
 use std::io::Write;
-use std::net::IpAddr;
 use std::process::{Command, Output, Stdio};
 
 use common::{text, told, weir};
-use weir_api::RecordBody;
-use weir_control::testing::{Appliance, Settings, decided};
-use weir_policy::{Described, Head, TokenFacts, Told, Uncounted};
-
-const LISTS: &str = "[[list]]\nname = \"hq-egress\"";
-const RULES: &str = r#"[[rule]]
-name = "leavers"
-when = { group = "leavers" }
-then = { decision = "block", reason = "You have left." }
-[[rule]]
-name = "finance"
-when = { claim = { department = "Finance" } }
-then = { decision = "pass" }
-"#;
+use weir_control::testing::{Appliance, Settings, TOKEN_RULES, decides_at_token, signed_in};
+use weir_policy::{TokenFacts, Told};
 
 async fn appliance() -> Appliance {
-    let tokens = "[service.tokens]\ndecide = true\n[service.tokens.claims]\ndepartment = [\"urn:department\"]\n";
     let appliance = Appliance::start_with(Settings {
-        edits: vec![(LISTS, format!("{tokens}{RULES}{LISTS}"))],
+        edits: vec![decides_at_token()],
         ..Settings::default()
     })
     .await;
@@ -50,43 +36,20 @@ async fn appliance() -> Appliance {
 }
 
 fn sign_in(appliance: &Appliance, id: &str, source: &str, user: &str, department: &str) {
-    let running = appliance.brain.running();
-    let (candidate, policy) = (&running.candidate, &running.candidate.policies[0]);
-    let source: IpAddr = source.parse().expect("an address");
     let values = [
         ("upn", user),
         ("department", department),
         ("groups", "staff"),
     ];
-    let described = Described {
-        head: Head {
-            method: "GET",
-            host: "sts.corp.example",
-            path: "/adfs/ls/",
-            query: Some("wa=wsignin1.0&wtrealm=urn:federation:MicrosoftOnline"),
-            headers: &[("User-Agent", b"Mozilla/5.0")],
-        },
-        body: b"",
-        source,
-        moment: time::UtcDateTime::now(),
-        token: Some(TokenFacts {
-            values: values
-                .map(|(name, value)| (name.to_owned(), vec![value.to_owned()]))
-                .into(),
-            missing: ["roles".to_owned()].into(),
-            methods: vec![weir_policy::Method::Mfa, weir_policy::Method::Password],
-            authenticated: None,
-        }),
+    let told = TokenFacts {
+        values: values
+            .map(|(name, value)| (name.to_owned(), vec![value.to_owned()]))
+            .into(),
+        missing: ["roles".to_owned()].into(),
+        methods: vec![weir_policy::Method::Mfa, weir_policy::Method::Password],
+        authenticated: None,
     };
-    let lists = candidate.by_list();
-    let facts = policy.suppose(&described, &lists).expect("a sign-in page");
-    assert!(matches!(facts.token, Told::Verified(_)));
-    let ruling = policy.decide(&facts, &Uncounted(None));
-    let event = decided(id, "sts", &facts, &ruling);
-    appliance
-        .brain
-        .audit()
-        .append(RecordBody::Event(Box::new(event)));
+    signed_in(appliance, id, source, Told::Verified(told));
 }
 
 fn lines_fit(text: &str) {
@@ -205,7 +168,7 @@ async fn rules_are_rehearsed_before_they_are_in_force() {
         text(&same)
     );
 
-    let new = RULES.replace("Finance", "IT");
+    let new = TOKEN_RULES.replace("Finance", "IT");
     appliance.write("rules.toml", &new);
     let rules = appliance.path("rules.toml");
     let rules = rules.to_str().expect("a path");

@@ -8,9 +8,9 @@ use std::process::Stdio;
 
 use common::{command, text, told, weir};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use weir_abi::{Class, Hook, Reason, Verdict};
-use weir_control::testing::{Appliance, Settings, packet};
-use weir_dataplane::{Counter, SeenPacket};
+use weir_abi::{Class, Verdict};
+use weir_control::testing::{Appliance, observed, packet};
+use weir_dataplane::SeenPacket;
 
 #[tokio::test]
 async fn flows_are_followed_as_text_and_as_json() {
@@ -161,25 +161,8 @@ async fn tcpdump_reads_a_capture() {
 
 #[tokio::test]
 async fn status_and_explain_say_that_a_service_is_only_observed() {
-    let appliance = Appliance::start_with(Settings {
-        edits: vec![("[kernel]", "[kernel]\nobserve = true".to_owned())],
-        ..Settings::default()
-    })
-    .await;
-    let _proxy = appliance.proxy().await;
-    appliance.kernel.change(|kernel| {
-        kernel.lost.flows = 12;
-        kernel.counters = vec![Counter {
-            service: 0,
-            class: Class::Blocked,
-            verdict: Verdict::Drop,
-            reason: Reason::Class,
-            hook: Hook::Tcx,
-            observed: true,
-            packets: 3,
-            bytes: 180,
-        }];
-    });
+    let (appliance, _proxy) = observed().await;
+    appliance.kernel.change(|kernel| kernel.lost.flows = 12);
     let status = weir(&appliance, &["status", "--all"]).await;
     assert_eq!(status.status.code(), Some(1), "it needs attention");
     let status = text(&status);

@@ -1,5 +1,8 @@
 //! What must hold between the parts of a configuration.
 
+mod claims;
+mod remote;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -7,7 +10,8 @@ use std::time::SystemTime;
 use weir_abi::{Class, MAX_ADDRESSES, MAX_PORTS, MAX_SERVICES};
 use weir_link::UpstreamKind;
 use weir_policy::{
-    OutlookSetting, Policy, PolicySpec, RuleError, RuleSetName, Template, WindowsLogonSetting,
+    DecisionKind, OutlookSetting, Policy, PolicySpec, RuleError, RuleSetName, Template,
+    WindowsLogonSetting,
 };
 
 use crate::certificate::{self, Named};
@@ -16,7 +20,7 @@ use crate::diagnostic::Diagnostic;
 use crate::read::{Draft, DraftService, DraftUpstream, tokens};
 use crate::reader::{At, Context, Span};
 use crate::tokens::Tokens;
-use crate::{schema, servers};
+use crate::{replies, schema, servers};
 
 /// Checks everything that the reading of single values could not.
 pub(crate) fn check(context: &Context<'_>, draft: &Draft, now: SystemTime) {
@@ -36,6 +40,8 @@ pub(crate) fn check(context: &Context<'_>, draft: &Draft, now: SystemTime) {
     service_names(context, draft);
     countries(context, draft);
     list_files(context, draft);
+    remote::check(context, draft);
+    claims::check(context, draft);
     policies(context, draft);
 }
 
@@ -278,7 +284,8 @@ fn reverse_proxy(context: &Context<'_>, draft: &Draft, service: &DraftService) {
         context.error(&target.span, message, target_fix(&target.value));
         return;
     }
-    if !target.value.contains('{') {
+    // What is posted to a reply URL cannot go on elsewhere: the sign-in begins again there.
+    if !target.value.contains('{') && !draft.replies(service) {
         context.warning(
             &target.span,
             "the sign-in cannot go on behind the reverse proxy: the target has no `{query}`",
@@ -393,11 +400,13 @@ fn files(context: &Context<'_>, service: &DraftService, now: SystemTime) {
 }
 
 fn tokens(context: &Context<'_>, draft: &Draft, service: &DraftService) {
-    let profile = service.profile.as_ref();
-    let profile = profile.and_then(|profile| draft.profile(&profile.value));
-    if let (Some(tokens), Some(profile)) = (&service.tokens, profile) {
-        tokens::check(context, tokens, &profile, service.reverse_proxy.is_some());
+    if let (Some(written), Some(tokens)) = (&service.tokens, draft.tokens(service)) {
+        let mut rules = draft.rules.iter().filter_map(|rule| rule.spec.as_ref());
+        let redirects = service.reverse_proxy.is_some()
+            || rules.any(|rule| rule.then.decision == DecisionKind::Redirect.name());
+        tokens::check(context, written, &tokens, redirects);
     }
+    replies::check(context, draft, service);
 }
 
 fn list_names(context: &Context<'_>, draft: &Draft) {
@@ -488,7 +497,8 @@ fn policies(context: &Context<'_>, draft: &Draft) {
             .reverse_proxy
             .as_ref()
             .map(|target| target.value.clone());
-        let tokens = service.tokens.as_ref().map(|draft| &draft.tokens);
+        let tokens = draft.tokens(service);
+        let tokens = tokens.as_ref();
         let spec = PolicySpec {
             service: name.value.clone(),
             profile,

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use weir_abi::{Class, Topology, Verdict};
+use weir_feeds::Source;
+use weir_feeds::guard::Limits;
 use weir_link::UpstreamKind;
 use weir_policy::{
     ApplicationSpec, LocationSpec, OutlookSetting, PolicySpec, ProfileChoice, Rate, RuleSetName,
@@ -56,6 +58,8 @@ pub struct Config {
     pub directory: Directory,
     /// `[grants]`
     pub grants: Grants,
+    /// `[outbound]`
+    pub outbound: Outbound,
     /// Where things stand in the file, for messages about the files that they name.
     pub(crate) places: Places,
 }
@@ -150,6 +154,15 @@ pub struct Grants {
     pub single_user: Vec<IpNet>,
     /// For so long after somebody was seen on an address, nobody else is believed to be alone there.
     pub look_back: Duration,
+}
+
+/// `[outbound]`: how the appliance fetches what it fetches by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outbound {
+    /// An HTTP proxy for it: `http`, host and port.
+    pub proxy: Option<String>,
+    /// PEM of the authorities that may vouch for what is fetched; the system's when absent.
+    pub ca: Option<PathBuf>,
 }
 
 /// `hook`: where the kernel programs are to act. At tcx they always do.
@@ -319,6 +332,42 @@ pub enum Contents {
     },
     /// In a file of its own, which can be edited at run time.
     File(PathBuf),
+    /// Elsewhere: they are fetched, and kept in a file of the state directory.
+    Remote(Box<Remote>),
+}
+
+/// A list that is fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Where it comes from.
+    pub source: Source,
+    /// What it may do by itself.
+    pub limits: Limits,
+    /// How often it is asked for.
+    pub every: Duration,
+    /// PEM of the authorities that may vouch for it, where it has some of its own.
+    pub ca: Option<PathBuf>,
+    /// Where what is in force of it is kept.
+    pub kept: PathBuf,
+}
+
+impl Contents {
+    /// The file that the prefixes are read from, where they do not stand in the configuration.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Inline { .. } => None,
+            Self::File(path) => Some(path),
+            Self::Remote(remote) => Some(&remote.kept),
+        }
+    }
+
+    /// What is fetched, if anything.
+    pub fn remote(&self) -> Option<&Remote> {
+        match self {
+            Self::Remote(remote) => Some(remote),
+            Self::Inline { .. } | Self::File(_) => None,
+        }
+    }
 }
 
 impl Config {

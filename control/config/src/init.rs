@@ -160,7 +160,7 @@ servers = [{servers}]
 # [service.tokens]
 # decide = true                # rules have the last word at the token, on its way to the browser
 # audiences = ["urn:federation:MicrosoftOnline"]
-# form_origins = ["https://login.microsoftonline.com"]
+# forms = {{ "https://login.microsoftonline.com" = "https://login.microsoftonline.com.proxy.example" }}
 # [service.tokens.claims]
 # department = "http://schemas.example.com/claims/department"
 
@@ -194,7 +194,7 @@ prefixes = [{prefixes}]
 #
 # [[rule]]                       # needs [service.tokens] with decide = true
 # name = "administrators"
-# when = {{ group = "Administrators" }}
+# when = {{ flow = "passive", group = "Administrators" }}
 # then = {{ decision = "step-up", within = "8h" }}
 "#,
         appliance = quote(&answers.appliance),

@@ -19,6 +19,7 @@ mod load;
 mod read;
 mod reader;
 mod rehearse;
+mod replies;
 mod schema;
 mod servers;
 mod source;
@@ -29,7 +30,7 @@ mod users;
 pub use by_list::ByList;
 pub use config::{
     Appliance, CertificateFiles, Config, Contents, Directory, Grants, HookSetting, Kernel,
-    ListSource, Loaded, Managed, Nat, ProxyDown, Service, Upstream,
+    ListSource, Loaded, Managed, Nat, Outbound, ProxyDown, Remote, Service, Upstream,
 };
 pub use diagnostic::{Diagnostic, Report, Severity};
 pub use file::read_file;

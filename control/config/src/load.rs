@@ -13,8 +13,8 @@ use weir_tables::{List, MAX_PREFIXES, Origin, Severity};
 use crate::certificate::{self, Named, io_words};
 use crate::check;
 use crate::config::{
-    CertificateFiles, Config, Contents, Directory, ListSource, Loaded, Places, Service,
-    ServicePlaces, Upstream,
+    CertificateFiles, Config, Contents, Directory, ListSource, Loaded, Outbound, Places, Remote,
+    Service, ServicePlaces, Upstream,
 };
 use crate::diagnostic::{Diagnostic, Report};
 use crate::file;
@@ -22,6 +22,7 @@ use crate::read::{self, Draft, DraftList, DraftService, DraftUpstream};
 use crate::reader::Context;
 use crate::source::{Place, Source};
 use crate::syntax;
+use crate::tokens::Tokens;
 
 /// Reads and checks a configuration file and the certificates, keys and authorities that it names
 /// (list files are read by [`load_lists`]), with the system's clock.
@@ -103,11 +104,14 @@ pub fn load_lists_with(
     for (source, place) in config.lists.iter().zip(&config.places.lists) {
         let prefixes = match &source.contents {
             Contents::Inline { prefixes, .. } => prefixes.clone(),
-            Contents::File(path) => match in_place
-                .get(path)
-                .map_or_else(|| read_text(path, place, "list"), |text| Ok(text.clone()))
-            {
-                Ok(text) => {
+            contents => match text_of(contents, place, in_place) {
+                Ok(None) => {
+                    let message = format!("list `{}` was not fetched yet", source.name);
+                    let help = "weir-control fetches it when it starts, and then at its time";
+                    diagnostics.push(Diagnostic::at(Severity::Note, place, message, help));
+                    Vec::new()
+                }
+                Ok(Some((path, text))) => {
                     let parsed = weir_tables::parse(&text, &path.display().to_string());
                     diagnostics.extend(parsed.problems.into_iter().map(Diagnostic::from));
                     parsed.prefixes
@@ -118,7 +122,7 @@ pub fn load_lists_with(
                 }
             },
         };
-        if prefixes.is_empty() {
+        if prefixes.is_empty() && source.contents.remote().is_none() {
             let message = format!("list `{}` holds no prefix", source.name);
             diagnostics.push(Diagnostic::at(Severity::Note, place, message, ""));
         }
@@ -126,7 +130,10 @@ pub fn load_lists_with(
             name: source.name.clone(),
             class: source.class,
             scope: source.scope,
-            origin: Origin::Local,
+            origin: match source.contents {
+                Contents::Remote(_) => Origin::Remote,
+                Contents::Inline { .. } | Contents::File(_) => Origin::Local,
+            },
             prefixes,
         });
     }
@@ -141,6 +148,25 @@ pub fn load_lists_with(
     } else {
         Ok((lists, report))
     }
+}
+
+/// The text of a list's file; none of one that was never fetched.
+fn text_of<'c>(
+    contents: &'c Contents,
+    place: &Place,
+    in_place: &BTreeMap<PathBuf, String>,
+) -> Result<Option<(&'c Path, String)>, Report> {
+    let Some(path) = contents.file() else {
+        return Ok(None);
+    };
+    if let Some(text) = in_place.get(path) {
+        return Ok(Some((path, text.clone())));
+    }
+    // One that cannot be looked at is not taken for one that is not there.
+    if contents.remote().is_some() && matches!(path.try_exists(), Ok(false)) {
+        return Ok(None);
+    }
+    Ok(Some((path, read_text(path, place, "list")?)))
 }
 
 impl Config {
@@ -199,7 +225,7 @@ impl Config {
             certificates,
             http1_only: service.http1_only,
             policy: self.policy(service),
-            tokens: (service.tokens.as_ref()).map(crate::tokens::Tokens::link),
+            tokens: (service.tokens.as_ref()).map(Tokens::link),
         })
     }
 }
@@ -246,9 +272,10 @@ fn finish(context: &Context<'_>, path: &Path, draft: Draft) -> Option<Config> {
         lists: draft
             .lists
             .iter()
-            .map(|list| match list.file() {
-                Some(file) => context.place(&file.span),
-                None => context.place(&list.span),
+            .map(|list| match (list.file(), list.remote()) {
+                (Some(file), _) => context.place(&file.span),
+                (None, Some(remote)) => context.place(&remote.span),
+                (None, None) => context.place(&list.span),
             })
             .collect(),
         users: draft
@@ -265,18 +292,21 @@ fn finish(context: &Context<'_>, path: &Path, draft: Draft) -> Option<Config> {
         .iter()
         .map(|service| draft.profile(&service.profile.as_ref()?.value))
         .collect();
-    let services = draft.services.into_iter().zip(profiles);
+    let tokens = draft.services.iter().map(|service| draft.tokens(service));
+    let tokens: Vec<_> = tokens.collect();
+    let services = draft.services.into_iter().zip(profiles).zip(tokens);
     let services: Option<Vec<_>> = services
-        .map(|(service, profile)| finish_service(service, profile?))
+        .map(|((service, profile), tokens)| finish_service(service, profile?, tokens))
         .collect();
+    let appliance = draft.appliance?;
     let lists: Option<Vec<_>> = draft
         .lists
         .into_iter()
-        .map(|list| finish_list(context, list))
+        .map(|list| finish_list(context, list, &appliance.state))
         .collect();
     Some(Config {
         file: path.to_owned(),
-        appliance: draft.appliance?,
+        appliance,
         kernel: draft.kernel?,
         services: services?,
         lists: lists?,
@@ -291,6 +321,10 @@ fn finish(context: &Context<'_>, path: &Path, draft: Draft) -> Option<Config> {
         directory: Directory {
             users: draft.users.map(|users| users.value),
             countries: draft.countries.map(|countries| countries.value),
+        },
+        outbound: Outbound {
+            proxy: draft.outbound.proxy,
+            ca: draft.outbound.ca.map(|ca| ca.value),
         },
         places,
     })
@@ -311,7 +345,11 @@ fn service_places(context: &Context<'_>, service: &DraftService) -> ServicePlace
     }
 }
 
-fn finish_service(draft: DraftService, profile: ProfileChoice) -> Option<Service> {
+fn finish_service(
+    draft: DraftService,
+    profile: ProfileChoice,
+    tokens: Option<Tokens>,
+) -> Option<Service> {
     let upstream = draft.upstream.filter(DraftUpstream::is_complete)?;
     let hosts: Vec<String> = draft.hosts.into_iter().map(|host| host.value).collect();
     let server_name = match upstream.server_name {
@@ -369,14 +407,16 @@ fn finish_service(draft: DraftService, profile: ProfileChoice) -> Option<Service
             server_name,
             ca: upstream.ca.map(|ca| ca.value),
         },
-        tokens: draft.tokens.map(|tokens| tokens.finish(&profile)),
+        tokens,
         profile,
     })
 }
 
-fn finish_list(context: &Context<'_>, draft: DraftList) -> Option<ListSource> {
+fn finish_list(context: &Context<'_>, draft: DraftList, state: &Path) -> Option<ListSource> {
+    let name = draft.name?.value;
+    let kept = state.join("lists").join(format!("{name}.list"));
     Some(ListSource {
-        name: draft.name?.value,
+        name,
         class: draft.class?.value,
         scope: draft.scope,
         cut: draft.cut,
@@ -386,6 +426,13 @@ fn finish_list(context: &Context<'_>, draft: DraftList) -> Option<ListSource> {
                 line: context.place(&span).line,
             },
             read::DraftContents::File(file) => Contents::File(file.value),
+            read::DraftContents::Remote(remote) => Contents::Remote(Box::new(Remote {
+                source: remote.source,
+                limits: remote.limits,
+                every: remote.every,
+                ca: remote.ca.map(|ca| ca.value),
+                kept,
+            })),
         },
     })
 }

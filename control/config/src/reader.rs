@@ -40,6 +40,20 @@ impl<'a> Context<'a> {
         self.say(Severity::Error, span, message, help);
     }
 
+    /// An error on a line that is not shown, because it holds a secret.
+    pub(crate) fn error_of_secret(
+        &self,
+        span: &Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let place = self.place(span);
+        self.push(Diagnostic {
+            excerpt: None,
+            ..Diagnostic::at(Severity::Error, &place, message, help)
+        });
+    }
+
     pub(crate) fn warning(&self, span: &Span, message: impl Into<String>, help: impl Into<String>) {
         self.say(Severity::Warning, span, message, help);
     }

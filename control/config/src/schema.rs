@@ -20,7 +20,13 @@ pub(crate) static ROOT: Section = Section {
         "profile",
         "directory",
         "grants",
+        "outbound",
     ],
+};
+
+pub(crate) static OUTBOUND: Section = Section {
+    title: "`[outbound]`",
+    keys: &["proxy", "ca"],
 };
 
 pub(crate) static GRANTS: Section = Section {
@@ -100,12 +106,13 @@ pub(crate) static TOKENS: Section = Section {
     title: "`[service.tokens]`",
     keys: &[
         "decide",
+        "tokens_of",
         "metadata",
         "discovery",
         "jwks",
         "file",
         "audiences",
-        "form_origins",
+        "forms",
         "ignore_case",
         "complete",
         "claims",
@@ -114,7 +121,23 @@ pub(crate) static TOKENS: Section = Section {
 
 pub(crate) static LIST: Section = Section {
     title: "`[[list]]`",
-    keys: &["name", "class", "scope", "cut", "prefixes", "file"],
+    keys: &[
+        "name",
+        "class",
+        "scope",
+        "cut",
+        "prefixes",
+        "file",
+        "url",
+        "microsoft365",
+        "instance",
+        "every",
+        "most",
+        "widest_v4",
+        "widest_v6",
+        "share",
+        "ca",
+    ],
 };
 
 pub(crate) static RULE: Section = Section {
@@ -255,7 +278,7 @@ pub(crate) fn unknown_key(section: &Section, key: &str) -> String {
     let plain = key.to_ascii_lowercase().replace('-', "_");
     let elsewhere: Vec<&str> = [
         &APPLIANCE, &KERNEL, &SERVICE, &UPSTREAM, &TOKENS, &LIST, &RULE, &WHEN, &THEN, &DIRECTORY,
-        &GRANTS, &RATE,
+        &GRANTS, &RATE, &OUTBOUND,
     ]
     .into_iter()
     .filter(|other| other.keys.contains(&plain.as_str()))

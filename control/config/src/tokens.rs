@@ -1,6 +1,6 @@
 //! `[service.tokens]` as typed values: by whose keys tokens are believed, and what rules may ask of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -16,8 +16,10 @@ pub struct Tokens {
     pub keys: KeySources,
     /// Tokens must be for one of these; any, when there is none.
     pub audiences: Vec<String>,
-    /// Origins whose sign-in forms a redirect may send to the reverse proxy instead.
-    pub form_origins: Vec<String>,
+    /// The service whose keys and names of claims these are, when it is another one.
+    pub of: Option<String>,
+    /// Origins that forms with tokens are sent to, each with its own at the reverse proxy.
+    pub forms: BTreeMap<String, String>,
     /// Whether values of claims are compared without regard to case.
     pub ignore_case: bool,
     /// Names of claims for rules: those of the profile, and those that are written.
@@ -70,7 +72,8 @@ impl Tokens {
             keys: Keys::default(),
             mapping: self.mapping.clone(),
             audiences: self.audiences.clone(),
-            form_origins: self.form_origins.clone(),
+            forms: self.forms.clone(),
+            keys_of: self.of.clone(),
         }
     }
 }

@@ -3,11 +3,11 @@
 //! `UPDATE=1` to write these files anew, and read them.
 
 mod common;
-
-use std::fmt::Write as _;
-use std::path::PathBuf;
+#[path = "common/said.rs"]
+mod said;
 
 use common::{FULL, Site, with};
+use said::check;
 
 #[test]
 fn mistakes_in_the_text() {
@@ -254,11 +254,13 @@ fn mistakes_in_tokens() {
         (
             "tokens-origins",
             tokens(
-                "decide = true\nform_origins = [\"https://login.microsoftonline.com/login.srf\", \
-                 \"login.microsoftonline.com\"]",
+                "decide = true\nforms = { \"https://login.microsoftonline.com/login.srf\" = \
+                 \"login.microsoftonline.com.proxy.example\", \"https://app.example\" = \
+                 [\"https://a.proxy.example\", \"https://b.proxy.example\"], \"https://b.example\" = \
+                 \"https://b.example\" }",
             ),
         ),
-        ("tokens-without-origins", tokens("decide = true")),
+        ("tokens-without-forms", tokens("decide = true")),
         (
             "tokens-claims",
             tokens(
@@ -577,24 +579,4 @@ fn a_report_can_be_read_by_programs() {
         site.path("weir.toml").display().to_string()
     );
     assert_eq!(report.summary(), "1 error");
-}
-
-fn check(cases: &[(&str, String)]) {
-    let site = Site::new();
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/files/said");
-    let update = std::env::var_os("UPDATE").is_some();
-    let mut wrong = String::new();
-    for (name, text) in cases {
-        let file = directory.join(format!("{name}.txt"));
-        let said = site.said(text);
-        if update {
-            std::fs::write(&file, &said).expect("a file");
-        }
-        let expected = std::fs::read_to_string(&file).unwrap_or_default();
-        if said != expected || said.is_empty() {
-            writeln!(wrong, "==== {name}: expected\n{expected}==== said\n{said}")
-                .expect("a string takes every write");
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong}");
 }

@@ -132,7 +132,7 @@ fn how_tokens_are_looked_at_arrives() {
 
     let (named, linked) = tokens(
         "metadata = \"https://sts.example/m.xml?appid=1\"\naudiences = [\"urn:a\"]\ndecide = true\nignore_case = \
-         true\nform_origins = [\"https://login.example:8443\"]\n[service.tokens.claims]\ndepartment = \
+         true\nforms = { \"https://login.example:8443\" = \"https://login.casb.example\" }\n[service.tokens.claims]\ndepartment = \
          \"urn:department\"\nlevel = [\"urn:a\", \"urn:b\"]",
     );
     let metadata = named.keys.metadata.expect("it is named");
@@ -143,10 +143,14 @@ fn how_tokens_are_looked_at_arrives() {
     assert!(policy.decide_at_token && policy.claims_any_case);
     assert_eq!(policy.claims, ["department", "level"]);
     assert_eq!(
-        (linked.audiences, linked.form_origins),
+        (linked.audiences, linked.forms),
         (
             vec!["urn:a".to_owned()],
-            vec!["https://login.example:8443".to_owned()]
+            [(
+                "https://login.example:8443".to_owned(),
+                "https://login.casb.example".to_owned()
+            )]
+            .into()
         )
     );
     assert_eq!(linked.mapping.claims["department"], ["urn:department"]);

@@ -7,6 +7,7 @@
 
 mod change;
 mod drain;
+mod feeds;
 mod front;
 mod grace;
 mod grants;
@@ -74,6 +75,7 @@ pub struct Brain {
     front: Front,
     grants: grants::Grants,
     keys: keys::KeyRing,
+    feeds: feeds::Feeds,
     flows: Flows,
     /// Whoever captures has the one place.
     capturing: Arc<Semaphore>,
@@ -165,6 +167,7 @@ impl Brain {
             front,
             grants,
             keys,
+            feeds: feeds::Feeds::default(),
             flows: Flows::default(),
             capturing: Arc::new(Semaphore::new(1)),
             store,

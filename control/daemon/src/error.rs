@@ -68,6 +68,17 @@ pub enum Error {
         /// Line of the list.
         line: usize,
     },
+    /// The list is fetched.
+    #[error("the entries of list `{name}` come from {place}, and are not edited here")]
+    RemoteList {
+        /// Name of the list.
+        name: String,
+        /// Where they come from.
+        place: String,
+    },
+    /// Lists that are fetched.
+    #[error(transparent)]
+    Feeds(#[from] crate::feeds::FeedsError),
     /// Not a prefix.
     #[error("{0}")]
     Prefix(#[from] weir_tables::PrefixError),
@@ -212,6 +223,7 @@ impl Error {
             Self::NoList { .. }
                 | Self::NoEntry { .. }
                 | Self::InlineList { .. }
+                | Self::RemoteList { .. }
                 | Self::Prefix(_)
                 | Self::Comment
         )
@@ -239,6 +251,10 @@ impl Error {
                 "edit `prefixes` in {} and run `weir reload`, or give the list a `file = \"...\"`",
                 file.display()
             ),
+            Self::RemoteList { .. } => "put addresses of your own on a list of their own, with a `file`; one \
+                                        that is `blocked` there stays so"
+                .into(),
+            Self::Feeds(error) => error.help(),
             Self::NoGrant(_) => "`weir grants` shows all grants".into(),
             Self::NoClaims { .. } => {
                 "ask by user principal name, mail address, name id or TENANT/OBJECT; tokens are looked \

@@ -39,7 +39,7 @@ impl First {
         let on_disk = loaded.clone().map_err(Error::Config).and_then(|loaded| {
             let candidate = Candidate::of(loaded, stamp, &BTreeMap::new())?;
             if let Some(copy) = &copy {
-                candidate.keeps(&copy.entries)?;
+                candidate.keeps(&copy.entries, |file| copy.knows(file))?;
             }
             Ok(candidate)
         });

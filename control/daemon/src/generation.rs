@@ -4,6 +4,7 @@
 //! a [`Generation`], which knows what to tell the kernel and what to hand to the proxy.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -14,7 +15,7 @@ use time::OffsetDateTime;
 use weir_abi::{Class, Verdict};
 use weir_claims::Keys;
 use weir_claims::mapping::Mapping;
-use weir_config::{ByList, Config, Contents, ListSource, Loaded, ProxyDown, Report, Service};
+use weir_config::{ByList, Config, ListSource, Loaded, ProxyDown, Report, Service};
 use weir_dataplane::{NatSource, ServerSpec, ServiceSpec};
 use weir_link::Descriptor;
 use weir_policy::{Countries, Policy, Users};
@@ -193,8 +194,12 @@ impl Candidate {
 
     /// Gives each service its keys, by its name; one whose name is not there has none.
     pub fn put_keys(&mut self, keys: &BTreeMap<String, Keys>) {
-        let wanted =
-            |service: &weir_link::Service| keys.get(&service.name).cloned().unwrap_or_default();
+        let wanted = |service: &weir_link::Service| {
+            let tokens = service.tokens.as_ref();
+            let of = tokens.and_then(|tokens| tokens.keys_of.as_ref());
+            let keys = keys.get(of.unwrap_or(&service.name));
+            keys.cloned().unwrap_or_default()
+        };
         let has = |service: &weir_link::Service| {
             let tokens = service.tokens.as_ref();
             tokens.is_none_or(|tokens| tokens.keys == wanted(service))
@@ -213,10 +218,14 @@ impl Candidate {
         self.services = services.collect();
     }
 
-    /// The keys of the services whose tokens are looked at.
+    /// The keys of the services whose tokens are looked at, each with the name of the service whose they are.
     pub fn keys(&self) -> impl Iterator<Item = (&str, &Keys)> {
         let services = self.services.iter();
-        services.filter_map(|service| Some((service.name.as_str(), &service.tokens.as_ref()?.keys)))
+        services.filter_map(|service| {
+            let tokens = service.tokens.as_ref()?;
+            let of = tokens.keys_of.as_ref().unwrap_or(&service.name);
+            Some((of.as_str(), &tokens.keys))
+        })
     }
 
     /// The claim types that a service's mapping reads for a name.
@@ -240,17 +249,24 @@ impl Candidate {
 
     /// Refuses lists whose files lost all their text, where `before` had entries.
     pub fn keeps_entries_of(&self, before: &Self) -> Result<(), Error> {
-        self.keeps(&before.entries())
+        self.keeps(&before.entries(), |path| {
+            before.files().any(|(_, file)| file == path)
+        })
     }
 
     /// Refuses lists whose files lost all their text, where there were entries `before`: an editor or a
     /// full disk did that, not a person who wants the list to be empty. A file that has entries again was
-    /// read while it was being written.
-    pub fn keeps(&self, before: &Entries) -> Result<(), Error> {
+    /// read while it was being written. A list that is fetched starts empty where its file was not `known`
+    /// before, whatever had its name then.
+    pub fn keeps(&self, before: &Entries, known: impl Fn(&Path) -> bool) -> Result<(), Error> {
         let now = self.entries();
         for (name, file) in self.files() {
             let entries = before.get(name).copied().unwrap_or(0);
             if entries == 0 || now.get(name).is_some_and(|now| *now > 0) {
+                continue;
+            }
+            let source = self.list_source(name).ok();
+            if source.is_some_and(|it| it.contents.remote().is_some()) && !known(file) {
                 continue;
             }
             let meant = std::fs::read_to_string(file).is_ok_and(|text| {
@@ -289,12 +305,20 @@ impl Candidate {
     /// The lists that stand in files, and the users: each with its file.
     pub fn files(&self) -> impl Iterator<Item = (&str, &Path)> {
         let lists = self.config().lists.iter();
-        let lists = lists.filter_map(|list| match &list.contents {
-            Contents::File(path) => Some((list.name.as_str(), path.as_path())),
-            Contents::Inline { .. } => None,
-        });
+        let lists = lists.filter_map(|list| Some((list.name.as_str(), list.contents.file()?)));
         let users = self.config().directory.users.as_deref();
         lists.chain(users.map(|path| (USERS, path)))
+    }
+
+    /// What is in force of a list, as its file could hold it.
+    pub fn list_text(&self, list: &str) -> String {
+        let lists = self.lists.iter().filter(|one| one.name == list);
+        let prefixes = lists.flat_map(|one| &one.prefixes);
+        prefixes.fold(String::new(), |mut text, prefix| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{prefix}");
+            text
+        })
     }
 
     /// How many entries each list has, and how many users there are.
@@ -530,10 +554,8 @@ fn servers(service: &Service, silent: &Silent) -> Vec<ServerSpec> {
 
 /// The files of a configuration's lists, and of its directory.
 pub fn list_files(config: &Config) -> impl Iterator<Item = PathBuf> {
-    let lists = config.lists.iter().filter_map(|list| match &list.contents {
-        Contents::File(path) => Some(path.clone()),
-        Contents::Inline { .. } => None,
-    });
+    let lists = config.lists.iter();
+    let lists = lists.filter_map(|list| list.contents.file().map(Path::to_owned));
     lists.chain(config.directory.users.clone())
 }
 

@@ -7,7 +7,7 @@
 
 pub(crate) mod fetch;
 mod saved;
-mod schedule;
+pub(crate) mod schedule;
 mod shown;
 
 use std::collections::BTreeSet;

@@ -8,14 +8,13 @@
 //! copy before.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use weir_config::{Config, Contents, Loaded};
+use weir_config::{Config, Loaded};
 use weir_policy::Users;
 use weir_tables::Severity;
 
@@ -176,16 +175,7 @@ fn entries(generation: &Generation, list: &str) -> String {
     if list == USERS {
         return candidate.users_text().unwrap_or_default().to_owned();
     }
-    let lists = candidate.lists.iter();
-    let mut text = String::new();
-    for prefix in lists
-        .filter(|one| one.name == list)
-        .flat_map(|one| &one.prefixes)
-    {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{prefix}");
-    }
-    text
+    candidate.list_text(list)
 }
 
 impl Copy {
@@ -228,16 +218,18 @@ impl Copy {
     /// The copies of those list files of a configuration that cannot be used as they are. Blocks.
     pub fn in_place(&self, config: &Config) -> BTreeMap<PathBuf, String> {
         let lists = config.lists.iter();
-        let lists = lists.filter_map(|list| match &list.contents {
-            Contents::File(path) => Some((path, list.name.as_str())),
-            Contents::Inline { .. } => None,
-        });
-        let users = config.directory.users.iter().map(|path| (path, USERS));
+        let lists = lists.filter_map(|list| Some((list.contents.file()?, list.name.as_str())));
+        let users = config.directory.users.as_deref();
         lists
-            .chain(users)
+            .chain(users.map(|path| (path, USERS)))
             .filter(|(path, name)| self.is_broken(path, name))
-            .filter_map(|(path, _)| Some((path.clone(), self.texts.get(path)?.0.clone())))
+            .filter_map(|(path, _)| Some((path.to_owned(), self.texts.get(path)?.0.clone())))
             .collect()
+    }
+
+    /// Whether it has the entries of this file.
+    pub fn knows(&self, file: &Path) -> bool {
+        self.texts.contains_key(file)
     }
 
     /// Whether a configuration is the one that was copied.

@@ -20,6 +20,7 @@ mod clock;
 pub mod descriptor_store;
 mod error;
 pub mod explain;
+pub mod feeds;
 pub mod first;
 pub mod flows;
 pub mod generation;

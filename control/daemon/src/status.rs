@@ -145,10 +145,7 @@ impl Brain {
             .iter()
             .zip(&running.candidate.lists)
             .map(|(source, list)| {
-                let file = match &source.contents {
-                    Contents::File(path) => Some(path),
-                    Contents::Inline { .. } => None,
-                };
+                let file = source.contents.file();
                 let mine = |file: &Path, why: &str| {
                     why.contains(&*file.to_string_lossy())
                         || file
@@ -160,16 +157,18 @@ impl Brain {
                     class: list.class,
                     scope: list.scope.name().to_owned(),
                     entries: list.prefixes.len(),
-                    source: file.map_or_else(
-                        || "configuration".to_owned(),
-                        |path| path.display().to_string(),
-                    ),
-                    editable: file.is_some(),
+                    source: match &source.contents {
+                        Contents::Inline { .. } => "configuration".to_owned(),
+                        Contents::File(path) => path.display().to_string(),
+                        Contents::Remote(remote) => remote.source.to_string(),
+                    },
+                    editable: matches!(source.contents, Contents::File(_)),
                     loaded: clock::text(read),
                     age_seconds: u64::try_from(age).unwrap_or(0),
                     refused: file
                         .and_then(|file| refused.as_ref().filter(|why| mine(file, why)))
                         .cloned(),
+                    remote: self.fetched(&list.name),
                 }
             })
             .collect()
@@ -310,6 +309,7 @@ impl Brain {
         }
         warnings.extend(self.grants_warnings());
         warnings.extend(self.keys_warnings());
+        warnings.extend(self.feeds_warnings());
         if let Some(why) = &noted.config_refused {
             warnings.push(format!(
                 "THE CONFIGURATION FILE IS NOT IN FORCE: {}; correct it and run `weir reload`",

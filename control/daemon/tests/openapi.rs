@@ -1,5 +1,7 @@
 //! Holds `openapi.json` against the running server: each operation, each status, each answer.
 
+#[path = "openapi/lists.rs"]
+mod lists;
 mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -184,6 +186,7 @@ async fn every_status_is_produced_and_every_answer_fits() {
     refusals(&mut seen).await;
     planes_that_refuse(&mut seen).await;
     keys(&mut seen).await;
+    lists::fetched(&mut seen).await;
     bounds(&mut seen).await;
 
     for (path, methods) in object(&seen.document["paths"]) {

@@ -1,36 +1,17 @@
 //! What recorded decisions are good for: claims that were received, decisions that are explained afterwards,
 //! and rules that are rehearsed.
 
-use std::net::IpAddr;
-
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use time::UtcDateTime;
 use weir_api::RecordBody;
 use weir_control::audit::Limits;
-use weir_control::testing::{Appliance, Settings, decided, event};
-use weir_policy::{Described, Head, PolicySpec, TokenFacts, Told, Uncounted};
+use weir_control::testing::{Appliance, Settings, decides_at_token, event, signed_in};
+use weir_policy::{PolicySpec, TokenFacts, Told};
 
-const LISTS: &str = "[[list]]\nname = \"hq-egress\"";
-
-/// Decides at the token, by a group and a department.
 fn settings(audit: Limits) -> Settings {
-    let rules = r#"
-[service.tokens]
-decide = true
-[service.tokens.claims]
-department = ["urn:department"]
-[[rule]]
-name = "leavers"
-when = { group = "leavers" }
-then = { decision = "block", reason = "You have left." }
-[[rule]]
-name = "finance"
-when = { claim = { department = "Finance" } }
-then = { decision = "pass" }
-"#;
     Settings {
-        edits: vec![(LISTS, format!("{rules}{LISTS}"))],
+        edits: vec![decides_at_token()],
         audit,
         ..Settings::default()
     }
@@ -54,37 +35,6 @@ fn alice() -> TokenFacts {
     }
 }
 
-/// Somebody signs in by a browser, and the answer tells this.
-fn sign_in(appliance: &Appliance, id: &str, source: &str, told: Told) -> String {
-    let running = appliance.brain.running();
-    let (candidate, policy) = (&running.candidate, &running.candidate.policies[0]);
-    let source: IpAddr = source.parse().expect("an address");
-    let described = Described {
-        head: Head {
-            method: "GET",
-            host: "sts.corp.example",
-            path: "/adfs/ls/",
-            query: Some("wa=wsignin1.0&wtrealm=urn:federation:MicrosoftOnline"),
-            headers: &[("User-Agent", b"Mozilla/5.0")],
-        },
-        body: b"",
-        source,
-        moment: UtcDateTime::now(),
-        token: None,
-    };
-    let lists = candidate.by_list();
-    let mut facts = policy.suppose(&described, &lists).expect("a sign-in page");
-    facts.token = told;
-    let ruling = policy.decide(&facts, &Uncounted(None));
-    let event = decided(id, "sts", &facts, &ruling);
-    let rule = event.rule.clone();
-    appliance
-        .brain
-        .audit()
-        .append(RecordBody::Event(Box::new(event)));
-    rule
-}
-
 async fn claims(appliance: &Appliance, query: &str) -> (StatusCode, Value) {
     let path = format!("/v1/claims?{query}");
     appliance.ask(Method::GET, &path, None).await
@@ -94,13 +44,13 @@ async fn claims(appliance: &Appliance, query: &str) -> (StatusCode, Value) {
 async fn what_a_token_told_is_shown_with_what_the_rules_make_of_it() {
     let appliance = Appliance::start_with(settings(Limits::default())).await;
     let before = TokenFacts::default();
-    sign_in(
+    signed_in(
         &appliance,
         "00000000000000a1",
         "198.51.100.7",
         Told::Verified(before),
     );
-    let rule = sign_in(
+    let rule = signed_in(
         &appliance,
         "00000000000000a2",
         "198.51.100.7",
@@ -108,7 +58,7 @@ async fn what_a_token_told_is_shown_with_what_the_rules_make_of_it() {
     );
     // The rule that asks for groups restricts whom nobody knows.
     assert_eq!(rule, "rule/leavers");
-    sign_in(&appliance, "00000000000000a3", "198.51.100.7", Told::Ahead);
+    signed_in(&appliance, "00000000000000a3", "198.51.100.7", Told::Ahead);
 
     for user in [
         "alice@corp.example",
@@ -173,14 +123,14 @@ async fn claims_and_decisions_are_found_in_files_that_memory_holds_no_more() {
         ..Limits::default()
     };
     let appliance = Appliance::start_with(settings(few)).await;
-    sign_in(
+    signed_in(
         &appliance,
         "00000000000000a1",
         "198.51.100.7",
         Told::Verified(alice()),
     );
     for number in 0..200 {
-        sign_in(
+        signed_in(
             &appliance,
             &format!("{number:016}"),
             "198.51.100.8",
@@ -216,7 +166,7 @@ async fn claims_and_decisions_are_found_in_files_that_memory_holds_no_more() {
 #[tokio::test]
 async fn a_recorded_decision_says_when_the_rules_in_force_differ() {
     let appliance = Appliance::start_with(settings(Limits::default())).await;
-    sign_in(
+    signed_in(
         &appliance,
         "00000000000000a1",
         "198.51.100.7",
@@ -319,13 +269,13 @@ async fn a_token_is_supposed() {
 async fn rules_are_rehearsed_on_what_was_recorded() {
     let appliance = Appliance::start_with(settings(Limits::default())).await;
     let verified = || Told::Verified(alice());
-    sign_in(&appliance, "00000000000000a1", "198.51.100.7", verified());
-    sign_in(&appliance, "00000000000000a2", "198.51.100.8", verified());
+    signed_in(&appliance, "00000000000000a1", "198.51.100.7", verified());
+    signed_in(&appliance, "00000000000000a2", "198.51.100.8", verified());
     let staff = Told::Verified(TokenFacts {
         values: [("groups".to_owned(), vec!["staff".to_owned()])].into(),
         ..TokenFacts::default()
     });
-    sign_in(&appliance, "00000000000000a3", "198.51.100.9", staff);
+    signed_in(&appliance, "00000000000000a3", "198.51.100.9", staff);
     let audit = appliance.brain.audit();
     audit.append(RecordBody::Event(Box::new(event("00000000000000b1"))));
     let mut foreign = event("00000000000000b2");

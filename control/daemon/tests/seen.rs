@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use weir_abi::{Class, Hook, Reason, Verdict};
 use weir_api::{Actor, CaptureRequest};
-use weir_control::testing::{Appliance, Settings, packet};
+use weir_control::testing::{Appliance, observed, packet};
 use weir_dataplane::{Counter, SeenPacket};
 
 const FOLLOW: &str = "/v1/flows?follow=true&limit=0";
@@ -212,24 +212,7 @@ async fn the_end_of_a_capture_does_not_end_the_next_one() {
 
 #[tokio::test]
 async fn an_observed_service_is_shouted_about_and_explained() {
-    let appliance = Appliance::start_with(Settings {
-        edits: vec![("[kernel]", "[kernel]\nobserve = true".to_owned())],
-        ..Settings::default()
-    })
-    .await;
-    let _proxy = appliance.proxy().await;
-    appliance.kernel.change(|kernel| {
-        kernel.counters = vec![Counter {
-            service: 0,
-            class: Class::Blocked,
-            verdict: Verdict::Drop,
-            reason: Reason::Class,
-            hook: Hook::Tcx,
-            observed: true,
-            packets: 3,
-            bytes: 180,
-        }];
-    });
+    let (appliance, _proxy) = observed().await;
     let status = appliance.get("/v1/status").await;
     let first = status["warnings"][0].as_str().expect("text");
     assert!(

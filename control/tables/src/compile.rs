@@ -164,49 +164,34 @@ pub(crate) trait Address: Copy + Ord {
     fn before(self) -> Self;
 }
 
-impl Address for u32 {
-    const BITS: u8 = 32;
-    const FIRST: Self = Self::MIN;
-    const LAST: Self = Self::MAX;
+macro_rules! address {
+    ($number:ty, $bits:literal) => {
+        impl Address for $number {
+            const BITS: u8 = $bits;
+            const FIRST: Self = Self::MIN;
+            const LAST: Self = Self::MAX;
 
-    fn first(self, length: u8) -> Self {
-        self & !Self::MAX.checked_shr(length.into()).unwrap_or(0)
-    }
+            fn first(self, length: u8) -> Self {
+                self & !Self::MAX.checked_shr(length.into()).unwrap_or(0)
+            }
 
-    fn last(self, length: u8) -> Self {
-        self | Self::MAX.checked_shr(length.into()).unwrap_or(0)
-    }
+            fn last(self, length: u8) -> Self {
+                self | Self::MAX.checked_shr(length.into()).unwrap_or(0)
+            }
 
-    fn next(self) -> Option<Self> {
-        self.checked_add(1)
-    }
+            fn next(self) -> Option<Self> {
+                self.checked_add(1)
+            }
 
-    fn before(self) -> Self {
-        self - 1
-    }
+            fn before(self) -> Self {
+                self - 1
+            }
+        }
+    };
 }
 
-impl Address for u128 {
-    const BITS: u8 = 128;
-    const FIRST: Self = Self::MIN;
-    const LAST: Self = Self::MAX;
-
-    fn first(self, length: u8) -> Self {
-        self & !Self::MAX.checked_shr(length.into()).unwrap_or(0)
-    }
-
-    fn last(self, length: u8) -> Self {
-        self | Self::MAX.checked_shr(length.into()).unwrap_or(0)
-    }
-
-    fn next(self) -> Option<Self> {
-        self.checked_add(1)
-    }
-
-    fn before(self) -> Self {
-        self - 1
-    }
-}
+address!(u32, 32);
+address!(u128, 128);
 
 /// What a list's word counts against another list's word on the same prefix: the lesser wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

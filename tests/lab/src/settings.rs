@@ -232,6 +232,9 @@ table = 5745
     for (service, down) in setup.plan.services.iter().zip(settings.proxy_down) {
         text.push_str(&service_table(setup, service, settings, down));
     }
+    if settings.tokens.is_some_and(|tokens| tokens.portal) {
+        text.push_str(&tokens::portal(setup.plan, settings.rules, "adfs"));
+    }
     for class in Class::ALL {
         if let Some(name) = list_name(class) {
             text.push_str(&list_table(name, class));

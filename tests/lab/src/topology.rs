@@ -233,6 +233,7 @@ fn wire_cloud(cloud: &Netns, plan: &Plan) -> Result<()> {
     let sites = [
         &plan.cloud.login,
         &plan.cloud.application,
+        &plan.cloud.portal,
         &plan.cloud.reverse_proxy,
     ];
     let addresses = sites

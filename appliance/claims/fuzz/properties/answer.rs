@@ -1,10 +1,11 @@
 //! What holds for every answer of a sign-in server, and for what is posted to a relying party.
 //!
-//! The input is a line, `page`, `token`, `soap`, `redirect` or `post`, and then the body, or the address of
+//! The input is a line, `page`, `script`, `token`, `soap`, `redirect` or `post`, and then the body, or the address of
 //! the redirect.
 
 use weir_claims::carrier::{
-    Answer, Answering, By, Carried, Found, NotRewritten, Posted, answer, posted, rewrite,
+    Answer, Answering, By, Carried, Found, Kind, NotRewritten, Posted, Watch, answer, posted,
+    rewrite, strays,
 };
 
 const NEW: &str = "https://proxy.example/sso?a='1'&b=2";
@@ -23,16 +24,30 @@ pub fn check(input: &[u8]) {
             Answering::OauthBrowser,
             &given(302, &[("location", body)], b""),
         ),
-        b"post" => posted(&Posted {
-            query: None,
-            content_type: Some(FORM),
-            body,
-        }),
+        b"post" => post(body),
+        b"script" => script(body),
         _ => page(body),
     };
     if let Carried::Token(found) = carried {
         assert!(!found.text.is_empty());
     }
+}
+
+/// The token of a sign-in is seen at whatever path it comes.
+fn post(body: &[u8]) -> Carried {
+    let post = Posted {
+        query: None,
+        content_type: Some(FORM),
+        body,
+    };
+    let carried = posted(&post);
+    let [anywhere, signing_out] = [false, true].map(|signs_out| strays(&post, signs_out));
+    match &carried {
+        Carried::Token(found) if found.kind != Kind::AccessToken => assert!(anywhere),
+        _ => {}
+    }
+    assert!(anywhere || !signing_out);
+    carried
 }
 
 fn given<'a>(status: u16, headers: &'a [(&'a str, &'a [u8])], body: &'a [u8]) -> Answer<'a> {
@@ -42,6 +57,16 @@ fn given<'a>(status: u16, headers: &'a [(&'a str, &'a [u8])], body: &'a [u8]) ->
         headers,
         body,
     }
+}
+
+/// What is passed part by part is passed whole, too.
+fn script(body: &[u8]) -> Carried {
+    let script = given(200, &[("content-type", b"text/javascript")], body);
+    let carried = answer(Answering::Passive, &script);
+    if Watch::new(Answering::Passive, &script).is_some() {
+        assert_eq!(carried, Carried::Nothing);
+    }
+    carried
 }
 
 fn page(body: &[u8]) -> Carried {

@@ -62,6 +62,39 @@ pub(super) fn posted(posted: &Posted<'_>) -> Carried {
     }
 }
 
+/// Names of fields that hold the token of a sign-in, in lower case.
+const SIGN_IN: [&str; 3] = ["wresult", "samlresponse", "id_token"];
+
+pub(super) fn strays(posted: &Posted<'_>, signs_out: bool) -> bool {
+    let holds = |text: &str| {
+        let mut fields = form_urlencoded::parse(text.as_bytes());
+        fields.any(|(name, _)| match named(&name) {
+            Named::No => false,
+            Named::Perhaps => true,
+            Named::Is("samlresponse") => !signs_out,
+            Named::Is(name) => SIGN_IN.contains(&name),
+        })
+    };
+    if posted.query.is_some_and(holds) {
+        return true;
+    }
+    let (kind, _) = posted.content_type.map_or(("", None), media_type);
+    let kind = kind.to_ascii_lowercase();
+    if kind == "application/x-www-form-urlencoded" {
+        return holds(&String::from_utf8_lossy(posted.body));
+    }
+    // Nobody takes JSON for a form. What else it may be is not taken apart: a form in parts, in any charset.
+    let is_json = kind.ends_with("/json") || kind.ends_with("+json");
+    let text = posted.body.iter().filter(|byte| **byte != 0);
+    let text: Vec<u8> = text.map(u8::to_ascii_lowercase).collect();
+    let stands_there = |name: &&&str| {
+        let mut places = text.windows(name.len());
+        places.any(|place| place == name.as_bytes())
+    };
+    let mut found = SIGN_IN.iter().filter(stands_there);
+    !is_json && found.any(|name| !signs_out || *name != "samlresponse")
+}
+
 fn body(posted: &Posted<'_>) -> Carried {
     if posted.body.is_empty() {
         return Carried::Nothing;

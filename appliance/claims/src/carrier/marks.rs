@@ -14,17 +14,26 @@ const CODE: usize = 16;
 
 /// Whether a script, or an attribute that may be one or lead somewhere, looks as if it held a token.
 pub(super) fn in_code(text: &str) -> bool {
-    let (given, text) = (text, text.to_ascii_lowercase());
+    let lower = text.to_ascii_lowercase();
+    is_telling(&lower) || posts(&lower) && has_code(text)
+}
+
+/// Whether a text in lower case looks as if it held a token, whatever else is in it.
+pub(super) fn is_telling(text: &str) -> bool {
     TELLING.iter().any(|name| text.contains(name))
-        || has_jwt(&text)
-        || is_field(&text)
+        || has_jwt(text)
+        || is_field(text)
         || LEADS.iter().any(|lead| {
             text.match_indices(lead).any(|(at, _)| {
                 let after = &text[at + lead.len()..];
                 after.starts_with("code=") || after.starts_with("access_token=")
             })
         })
-        || text.contains("postmessage") && has_code(given)
+}
+
+/// Whether a script, in lower case, hands something on.
+pub(super) fn posts(text: &str) -> bool {
+    text.contains("postmessage")
 }
 
 /// Whether JSON that is made for a page looks as if it held a code.
@@ -63,7 +72,7 @@ fn has_jwt(text: &str) -> bool {
 
 /// `code = '...'`, `"code": "..."`: with a text as long as an authorization code, which is no name
 /// of an error.
-fn has_code(text: &str) -> bool {
+pub(super) fn has_code(text: &str) -> bool {
     text.match_indices("code").any(|(at, name)| {
         let before = text.as_bytes()[..at].last();
         if before.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(byte)) {

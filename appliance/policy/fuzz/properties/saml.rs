@@ -10,12 +10,13 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
-use weir_policy::{Flow, Said};
+use weir_policy::{Binding, Context, Flow, Said, ask_for_context};
 
 use crate::one::{judge, tags};
 
 /// An issuer that is certain is named in a request to sign in; only a message about signing out signs
-/// out; what is read by one binding is read by the other.
+/// out; what is read by one binding is read by the other; a request that is made to ask for more asks for
+/// it, and is otherwise read as before.
 pub fn check(input: &[u8]) {
     let end = input.iter().position(|byte| *byte == b'\n');
     let (binding, message) = input.split_at(end.unwrap_or(0));
@@ -51,21 +52,42 @@ pub fn check(input: &[u8]) {
 }
 
 fn redirected(parameter: &[u8]) -> (Flow, Said) {
-    let (facts, _) = judge(
-        &format!("/adfs/ls/?SAMLRequest={}", escaped(parameter)),
-        "",
-        b"",
-    );
-    (facts.flow, facts.relying_party)
+    asks_for_more(parameter, Binding::Redirect);
+    in_query(parameter)
 }
 
 fn posted(parameter: &[u8]) -> (Flow, Said) {
+    asks_for_more(parameter, Binding::Post);
+    in_form(parameter)
+}
+
+fn asks_for_more(parameter: &[u8], binding: Binding) {
+    const CLASS: &str = "urn:a<b&c";
+    let Ok(parameter) = std::str::from_utf8(parameter) else {
+        return;
+    };
+    let Ok(Context::With(changed)) = ask_for_context(parameter, binding, CLASS) else {
+        return;
+    };
+    let asked = ask_for_context(&changed, binding, CLASS);
+    assert_eq!(asked, Ok(Context::Asked));
+    let read = match binding {
+        Binding::Redirect => in_query,
+        Binding::Post => in_form,
+    };
+    assert_eq!(read(changed.as_bytes()), read(parameter.as_bytes()));
+}
+
+fn in_query(parameter: &[u8]) -> (Flow, Said) {
+    let target = format!("/adfs/ls/?SAMLRequest={}", escaped(parameter));
+    let (facts, _) = judge(&target, "", b"");
+    (facts.flow, facts.relying_party)
+}
+
+fn in_form(parameter: &[u8]) -> (Flow, Said) {
+    const TYPE: &str = "application/x-www-form-urlencoded";
     let body = format!("SAMLRequest={}", escaped(parameter));
-    let (facts, _) = judge(
-        "/adfs/ls/",
-        "application/x-www-form-urlencoded",
-        body.as_bytes(),
-    );
+    let (facts, _) = judge("/adfs/ls/", TYPE, body.as_bytes());
     (facts.flow, facts.relying_party)
 }
 

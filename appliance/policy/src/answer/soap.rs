@@ -1,13 +1,17 @@
-//! The SOAP 1.2 faults for WS-Trust requests (SOAP 1.2 part 1, 5.4; WS-Addressing SOAP binding 6).
+//! The SOAP faults for those who sign in by SOAP, in the version that was asked in (SOAP 1.2 part 1, 5.4;
+//! SOAP 1.1, 4.4; WS-Addressing SOAP binding 6).
 //!
-//! A block is the sender's fault, and an outage the receiver's: the same message may be sent again. The
-//! subcode of a block is `RequestFailed`, not `FailedAuthentication`: the latter makes applications ask for the
-//! password again, until the account is locked. With HTTP 403 real clients show the reason text.
+//! A block is the sender's fault, and an outage the receiver's: the same message may be sent again. To
+//! WS-Trust the code of a block is `RequestFailed`, not `FailedAuthentication`: the latter makes applications
+//! ask for the password again, until the account is locked. With HTTP 403 real clients show the reason text.
 
 use super::{Answer, common, escape};
-use crate::{Soap, TrustVersion};
+use crate::{Envelope, Soap, TrustVersion};
 
 pub(super) fn blocked(status: u16, soap: Option<&Soap>, reason: &str, reference: &str) -> Answer {
+    if is_old(soap) {
+        return old_fault(status, "s:Client", reason, reference);
+    }
     let trust = match soap.map(|soap| soap.version).unwrap_or_default() {
         TrustVersion::V2005 => "http://schemas.xmlsoap.org/ws/2005/02/trust",
         TrustVersion::V13 => "http://docs.oasis-open.org/ws-sx/ws-trust/200512",
@@ -25,8 +29,32 @@ pub(super) fn unavailable(
     reason: &str,
     reference: &str,
 ) -> Answer {
+    if is_old(soap) {
+        return old_fault(status, "s:Server", reason, reference);
+    }
     let code = "<s:Value>s:Receiver</s:Value>";
     fault(status, soap, code, reason, reference)
+}
+
+fn is_old(soap: Option<&Soap>) -> bool {
+    soap.is_some_and(|soap| soap.envelope == Envelope::V11)
+}
+
+/// SOAP 1.1, as SAML's clients ask (ECP): nothing of it refers to the request.
+fn old_fault(status: u16, code: &str, reason: &str, reference: &str) -> Answer {
+    let reason = escape(reason);
+    let reference = escape(reference);
+    let body = format!(
+        "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body><s:Fault>\
+         <faultcode>{code}</faultcode>\
+         <faultstring xml:lang=\"en\">{reason} Reference: {reference}</faultstring>\
+         </s:Fault></s:Body></s:Envelope>"
+    );
+    Answer {
+        status,
+        headers: common("text/xml; charset=utf-8"),
+        body,
+    }
 }
 
 fn fault(status: u16, soap: Option<&Soap>, code: &str, reason: &str, reference: &str) -> Answer {

@@ -27,9 +27,9 @@ pub(crate) enum Message {
     SignOut,
 }
 
-/// How a message travels.
+/// How a SAML message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Binding {
+pub enum Binding {
     /// In the query: base64 of raw DEFLATE (SAML bindings 3.4.4.1).
     Redirect,
     /// In a form: base64 (SAML bindings 3.5.4).
@@ -39,27 +39,26 @@ pub(crate) enum Binding {
 /// Reads a decoded parameter `SAMLRequest` or `SAMLResponse`; `None` when it is unreadable or something
 /// else.
 pub(crate) fn read(value: &str, binding: Binding) -> Option<Message> {
+    read_message(&document(value, binding)?)
+}
+
+/// The document in such a parameter, while it is not too large.
+pub(super) fn document(value: &str, binding: Binding) -> Option<Vec<u8>> {
     let bytes = decode_base64(value)?;
     match binding {
-        Binding::Post => read_message(&bytes),
+        Binding::Post => (bytes.len() as u64 <= MAX_MESSAGE).then_some(bytes),
         Binding::Redirect => {
             let mut inflated = Vec::new();
             DeflateDecoder::new(bytes.as_slice())
                 .take(MAX_INFLATED + 1)
                 .read_to_end(&mut inflated)
                 .ok()?;
-            if inflated.len() as u64 > MAX_INFLATED {
-                return None;
-            }
-            read_message(&inflated)
+            (inflated.len() as u64 <= MAX_INFLATED).then_some(inflated)
         }
     }
 }
 
 fn read_message(document: &[u8]) -> Option<Message> {
-    if document.len() as u64 > MAX_MESSAGE {
-        return None;
-    }
     let mut issuers = Vec::new();
     let mut root = None;
     walk(document, &["Issuer"], |path| {

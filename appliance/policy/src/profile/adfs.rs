@@ -1,8 +1,8 @@
 //! AD FS 2012 R2 and later: what Microsoft publishes on a Web Application Proxy.
 //!
 //! Integrated Windows authentication and the proxy trust are for inside only. The health probe answers on
-//! plain HTTP, port 80. How a relying party asks for a second factor by SAML or OpenID Connect is not
-//! established; by WS-Federation it is `wauth`.
+//! plain HTTP, port 80. A relying party asks for a second factor by the same name in WS-Federation (`wauth`) and
+//! in SAML (`RequestedAuthnContext`); how it does by OpenID Connect is not established.
 
 use super::presets::{ANY, CALL, CROSS, EITHER, NOTHING, OWNER, PAGE, POST, Preset, READ, Row};
 use super::table::Reads;
@@ -22,7 +22,7 @@ pub(super) const ADFS: Preset = Preset {
     discovery: Some("/adfs/.well-known/openid-configuration"),
     health: Some("/adfs/probe"),
     wauth: Some("http://schemas.microsoft.com/claims/multipleauthn"),
-    authn_context: None,
+    authn_context: Some("http://schemas.microsoft.com/claims/multipleauthn"),
     acr_values: None,
     // MS-ADFSPIP, `Path` and `ServicePath` of an endpoint: a proxy asks for the description that does
     // not tell of internal endpoints.

@@ -22,9 +22,9 @@ use std::sync::Arc;
 
 pub use own::{MfaSpec, ProfileChoice, ProfileError, ProfileSpec, RowSpec};
 pub use presets::PRESETS;
-pub(crate) use table::Readings;
 pub use table::Reads;
 use table::Row;
+pub(crate) use table::{Readings, matches};
 
 use crate::{Flow, Head, NormalPath};
 
@@ -98,6 +98,13 @@ pub struct Places {
     pub health: Option<String>,
 }
 
+impl Recognised {
+    /// Whether it is for a relying party's reply URL.
+    pub fn is_reply(&self) -> bool {
+        self.reads.has(Reads::Reply)
+    }
+}
+
 impl Profile {
     /// Where the server has what others ask for.
     pub fn places(&self) -> &Places {
@@ -107,6 +114,31 @@ impl Profile {
     /// How a second factor is asked for.
     pub fn mfa(&self) -> &MfaSpec {
         &self.0.mfa
+    }
+
+    /// Whether it is that of a relying party, whose reply URLs are among its rows.
+    pub fn replies(&self) -> bool {
+        self.0.rows.iter().any(|row| row.reads.has(Reads::Reply))
+    }
+
+    /// Whether a sign-in goes on with requests that do not say what was asked for when it began.
+    pub fn has_steps(&self) -> bool {
+        let mut rows = self.0.rows.iter();
+        !self.0.steps.is_empty() || rows.any(|row| row.reads.has(Reads::Step))
+    }
+
+    /// Whether requests can be of this kind.
+    pub fn knows(&self, flow: Flow) -> bool {
+        self.0.rows.iter().any(|row| row.flow == flow)
+    }
+
+    /// Patterns of the paths where WS-Trust by name and password says for certain who signs in, and to what.
+    pub(crate) fn password_paths(&self) -> Vec<String> {
+        let rows = self.0.rows.iter().filter(|row| {
+            let by_password = row.flow == Flow::Active && row.reads.has(Reads::Password);
+            by_password && !row.reads.has(Reads::Application)
+        });
+        rows.map(|row| row.pattern.clone()).collect()
     }
 
     /// The path that goes to an upstream which is the sign-in server itself: AD FS has one path on its

@@ -94,6 +94,25 @@ pub struct ProfileError {
     pub suggestion: Option<String>,
 }
 
+impl ProfileChoice {
+    /// Whether it is that of a relying party: reply URLs are among its rows.
+    pub fn replies(&self) -> bool {
+        matches!(self, Self::Own(own) if own.replies())
+    }
+}
+
+impl ProfileSpec {
+    fn replies(&self) -> bool {
+        self.rows.iter().any(RowSpec::is_reply)
+    }
+}
+
+impl RowSpec {
+    fn is_reply(&self) -> bool {
+        self.reads.iter().any(|word| word == Reads::Reply.name())
+    }
+}
+
 impl From<ProfileError> for RuleError {
     fn from(error: ProfileError) -> Self {
         let field = match (error.row, error.field) {
@@ -152,7 +171,12 @@ impl Profile {
             errors.push(plain(None, "rows", message));
         }
         for (index, row) in spec.rows.iter().take(MAX_ROWS).enumerate() {
-            rows.extend(read_row(index, row, &mut errors));
+            rows.extend(read_row(index, row, spec.replies(), &mut errors));
+        }
+        if spec.replies() && spec.like.is_some() {
+            let message = "a profile with reply URLs is an application's, which is like no sign-in server; \
+                           remove it, and write a row for each path of the application";
+            errors.push(plain(None, "like", message));
         }
         if spec.like.is_none() && spec.rows.is_empty() {
             let message = "this profile knows no request; write `rows`, or begin from a preset: \
@@ -221,7 +245,12 @@ fn rows_of(preset: &Preset) -> Vec<Row> {
     .collect()
 }
 
-fn read_row(index: usize, row: &RowSpec, errors: &mut Vec<ProfileError>) -> Option<Row> {
+fn read_row(
+    index: usize,
+    row: &RowSpec,
+    of_party: bool,
+    errors: &mut Vec<ProfileError>,
+) -> Option<Row> {
     let before = errors.len();
     let at = Some(index);
     for method in &row.methods {
@@ -246,7 +275,11 @@ fn read_row(index: usize, row: &RowSpec, errors: &mut Vec<ProfileError>) -> Opti
             None => errors.push(unknown(at, "reads", "reading", word, &words)),
         }
     }
-    check_pattern(at, &row.path, flow, errors);
+    let anything = of_party && flow == Some(Flow::Asset);
+    check_pattern(at, &row.path, flow, anything, errors);
+    if of_party {
+        check_beside_replies(at, row, flow, errors);
+    }
     for one in &reads {
         if flow.is_some_and(|flow| !one.flows().contains(&flow)) {
             let flows: Vec<&str> = one.flows().iter().map(|flow| flow.name()).collect();
@@ -281,6 +314,7 @@ fn check_pattern(
     row: Option<usize>,
     pattern: &str,
     flow: Option<Flow>,
+    anything: bool,
     errors: &mut Vec<ProfileError>,
 ) {
     let mut wrong = |message: String, suggestion: Option<String>| {
@@ -333,7 +367,7 @@ fn check_pattern(
         }
         Ok(_) => {}
     }
-    let closed = matches!(flow, None | Some(Flow::Internal | Flow::Other));
+    let closed = anything || matches!(flow, None | Some(Flow::Internal | Flow::Other));
     let first = fixed.split('/').next().unwrap_or_default();
     if !closed && (first == "*" || (fixed.is_empty() && open.is_some())) {
         let message = format!(
@@ -341,6 +375,26 @@ fn check_pattern(
              `/sso/**`"
         );
         wrong(message, None);
+    }
+}
+
+/// Behind a reply URL stands an application, and no sign-in server: nobody signs in at its other paths.
+fn check_beside_replies(
+    at: Option<usize>,
+    row: &RowSpec,
+    flow: Option<Flow>,
+    errors: &mut Vec<ProfileError>,
+) {
+    if row.is_reply() && row.reads.len() > 1 {
+        let message = "what is posted to a reply URL is a token; write `reply` alone";
+        errors.push(plain(at, "reads", message));
+    }
+    if !row.is_reply()
+        && flow.is_some_and(|flow| flow.signs_in() || matches!(flow, Flow::Mex | Flow::Device))
+    {
+        let message = "a profile with reply URLs is an application's, where nobody signs in by another path; \
+                       write flow = \"asset\" for what everybody may ask the application for";
+        errors.push(plain(at, "flow", message));
     }
 }
 

@@ -7,7 +7,8 @@
 //!
 //! An application signs in by ECP: a SAML request in SOAP 1.1, with the user's name and password as HTTP
 //! Basic. Status, administration and the back-channels of SAML stay inside. Not established: signing out
-//! of `OpenID Connect`, and of CAS which service a sign-in is for.
+//! of `OpenID Connect`, of CAS which service a sign-in is for, and whether the server takes a SAML request a
+//! second time, where a sign-in begins again to ask for more.
 
 use super::presets::{ANY, CALL, CROSS, NOTHING, OWNER, PAGE, POST, Preset, READ, Row};
 use super::table::Reads;

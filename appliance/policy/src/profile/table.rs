@@ -20,11 +20,13 @@ pub enum Reads {
     Application,
     /// A later step of a sign-in: the relying party stood in an earlier one, and is unknown.
     Step,
+    /// A relying party's reply URL: what is posted there is the token that a sign-in has ended with.
+    Reply,
 }
 
 impl Reads {
     /// Every one.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SignOut,
         Self::Password,
         Self::Basic,
@@ -32,6 +34,7 @@ impl Reads {
         Self::Native,
         Self::Application,
         Self::Step,
+        Self::Reply,
     ];
 
     /// The word used in configuration.
@@ -44,6 +47,7 @@ impl Reads {
             Self::Native => "native",
             Self::Application => "application",
             Self::Step => "step",
+            Self::Reply => "reply",
         }
     }
 
@@ -55,7 +59,7 @@ impl Reads {
             Self::WsTrust13 => &[Flow::Active, Flow::Mex],
             Self::Native => &[Flow::OauthToken],
             Self::Application => &[Flow::Passive, Flow::Active, Flow::OauthBrowser],
-            Self::Step => &[Flow::Passive, Flow::OauthBrowser],
+            Self::Step | Self::Reply => &[Flow::Passive, Flow::OauthBrowser],
         }
     }
 }
@@ -103,9 +107,17 @@ impl Row {
     }
 }
 
-fn matches(pattern: &str, path: &str) -> bool {
+/// Whether a normalised path, without a slash at its end, is one of those that the pattern stands for.
+pub(crate) fn matches(pattern: &str, path: &str) -> bool {
     if let Some(tail) = pattern.strip_prefix("**") {
         return path.ends_with(tail);
+    }
+    let Some(star) = pattern.find('*') else {
+        return pattern == path;
+    };
+    // Most paths differ before it, and every request is compared with many patterns.
+    if !path.starts_with(&pattern[..star]) {
+        return false;
     }
     let open = pattern.strip_suffix("/**");
     let mut wanted = open.unwrap_or(pattern).split('/');

@@ -1,5 +1,7 @@
 //! What a request asks, worked out once for all rules.
 
+use std::cell::OnceCell;
+
 use super::class_bits;
 use super::groups;
 use super::truth::Truth;
@@ -14,9 +16,14 @@ pub(crate) struct Asked<'a> {
     pub(super) classes: u8,
     pub(super) flow: u16,
     pub(super) client: u8,
+    /// The user, by the word of the request.
     pub(super) user: Who,
-    /// The user in lower case, by the word of the request alone, when that is certain.
+    /// The user in lower case, by the word of the request, when that is certain.
     pub(super) bound: Option<String>,
+    /// The user, by the word of a verified token.
+    pub(super) proved: Who,
+    /// The groups that a verified token names, once somebody asks.
+    groups: OnceCell<groups::Named<'a>>,
     /// Relying party to the byte, and folded, when it is certain.
     pub(super) party: Option<(&'a str, String)>,
 }
@@ -71,7 +78,7 @@ impl<'a> Asked<'a> {
             Said::Bound(party) => Some((party.as_str(), fold_party(party))),
             Said::None | Said::Unknown(_) | Said::Stated(_) => None,
         };
-        let (mut user, bound) = match &facts.user {
+        let (user, bound) = match &facts.user {
             Said::None => (Who::Nobody, None),
             Said::Unknown(_) | Said::Stated(_) => (Who::Unknown, None),
             Said::Bound(user) => {
@@ -79,12 +86,10 @@ impl<'a> Asked<'a> {
                 (Who::of(user.clone()), Some(user))
             }
         };
-        // The request's own word stays where it is certain; else the token's counts.
-        if let (Who::Unknown | Who::Unsure(_), Known::Verified(told)) = (&user, token)
-            && let Some(upn) = only(told, "upn")
-        {
-            user = Who::of(upn.trim().to_lowercase());
-        }
+        let upn = match token {
+            Known::Verified(told) => only(told, "upn"),
+            _ => None,
+        };
         Self {
             facts,
             directory,
@@ -94,6 +99,8 @@ impl<'a> Asked<'a> {
             client: 1 << facts.client as u8,
             user,
             bound,
+            proved: upn.map_or(Who::Unknown, |upn| Who::of(upn.trim().to_lowercase())),
+            groups: OnceCell::new(),
             party,
         }
     }
@@ -102,6 +109,8 @@ impl<'a> Asked<'a> {
     pub(super) fn without_token(&self) -> Self {
         Self {
             token: Known::Unbelieved,
+            proved: Who::Unknown,
+            groups: OnceCell::new(),
             ..self.clone()
         }
     }
@@ -122,58 +131,89 @@ impl<'a> Asked<'a> {
     /// statement can neither earn a pass nor talk a request out of a block. `CORP\name`, a name alone or
     /// a look-alike may be an account that the rule names otherwise.
     pub(super) fn is_user(&self, names: &[String], domains: &[String]) -> Truth {
-        match &self.user {
-            Who::Nobody => Truth::FALSE,
-            Who::Certain(name, domain) => {
-                Truth::of(names.contains(name) || domains.contains(domain))
-            }
-            Who::Unsure(name) if names.contains(name) => Truth::TRUE,
-            Who::Unsure(_) | Who::Unknown => self.told().err().unwrap_or(Truth::UNKNOWN),
+        if matches!(self.user, Who::Nobody) {
+            return Truth::FALSE;
         }
+        self.is_who(
+            || self.user.is_one_of(names, domains),
+            |_| self.proved.is_one_of(names, domains),
+        )
     }
 
     /// Whether the user is in one of these groups.
     pub(super) fn is_in_group(&self, wanted: &[groups::Group]) -> Truth {
+        if matches!(self.user, Who::Nobody) {
+            return Truth::FALSE;
+        }
         Truth::any(wanted.iter().map(|group| {
-            let (by_token, complete) = match self.told() {
-                Ok(told) => groups::of(told, group),
-                Err(Truth::FALSE) => return Truth::FALSE,
-                Err(_) => (false, false),
-            };
-            if by_token {
-                return Truth::TRUE;
-            }
-            match self.member(&group.written) {
-                Some(true) => Truth::TRUE,
-                _ if matches!(self.token, Known::Ahead) => Truth::OPEN,
-                Some(false) => Truth::FALSE,
-                None if complete => Truth::FALSE,
-                None => Truth::UNKNOWN,
-            }
+            let by_request = || self.member(&self.principal_of_request(), group);
+            self.is_who(by_request, |told| {
+                let named = self.named(told);
+                if named.has(group) {
+                    return Truth::TRUE;
+                }
+                match self.member(&self.principal_of_token(told), group) {
+                    Truth::UNKNOWN if named.has_all(group.kind) => Truth::FALSE,
+                    truth => truth,
+                }
+            })
         }))
     }
 
-    /// What the directory says of a group and of the user, when the user is certain.
-    fn member(&self, group: &str) -> Option<bool> {
-        if !self.directory.has_groups() {
-            return None;
+    /// The groups that the token names.
+    pub(super) fn named(&self, told: &'a TokenFacts) -> &groups::Named<'a> {
+        self.groups.get_or_init(|| groups::Named::new(told))
+    }
+
+    /// What holds of the user, by the request's own word and by the token's. Where no token is looked at
+    /// the request's counts. Else the token says who it is, because one may sign in by a name that is not
+    /// that of the account; and whoever says to be somebody else is, for a rule that restricts, that one
+    /// too.
+    fn is_who(
+        &self,
+        by_request: impl Fn() -> Truth,
+        by_token: impl FnOnce(&'a TokenFacts) -> Truth,
+    ) -> Truth {
+        match self.token {
+            Known::Nothing => by_request(),
+            Known::Ahead if by_request() == Truth::TRUE => Truth::RESTRICTS,
+            Known::Ahead => Truth::OPEN,
+            Known::Unbelieved => Truth::UNKNOWN,
+            Known::Verified(told) => match by_token(told) {
+                Truth::FALSE if by_request() == Truth::TRUE => Truth::UNKNOWN,
+                truth => truth,
+            },
         }
-        let mut who = Principal::default();
-        if let Ok(told) = self.told() {
-            who = Principal {
-                upn: only(told, "upn"),
-                object_id: only(told, "object_id"),
-                tenant_id: only(told, "tenant_id"),
-                immutable_id: only(told, "immutable_id"),
-                sid: only(told, "sid"),
-            };
-        }
-        let upn = match (&self.user, who.upn) {
-            (Who::Certain(name, _), _) => Some(name.clone()),
-            (_, upn) => upn.map(str::to_lowercase),
+    }
+
+    /// What the directory says of a group and of somebody.
+    fn member(&self, who: &Principal<'_>, group: &groups::Group) -> Truth {
+        let asks = *who != Principal::default() && self.directory.has_groups();
+        let found = asks.then(|| self.directory.is_member(who, &group.written));
+        found.flatten().map_or(Truth::UNKNOWN, Truth::of)
+    }
+
+    /// Who it is by the word of the request alone.
+    fn principal_of_request(&self) -> Principal<'_> {
+        let upn = match &self.user {
+            Who::Certain(name, _) => Some(name.as_str()),
+            Who::Nobody | Who::Unknown | Who::Unsure(_) => None,
         };
-        who.upn = upn.as_deref();
-        (who != Principal::default()).then(|| self.directory.is_member(&who, group))?
+        Principal {
+            upn,
+            ..Principal::default()
+        }
+    }
+
+    /// Who it is by the word of the token alone.
+    fn principal_of_token(&self, told: &'a TokenFacts) -> Principal<'_> {
+        Principal {
+            upn: self.proved.name(),
+            object_id: only(told, "object_id"),
+            tenant_id: only(told, "tenant_id"),
+            immutable_id: only(told, "immutable_id"),
+            sid: only(told, "sid"),
+        }
     }
 }
 
@@ -185,6 +225,25 @@ impl Who {
                 Self::Certain(user, domain)
             }
             _ => Self::Unsure(user),
+        }
+    }
+
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Certain(name, _) | Self::Unsure(name) => Some(name),
+            Self::Nobody | Self::Unknown => None,
+        }
+    }
+
+    /// Whether it is one of these names, or of one of these domains.
+    fn is_one_of(&self, names: &[String], domains: &[String]) -> Truth {
+        match self {
+            Self::Nobody => Truth::FALSE,
+            Self::Certain(name, domain) => {
+                Truth::of(names.contains(name) || domains.contains(domain))
+            }
+            Self::Unsure(name) if names.contains(name) => Truth::TRUE,
+            Self::Unsure(_) | Self::Unknown => Truth::UNKNOWN,
         }
     }
 }

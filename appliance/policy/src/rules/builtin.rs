@@ -33,7 +33,13 @@ pub(crate) const fn prefix(set: RuleSetName) -> &'static str {
     }
 }
 
-pub(crate) fn builtin(spec: &PolicySpec, target: Option<&Arc<Template>>) -> BuiltIn {
+/// `logon_paths` are patterns of the paths where Windows logon is let through when it is: those at which
+/// the user is certain.
+pub(crate) fn builtin(
+    spec: &PolicySpec,
+    target: Option<&Arc<Template>>,
+    logon_paths: &[String],
+) -> BuiltIn {
     let set = prefix(spec.rule_set);
     let rule = |name: &str, kind, when, reason: &str| Rule {
         name: format!("{set}/{name}").into(),
@@ -51,8 +57,8 @@ pub(crate) fn builtin(spec: &PolicySpec, target: Option<&Arc<Template>>) -> Buil
         off: false,
     };
     BuiltIn {
-        guards: guards(&rule),
-        rows: rows(spec, &rule),
+        guards: guards(spec, &rule),
+        rows: rows(spec, &rule, logon_paths),
         tunnels: tunnels(&rule),
     }
 }
@@ -62,9 +68,9 @@ type Make<'a> = &'a dyn Fn(&str, DecisionKind, When, &str) -> Rule;
 
 use DecisionKind::{Block, Pass, Redirect};
 
-fn guards(rule: Make<'_>) -> Vec<Rule> {
+fn guards(spec: &PolicySpec, rule: Make<'_>) -> Vec<Rule> {
     let always = When::always;
-    vec![
+    let mut guards = vec![
         rule(
             "internal-path",
             Block,
@@ -83,10 +89,19 @@ fn guards(rule: Make<'_>) -> Vec<Rule> {
             always().classes(&[Class::Blocked]),
             "Sign-in from this network address is blocked.",
         ),
-    ]
+    ];
+    if spec.profile.replies() {
+        guards.push(rule(
+            "unbelieved-token",
+            Block,
+            always().and(Condition::Unbelieved),
+            "The token of this sign-in cannot be believed. Sign in again.",
+        ));
+    }
+    guards
 }
 
-fn rows(spec: &PolicySpec, rule: Make<'_>) -> Vec<Rule> {
+fn rows(spec: &PolicySpec, rule: Make<'_>, logon_paths: &[String]) -> Vec<Rule> {
     let from = |class, client| When::always().classes(&[class]).clients(&[client]);
     let mut rules = vec![
         rule(
@@ -163,12 +178,12 @@ fn rows(spec: &PolicySpec, rule: Make<'_>) -> Vec<Rule> {
         let exempt = "Exempt by a bypass list.";
         rules.push(rule(&bypass, Pass, from(Class::Bypass, client), exempt));
     }
-    rules.extend(unmanaged(spec, rule));
+    rules.extend(unmanaged(spec, rule, logon_paths));
     rules
 }
 
 /// The column "unmanaged".
-fn unmanaged(spec: &PolicySpec, rule: Make<'_>) -> Vec<Rule> {
+fn unmanaged(spec: &PolicySpec, rule: Make<'_>, logon_paths: &[String]) -> Vec<Rule> {
     let from = |client| {
         When::always()
             .classes(&[Class::Unmanaged])
@@ -219,7 +234,7 @@ fn unmanaged(spec: &PolicySpec, rule: Make<'_>) -> Vec<Rule> {
             Pass,
             logon
                 .flows(&[Flow::Active])
-                .and(Condition::Path(WINDOWS_LOGON_PATHS))
+                .and(Condition::Path(logon_paths.to_vec()))
                 .and(party)
                 .and(Condition::KnownUser),
             "Windows logon of a known user, by its User-Agent.",
@@ -277,12 +292,6 @@ fn tunnels(rule: Make<'_>) -> Vec<(Class, Rule)> {
     })
     .collect()
 }
-
-/// Where Windows logon is let through when it is: the endpoints at which the user is certain.
-const WINDOWS_LOGON_PATHS: &[&str] = &[
-    "/adfs/services/trust/2005/usernamemixed",
-    "/adfs/services/trust/13/usernamemixed",
-];
 
 fn outlook(spec: &PolicySpec) -> OutlookSetting {
     spec.outlook.unwrap_or(match spec.rule_set {

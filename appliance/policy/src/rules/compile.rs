@@ -11,9 +11,9 @@ use super::condition::Application;
 use super::doubts;
 use super::index::Index;
 use super::reading::{self, Reading, host_name};
-use super::{Rule, RuleError, Stops, Template};
+use super::{Decision, Rule, RuleError, Stops, Template};
 use crate::words::closest;
-use crate::{ApplicationSpec, PolicySpec};
+use crate::{ApplicationSpec, PolicySpec, Profile, WindowsLogonSetting};
 
 /// So many words are told when one is not known.
 const MOST_TOLD: usize = 60;
@@ -31,8 +31,20 @@ pub(crate) struct Compiled {
     /// The row "tunnel".
     pub(crate) tunnels: Vec<(Class, Rule)>,
     pub(crate) applications: Vec<Application>,
+    /// Where redirects go that have no target of their own.
+    pub(super) reverse_proxy: Option<Arc<Template>>,
     /// Legal, but probably not meant.
     pub(crate) warnings: Vec<RuleError>,
+}
+
+impl Compiled {
+    /// The target that a decision's rule has of its own.
+    pub(crate) fn own_target<'d>(&self, decision: &'d Decision) -> Option<&'d Template> {
+        let target = decision.target.as_ref()?;
+        let usual = self.reverse_proxy.as_ref();
+        let is_usual = usual.is_some_and(|usual| Arc::ptr_eq(usual, target));
+        (!is_usual).then_some(&**target)
+    }
 }
 
 /// Compiles the rules; all errors are reported.
@@ -66,12 +78,13 @@ pub(crate) fn compile(spec: &PolicySpec) -> Result<Compiled, Vec<RuleError>> {
     doubts::names(&spec.rules, &mut report);
     doubts::reach(spec, &mut report);
     doubts::settings(spec, &mut report);
+    let logon_paths = logon_paths(spec, &mut report);
 
     let BuiltIn {
         guards,
         rows,
         mut tunnels,
-    } = builtin(spec, target.as_ref());
+    } = builtin(spec, target.as_ref(), &logon_paths);
     let stops = Stops::new(prefix(spec.rule_set), &spec.service);
     let guard_names: HashSet<Arc<str>> = guards
         .iter()
@@ -109,6 +122,7 @@ pub(crate) fn compile(spec: &PolicySpec) -> Result<Compiled, Vec<RuleError>> {
             stops,
             tunnels,
             applications,
+            reverse_proxy: target,
             warnings: report.warnings,
         })
     } else {
@@ -169,6 +183,23 @@ impl Report {
             suggestion,
         });
     }
+}
+
+/// Where Windows logon may be let through: nowhere, unless a setting lets it and the profile has such paths.
+fn logon_paths(spec: &PolicySpec, report: &mut Report) -> Vec<String> {
+    if spec.windows_logon != WindowsLogonSetting::Pass {
+        return Vec::new();
+    }
+    // What is wrong with the profile is told with the profile.
+    let Ok(profile) = Profile::compile(&spec.profile) else {
+        return Vec::new();
+    };
+    let paths = profile.password_paths();
+    if paths.is_empty() {
+        let message = "no path of this service's profile takes Windows logon, so windows_logon = \"pass\" would let nobody in: WS-Trust with name and password, in a message that names the relying party; write windows_logon = \"block\", or a profile of your own with a row that says flow = \"active\", reads = \"password\"";
+        report.error(None, "windows_logon", message);
+    }
+    paths
 }
 
 fn application((name, spec): (&String, &ApplicationSpec)) -> Application {

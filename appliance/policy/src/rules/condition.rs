@@ -11,6 +11,7 @@ use super::groups::Group;
 use super::places::{Location, Networks, is_in};
 use super::schedule::Schedule;
 use super::truth::Truth;
+use crate::profile::matches;
 use crate::{Client, Country, Flow, Method, Said, TokenFacts};
 
 /// All conditions of a rule.
@@ -51,13 +52,16 @@ pub(crate) enum Condition {
     Country(Vec<Country>),
     Location(Vec<Arc<Location>>),
     Time(Schedule),
-    Path(&'static [&'static str]),
+    /// The path is one of those that these patterns stand for.
+    Path(Vec<String>),
     /// There is a directory.
     Directory,
     /// The user is certain by the request itself, and the directory knows them.
     KnownUser,
     /// A token was verified.
     Verified,
+    /// A token is there, and cannot be believed.
+    Unbelieved,
     Not(Box<When>),
 }
 
@@ -184,7 +188,10 @@ impl Condition {
                 .moment
                 .and_then(|moment| schedule.holds(moment))
                 .map_or(Truth::UNKNOWN, Truth::of),
-            Self::Path(paths) => Truth::of(paths.contains(&facts.path.trim_end_matches('/'))),
+            Self::Path(patterns) => {
+                let path = facts.path.trim_end_matches('/');
+                Truth::of(patterns.iter().any(|pattern| matches(pattern, path)))
+            }
             Self::Directory => Truth::of(asked.directory.is_there()),
             Self::KnownUser => match &asked.bound {
                 Some(user) => asked
@@ -199,6 +206,7 @@ impl Condition {
                 Known::Ahead => Truth::OPEN,
                 Known::Nothing | Known::Unbelieved => Truth::UNKNOWN,
             },
+            Self::Unbelieved => Truth::of(matches!(asked.token, Known::Unbelieved)),
             Self::Not(inner) => inner.truth(asked).not(),
         }
     }

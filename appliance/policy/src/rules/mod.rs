@@ -8,6 +8,7 @@ mod condition;
 mod doubts;
 mod grant;
 mod groups;
+mod hash;
 mod index;
 mod places;
 mod reading;

@@ -68,12 +68,12 @@ enum Effect {
 }
 
 /// How far the rules were tried.
-struct Walked<'r> {
+pub(super) struct Walked<'r> {
     settled: Option<(&'r Rule, DecisionKind)>,
     /// The first rule that waits for the token.
-    waits: Option<&'r Rule>,
+    pub(super) waits: Option<&'r Rule>,
     /// Whether any of those may pass.
-    may_pass: bool,
+    pub(super) may_pass: bool,
 }
 
 impl Compiled {
@@ -86,9 +86,9 @@ impl Compiled {
     /// Judges a request, and tells every rule that was tried.
     pub(crate) fn explain(&self, asked: &Asked<'_>) -> (Ruling, Vec<Tried>) {
         let mut tried = Vec::new();
-        let walked = walk(&self.rules, asked, |rule, effect| {
-            tried.push(rule.tried(asked, effect));
-        });
+        let mut rules = self.rules.iter();
+        let tell = |rule: &Rule, effect| tried.push(rule.tried(asked, effect));
+        let walked = walk(|_| rules.next(), asked, tell);
         let ruling = self.ruling(&walked, asked, Counting::Ask);
         if let (Ruling::Now(decision), Some((rule, _))) = (&ruling, walked.settled)
             && decision.rule != rule.name
@@ -107,8 +107,9 @@ impl Compiled {
     }
 
     fn walked(&self, asked: &Asked<'_>) -> Walked<'_> {
-        let candidates = self.index.candidates(asked);
-        walk(candidates.map(|at| &self.rules[at]), asked, |_, _| {})
+        let mut candidates = self.index.candidates(asked);
+        let next = |so_far: &_| candidates.next(so_far).map(|at| &self.rules[at]);
+        walk(next, asked, |_, _| {})
     }
 
     fn ruling(&self, walked: &Walked<'_>, asked: &Asked<'_>, counting: Counting) -> Ruling {
@@ -234,8 +235,9 @@ impl Rule {
     }
 }
 
+/// `next` is the next rule to try, after what those before it came to.
 fn walk<'r>(
-    rules: impl IntoIterator<Item = &'r Rule>,
+    mut next: impl FnMut(&Walked<'r>) -> Option<&'r Rule>,
     asked: &Asked<'_>,
     mut tell: impl FnMut(&Rule, Effect),
 ) -> Walked<'r> {
@@ -244,7 +246,7 @@ fn walk<'r>(
         waits: None,
         may_pass: false,
     };
-    for rule in rules {
+    while let Some(rule) = next(&walked) {
         let effect = rule.effect(asked);
         tell(rule, effect);
         match effect {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use weir_abi::Class;
 
-use super::asked::Asked;
+use super::asked::{Asked, Known};
 use super::condition::{Condition, When};
 use super::groups;
 use super::truth::Truth;
@@ -93,10 +93,7 @@ impl Condition {
             Self::Application(_) | Self::RelyingParty(_) => {
                 said("relying party", &facts.relying_party)
             }
-            Self::User { .. } => match (&facts.user, &facts.token) {
-                (Said::Unknown(_) | Said::Stated(_), Told::Verified(_)) => claim(asked, "upn"),
-                _ => said("user", &facts.user),
-            },
+            Self::User { .. } => user(asked),
             Self::Group(wanted) => {
                 let names: Vec<&str> = wanted.iter().map(|group| &*group.written).collect();
                 let names = names.join(" or ");
@@ -162,11 +159,28 @@ impl Condition {
                 Told::Verified(_) => "the token was verified".to_owned(),
                 _ => no_token(asked),
             },
+            Self::Unbelieved => match &facts.token {
+                Told::Unbelieved(why) => format!("the token is not believed: {why}"),
+                _ => "no token is there that cannot be believed".to_owned(),
+            },
             Self::Not(inner) => {
                 let effect = ": unknown is enough for a rule that restricts";
                 format!("not ({})", inner.why(asked, effect))
             }
         }
+    }
+}
+
+/// Who signs in, by whoever says so.
+fn user(asked: &Asked<'_>) -> String {
+    let said = said("user", &asked.facts.user);
+    match (&asked.facts.user, asked.token) {
+        (Said::Bound(user), Known::Verified(_)) => {
+            format!("{}, and the request names {user}", claim(asked, "upn"))
+        }
+        (Said::Unknown(_) | Said::Stated(_), Known::Verified(_)) => claim(asked, "upn"),
+        (Said::Bound(_), Known::Unbelieved) => format!("{said}, but {}", no_token(asked)),
+        _ => said,
     }
 }
 

@@ -190,10 +190,20 @@ fn user(facts: &Facts, word: &str) -> Truth {
             None => name == word,
         })
     };
-    match &facts.user {
-        Said::None => Some(false),
+    let by_request = match &facts.user {
+        Said::None => return Some(false),
         Said::Bound(name) if name.contains('@') => is(name),
-        _ => told(facts, &|told| is(&single(told, "upn")?)),
+        _ => None,
+    };
+    let by_token = match &facts.token {
+        Told::Nothing(_) => return by_request,
+        Told::Verified(told) => single(told, "upn").and_then(|upn| is(&upn)),
+        Told::Ahead | Told::Unbelieved(_) => return None,
+    };
+    // The token says who it is. Whoever says to be somebody else is that one too, for a rule that restricts.
+    match (by_token, by_request) {
+        (Some(false), Some(true)) => None,
+        (by_token, _) => by_token,
     }
 }
 

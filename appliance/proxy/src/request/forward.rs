@@ -14,6 +14,7 @@ use weir_policy::headers::{self, Hygiene};
 
 use super::Asking;
 use crate::body::Answer;
+use crate::token::begun;
 use crate::upstream::{Outgoing, UpstreamBody};
 
 /// How the request must differ from the client's own for its answer to be looked at.
@@ -21,6 +22,8 @@ use crate::upstream::{Outgoing, UpstreamBody};
 pub struct Asked {
     /// Another query: the server is asked for more than the client asks for.
     pub query: Option<String>,
+    /// Another body, for the same.
+    pub body: Option<Bytes>,
     /// The answer must come whole, and not packed.
     pub plain: bool,
 }
@@ -149,12 +152,13 @@ fn is_framing(name: &HeaderName) -> bool {
     .contains(name)
 }
 
-/// HTTP/2 may split the cookies over several lines; HTTP/1.1 knows one (RFC 9113, section 8.2.3).
+/// The browser's cookies, without Weir's own. HTTP/2 may split them over several lines; HTTP/1.1 knows one (RFC
+/// 9113, section 8.2.3).
 fn joined_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut lines = headers.get_all(COOKIE).iter();
+    let mut lines = headers.get_all(COOKIE).iter().filter_map(begun::without);
     let first = lines.next()?;
     let Some(second) = lines.next() else {
-        return Some(first.clone());
+        return Some(first);
     };
     let mut joined = BytesMut::from(first.as_bytes());
     for line in std::iter::once(second).chain(lines) {

@@ -1,16 +1,18 @@
 //! The answer to a request whose token is looked at.
 
-use http::Response;
 use http::header::SET_COOKIE;
-use weir_claims::carrier::{Answering, MAX_BODY};
+use http::response::Parts;
+use http::{HeaderValue, Response};
+use weir_claims::carrier::{self, Answering, MAX_BODY, Watch};
 use weir_policy::{Decision, DecisionKind, Facts, Ruling, Told, answer};
 
+use super::again::Again;
 use super::record::Record;
-use super::{forward, own, own_answer};
-use crate::body::{self, Answer, Unread};
+use super::{forward, lines, own, own_answer};
+use crate::body::{self, Answer, Unread, Whole};
 use crate::generation::{Live, Service};
 use crate::serve::Client;
-use crate::token::Tokens;
+use crate::token::{Seen, Tokens};
 use crate::upstream::UpstreamBody;
 
 /// Whose answer is looked at, and how.
@@ -22,10 +24,10 @@ pub struct Look<'a> {
     pub answering: Answering,
     /// Absolute address of the request.
     pub url: &'a str,
-    /// The server was asked for multi-factor authentication.
-    pub asked: bool,
-    /// Path and query of a request that asks for it.
-    pub again: Option<String>,
+    /// How the sign-in goes on when its token lacks multi-factor authentication.
+    pub again: &'a (dyn Fn(&Facts, &Seen) -> Again + Sync),
+    /// What the browser is to keep while the sign-in goes on.
+    pub keeps: Option<HeaderValue>,
 }
 
 impl Look<'_> {
@@ -40,16 +42,27 @@ impl Look<'_> {
     ) -> Response<Answer> {
         let waits = matches!(ruling, Ruling::AtToken { .. });
         let (parts, body) = response.into_parts();
-        let parts = forward::cleaned(parts);
+        let mut parts = forward::cleaned(parts);
         let whole = match body::read_answer(body, MAX_BODY as u64, self.client).await {
             Ok(whole) => whole,
             // What broke off must not look whole.
-            Err((why, rest)) if !waits && why != Unread::Broken => {
+            Err((why, begun)) if !waits && why != Unread::Broken => {
                 facts.token = Told::Unbelieved("the answer could not be read whole".into());
                 record.told(&facts);
-                return record.finish(Response::from_parts(parts, rest));
+                let body = begun.resume(None, self.client);
+                return record.finish(Response::from_parts(parts, body));
             }
-            Err((Unread::TooLarge, _)) => {
+            Err((Unread::TooLarge, begun)) => {
+                let so_far = carrier::Answer {
+                    url: self.url,
+                    status: parts.status.as_u16(),
+                    headers: &lines(&parts.headers),
+                    body: &begun.first.bytes,
+                };
+                if let Some(watch) = Watch::new(self.answering, &so_far) {
+                    let body = begun.resume(Some(watch), self.client);
+                    return record.finish(Response::from_parts(parts, body));
+                }
                 facts.token = Told::Unbelieved("the answer is larger than 2 MB".into());
                 let ruling = self.service.policy.decide(&facts, self.live);
                 record.judged(&facts, &ruling);
@@ -65,12 +78,15 @@ impl Look<'_> {
             }
         };
         let seen = (self.tokens).look(self.answering, self.url, &parts, &whole.bytes);
-        let shared = &self.client.shared;
+        let (shared, service) = (&self.client.shared, &*self.service.name);
         if seen.unknown_key {
-            shared.keys_wanted.ask(&self.service.name);
+            shared.keys_wanted.ask(self.tokens.keys_of(service));
         }
         // Without a token the sign-in goes on, with another page.
         let Some(told) = seen.told.clone() else {
+            parts
+                .headers
+                .extend(self.keeps.clone().map(|cookie| (SET_COOKIE, cookie)));
             let body = Answer::whole(whole, self.client);
             return record.finish(Response::from_parts(parts, body));
         };
@@ -86,9 +102,9 @@ impl Look<'_> {
                 ruling.without_token()
             }
         };
-        let at = (&*self.service.name, self.client.peer, &*record.id);
-        let sign_in = seen.sign_in(&facts, &decision, &shared.replays, at);
-        if let Some(sign_in) = sign_in {
+        let at = (service, self.client.peer, &*record.id);
+        let is_new = || seen.is_new(service, &shared.replays);
+        if let Some(sign_in) = seen.sign_in(&facts, &decision, is_new, at) {
             shared.sign_ins.keep(sign_in);
         }
         match (decision.kind, &decision.target) {
@@ -97,28 +113,11 @@ impl Look<'_> {
                 record.finish(Response::from_parts(parts, body))
             }
             (DecisionKind::StepUp, _) => {
-                let again = self.again.as_ref().filter(|_| !self.asked);
-                if let Some(again) = again {
-                    let mut answer = own_answer(answer::again(again));
-                    // Whoever has proved one factor is asked for the other alone.
-                    for cookie in parts.headers.get_all(SET_COOKIE) {
-                        answer.headers_mut().append(SET_COOKIE, cookie.clone());
-                    }
-                    return record.finish(answer);
-                }
-                let reason = "This sign-in needs multi-factor authentication, and the sign-in server does \
-                              not say that there was one.";
-                Self::blocked(record, &facts, &decision, reason)
+                let again = (self.again)(&facts, &seen);
+                again.answer(record, &facts, &decision, &parts)
             }
-            (DecisionKind::Redirect, Some(target)) => {
-                let moved = seen.moved(self.tokens, target, self.url, parts, &whole.bytes);
-                if let Some((parts, page)) = moved {
-                    let body = Answer::whole(whole.with(page), self.client);
-                    return record.finish(Response::from_parts(parts, body));
-                }
-                let reason = "This sign-in has to go on at the reverse proxy, and its answer cannot be \
-                              sent there.";
-                Self::blocked(record, &facts, &decision, reason)
+            (DecisionKind::Redirect, Some(_)) => {
+                self.moved(record, &facts, &decision, &seen, (parts, whole))
             }
             _ => {
                 let answer = own(&facts, &decision, None, &record.id);
@@ -127,8 +126,33 @@ impl Look<'_> {
         }
     }
 
+    /// The page with its form sent to the reverse proxy; where that cannot be, a block that says why.
+    fn moved(
+        &self,
+        record: Record<'_>,
+        facts: &Facts,
+        decision: &Decision,
+        seen: &Seen,
+        (parts, whole): (Parts, Whole),
+    ) -> Response<Answer> {
+        let own = self.service.policy.own_target(decision);
+        match seen.moved(self.tokens, own, self.url, parts, &whole.bytes) {
+            Ok((parts, page)) => {
+                let body = Answer::whole(whole.with(page), self.client);
+                record.finish(Response::from_parts(parts, body))
+            }
+            Err(why) => {
+                let reason = format!(
+                    "This sign-in has to go on at the reverse proxy, and its answer cannot be sent there: \
+                     {why}."
+                );
+                Self::blocked(record, facts, decision, &reason)
+            }
+        }
+    }
+
     /// What is no block by itself becomes one, for this reason.
-    fn blocked(
+    pub(super) fn blocked(
         mut record: Record<'_>,
         facts: &Facts,
         decision: &Decision,

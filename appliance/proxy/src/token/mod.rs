@@ -1,16 +1,19 @@
 //! Tokens, looked at on their way from the sign-in server to whoever asked.
 //!
-//! In: the answer of an upstream and what policy said of the request. Out: the answer as it came, or with its
-//! form sent to the reverse proxy, or Weir's own in its place; what the token told, for policy, the audit log
-//! and the books of weir-control. What passes is passed on to the byte. Where rules wait for the token, an
-//! answer that cannot be read is judged as one whose token nobody believes: it opens nothing.
+//! In: the answer of an upstream and what policy said of the request, or what a browser posts to a relying
+//! party. Out: the answer as it came, or with its form sent to the reverse proxy, or Weir's own in its place;
+//! what the token told, for policy, the audit log and the books of weir-control. What passes is passed on to the
+//! byte. Where rules wait for the token, an answer that cannot be read is judged as one whose token nobody
+//! believes: it opens nothing.
 
+pub mod begun;
+mod moved;
 mod replay;
 mod step_up;
 mod wanted;
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderValue};
+use std::collections::BTreeMap;
+
 use http::response::Parts;
 use time::UtcDateTime;
 use url::Url;
@@ -18,12 +21,12 @@ use weir_claims::carrier::{self, Answering, By, Carried, Found, Kind};
 use weir_claims::mapping::{Mapping, MappingError, Named, Principal};
 use weir_claims::{Claims, Expected, KeyError, Refused, Token, Trust, jwt, saml};
 use weir_link::{GrantAsked, PrincipalId, SignIn};
-use weir_policy::{
-    Decision, DecisionKind, Facts, Flow, Method as Proof, Template, TokenFacts, Told,
-};
+use weir_policy::{Decision, DecisionKind, Facts, Flow, Method as Proof, TokenFacts, Told};
 
-pub use replay::Replays;
-pub use step_up::{asked, is_asked};
+use crate::request::lines;
+
+pub use replay::{NotNew, Replays};
+pub use step_up::{Ask, Said, ask};
 pub use wanted::Wanted;
 
 /// How far the clocks of a sign-in server and of Weir may differ.
@@ -35,7 +38,10 @@ pub struct Tokens {
     trust: Trust,
     mapping: Mapping,
     audiences: Vec<String>,
-    form_origins: Vec<String>,
+    /// By the origin that forms are sent to, the one at the reverse proxy.
+    forms: BTreeMap<String, Url>,
+    /// The service whose keys they are, when it is another one.
+    keys_of: Option<String>,
     /// Rules have the last word at the token.
     pub decides: bool,
 }
@@ -49,6 +55,11 @@ pub enum Unfit {
     /// Names that are none.
     #[error("the claims of its tokens: {}", words(.0))]
     Mapping(Vec<MappingError>),
+    /// Something that is no origin.
+    #[error(
+        "the forms with its tokens: `{0}` is no origin such as https://login.microsoftonline.com"
+    )]
+    Form(String),
 }
 
 /// What an answer told.
@@ -74,18 +85,25 @@ impl Tokens {
             trust,
             mapping: Mapping::new(&tokens.mapping).map_err(Unfit::Mapping)?,
             audiences: tokens.audiences.clone(),
-            form_origins: tokens.form_origins.clone(),
+            forms: moved::forms(&tokens.forms)?,
+            keys_of: tokens.keys_of.clone(),
             decides,
         })
     }
 
+    /// The service whose keys these are; `service` is the one whose tokens they verify.
+    pub fn keys_of<'a>(&'a self, service: &'a str) -> &'a str {
+        self.keys_of.as_deref().unwrap_or(service)
+    }
+
+    /// Looks at what is posted to a relying party's reply URL `here`.
+    pub fn receive(&self, posted: &carrier::Posted<'_>, here: &str) -> Seen {
+        self.seen(carrier::posted(posted), Some(here))
+    }
+
     /// Looks at an answer to a request for `url`.
     pub fn look(&self, answering: Answering, url: &str, parts: &Parts, body: &[u8]) -> Seen {
-        let headers: Vec<(&str, &[u8])> = parts
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
+        let headers = lines(&parts.headers);
         let answer = carrier::Answer {
             url,
             status: parts.status.as_u16(),
@@ -93,15 +111,16 @@ impl Tokens {
             body,
         };
         let carried = carrier::answer(answering, &answer);
-        self.seen(carried)
+        self.seen(carried, None)
     }
 
-    fn seen(&self, carried: Carried) -> Seen {
+    /// `here` is the address that it has arrived at.
+    fn seen(&self, carried: Carried, here: Option<&str>) -> Seen {
         let mut named = None;
         let mut unknown_key = false;
         let told = match &carried {
             Carried::Nothing | Carried::Redirect { .. } => None,
-            Carried::Token(found) => Some(match self.verify(found) {
+            Carried::Token(found) => Some(match self.verify(found, here) {
                 Token::Verified(claims) => {
                     let (facts, by_name) = self.facts(&claims);
                     named = Some((claims, by_name));
@@ -130,12 +149,12 @@ impl Tokens {
         }
     }
 
-    fn verify(&self, found: &Found) -> Token {
+    fn verify(&self, found: &Found, here: Option<&str>) -> Token {
         let expected = Expected {
             audiences: (!self.audiences.is_empty()).then_some(&self.audiences[..]),
             recipient: match (&found.by, found.kind) {
                 (By::Form { action }, Kind::SamlResponse) => Some(action),
-                _ => None,
+                _ => here,
             },
             now: UtcDateTime::now(),
             skew: SKEW,
@@ -163,13 +182,43 @@ impl Tokens {
 const OPAQUE: &str = "the token is encrypted to whom it is for";
 
 impl Seen {
+    /// Whether its token was verified and is seen for the first time at this service. From now on it was seen.
+    pub fn is_new(&self, service: &str, replays: &Replays) -> bool {
+        let first = self.first(service, replays);
+        if let Some(Err(why)) = first {
+            tracing::warn!(service, %why, "a token is not taken for a new one");
+        }
+        matches!(first, Some(Ok(())))
+    }
+
+    /// The same, or why it is not; nothing when no token was verified.
+    pub fn first(&self, service: &str, replays: &Replays) -> Option<Result<(), NotNew>> {
+        let (claims, _) = self.named.as_ref()?;
+        let now = UtcDateTime::now();
+        Some(replays.first(service, &claims.id, claims.not_after, now))
+    }
+
+    /// Whom a verified token is for, in its own words.
+    pub fn audiences(&self) -> &[String] {
+        let named = self.named.as_ref();
+        named.map_or(&[], |(claims, _)| &claims.audiences)
+    }
+
+    /// The relying party that a verified token is for.
+    pub fn party<'a>(&self, tokens: &'a Tokens) -> Option<&'a str> {
+        let (claims, _) = self.named.as_ref()?;
+        let mut expected = tokens.audiences.iter();
+        let party = expected.find(|audience| claims.audiences.contains(audience))?;
+        Some(party)
+    }
+
     /// The sign-in that the books are to know of: by whom, when the token says so by the ids of Entra; with
     /// what the rule grants, when the token is fresh and was never seen.
     pub fn sign_in(
         &self,
         facts: &Facts,
         decision: &Decision,
-        replays: &Replays,
+        is_new: impl FnOnce() -> bool,
         at: (&str, std::net::SocketAddr, &str),
     ) -> Option<SignIn> {
         let (claims, named) = self.named.as_ref()?;
@@ -182,7 +231,7 @@ impl Seen {
         let is_fresh = claims
             .issued
             .is_some_and(|issued| issued >= now - SKEW && issued <= now + SKEW);
-        let is_new = replays.is_new(service, &claims.id, claims.not_after, now);
+        let is_new = is_new();
         let passes = decision.kind == DecisionKind::Pass;
         let grant = decision
             .grant
@@ -203,74 +252,6 @@ impl Seen {
                 kernel: grant.kernel,
             }),
         })
-    }
-
-    /// The page with its form sent to the origin of `target`, and a head that lets the browser go there;
-    /// nothing when that is not to be had.
-    pub fn moved(
-        &self,
-        tokens: &Tokens,
-        target: &Template,
-        url: &str,
-        mut parts: Parts,
-        body: &[u8],
-    ) -> Option<(Parts, Bytes)> {
-        let Carried::Token(Found {
-            by: By::Form { action },
-            ..
-        }) = &self.carried
-        else {
-            return None;
-        };
-        let from = Url::parse(action).ok()?;
-        let mut to = from.clone();
-        let origin = Url::parse(target.origin()).ok()?;
-        to.set_scheme(origin.scheme()).ok()?;
-        to.set_host(origin.host_str()).ok()?;
-        to.set_port(origin.port()).ok()?;
-        let headers: Vec<(&str, &[u8])> = parts
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
-        let answer = carrier::Answer {
-            url,
-            status: parts.status.as_u16(),
-            headers: &headers,
-            body,
-        };
-        let page = carrier::rewrite(&answer, &tokens.form_origins, to.as_str()).ok()?;
-        drop(headers);
-        let before: Vec<String> = parts
-            .headers
-            .get_all(CONTENT_SECURITY_POLICY)
-            .iter()
-            .map(|value| value.to_str().map(str::to_owned))
-            .collect::<Result<_, _>>()
-            .ok()?;
-        let before: Vec<&str> = before.iter().map(String::as_str).collect();
-        let after = carrier::csp(
-            &before,
-            &from.origin().ascii_serialization(),
-            &to.origin().ascii_serialization(),
-        );
-        parts.headers.remove(CONTENT_SECURITY_POLICY);
-        for value in after {
-            let value = HeaderValue::try_from(value).ok()?;
-            parts.headers.append(CONTENT_SECURITY_POLICY, value);
-        }
-        // What was said of the page before is not true of this one.
-        for name in [
-            "etag",
-            "content-md5",
-            "digest",
-            "content-digest",
-            "repr-digest",
-        ] {
-            parts.headers.remove(name);
-        }
-        parts.headers.insert(CONTENT_LENGTH, page.len().into());
-        Some((parts, page.into()))
     }
 }
 

@@ -5,7 +5,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,11 +17,13 @@ use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{self, Permit, Receiver, Sender};
 use tokio::time::timeout;
+use weir_claims::carrier::Watch;
 
 use super::Connection;
 use super::pin::PinSlot;
 use super::pool::Pool;
 use crate::body::Whole;
+use crate::counts::Counters;
 
 /// The longest pause inside an answer.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -64,7 +67,7 @@ impl Lease {
 #[derive(Debug)]
 pub struct UpstreamBody {
     /// `None` when there is no body.
-    frames: Option<Arc<Mutex<Frames>>>,
+    frames: Option<Arc<Waiting>>,
     /// Bytes that are still to come, when that is known.
     left: Option<u64>,
     ended: bool,
@@ -75,6 +78,16 @@ enum Source {
     /// On its way. The last is one of the client's exchanges.
     Upstream(Incoming, Lease, OwnedSemaphorePermit),
     Memory(Whole),
+    /// Begun in memory, and the rest on its way, as long as nothing is seen in it.
+    Begun(Whole, UpstreamBody, Option<Watched>),
+}
+
+/// What waits for the client.
+#[derive(Debug)]
+struct Waiting {
+    frames: Mutex<Frames>,
+    /// Somebody else sees to it that the client takes its answer.
+    seen_to: AtomicBool,
 }
 
 /// `Ok(None)` is the end of an answer whose length was not known before.
@@ -108,30 +121,43 @@ impl UpstreamBody {
         Self::begun(Source::Memory(whole), left, stalled)
     }
 
+    /// An answer of which some was read: that, and then the rest of it. Nothing more comes when `watch` sees
+    /// something in it.
+    pub fn resumed(first: Whole, rest: Self, watch: Option<Watched>, stalled: Duration) -> Self {
+        if let Some(waiting) = &rest.frames {
+            waiting.seen_to.store(true, Ordering::Relaxed);
+        }
+        let left = rest.left.map(|left| left + first.bytes.len() as u64);
+        Self::begun(Source::Begun(first, rest, watch), left, stalled)
+    }
+
     fn begun(source: Source, left: Option<u64>, stalled: Duration) -> Self {
         let (sender, frames) = mpsc::channel(1);
-        let frames = Arc::new(Mutex::new(frames));
-        let waiting = Arc::downgrade(&frames);
+        let waiting = Arc::new(Waiting {
+            frames: Mutex::new(frames),
+            seen_to: AtomicBool::new(false),
+        });
+        let client = Client {
+            sender,
+            waiting: Arc::downgrade(&waiting),
+            stalled,
+        };
         tokio::spawn(async move {
             let (taken, _place) = match source {
                 Source::Upstream(inner, lease, place) => {
-                    let taken = pass_on(inner, lease, &sender, stalled).await;
-                    (taken, Some(place))
+                    (pass_on(inner, lease, &client).await, Some(place))
                 }
-                Source::Memory(whole) => (hand_out(&whole, &sender, stalled).await, None),
+                Source::Memory(whole) => (hand_out(&whole, &client).await, None),
+                Source::Begun(first, rest, watch) => {
+                    (go_on(first, rest, watch, &client).await, None)
+                }
             };
-            if taken == Taken::Stalled
-                && let Some(frames) = waiting.upgrade()
-            {
-                tracing::debug!(
-                    ?stalled,
-                    "a client took nothing of an answer; it is given up"
-                );
-                give_up(&sender, &frames);
+            if taken == Taken::Stalled {
+                client.give_up();
             }
         });
         Self {
-            frames: Some(frames),
+            frames: Some(waiting),
             left,
             ended: false,
         }
@@ -149,7 +175,7 @@ impl Body for UpstreamBody {
         let Some(frames) = self.frames.as_ref().filter(|_| !self.ended) else {
             return Poll::Ready(None);
         };
-        let item = ready!(lock(frames).poll_recv(context));
+        let item = ready!(frames.lock().poll_recv(context));
         // Only a task that was ended from outside leaves no last word.
         match item.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into())) {
             Ok(Some(frame)) => {
@@ -190,17 +216,12 @@ enum Taken {
 
 /// Hands the frames of an answer on. The exchange with the upstream is over when this returns, and as
 /// soon as the last frame has been read.
-async fn pass_on(
-    mut inner: Incoming,
-    lease: Lease,
-    sender: &Sender<Item>,
-    stalled: Duration,
-) -> Taken {
+async fn pass_on(mut inner: Incoming, lease: Lease, client: &Client) -> Taken {
     let mut lease = Some(lease);
     while lease.is_some() {
         let item = tokio::select! {
             item = next(&mut inner) => item,
-            () = sender.closed() => return Taken::Over,
+            () = client.sender.closed() => return Taken::Over,
         };
         match &item {
             Ok(Some(_)) if !inner.is_end_stream() => {}
@@ -208,32 +229,58 @@ async fn pass_on(
             Ok(_) => lease.take().into_iter().for_each(Lease::give_back),
             Err(_) => lease = None,
         }
-        match room(sender, stalled).await {
+        match client.room().await {
             Ok(room) => room.send(item),
             Err(taken) => return taken,
         }
     }
     // There is room again when the last one has been taken.
-    room(sender, stalled).await.err().unwrap_or(Taken::Over)
+    client.room().await.err().unwrap_or(Taken::Over)
 }
 
 /// Hands on, part by part, what was read whole. Each part is a copy: one that waits on a connection keeps
 /// nothing else in memory.
-async fn hand_out(whole: &Whole, sender: &Sender<Item>, stalled: Duration) -> Taken {
+async fn hand_out(whole: &Whole, client: &Client) -> Taken {
     for part in whole.bytes.chunks(PART) {
-        match room(sender, stalled).await {
+        match client.room().await {
             Ok(room) => room.send(Ok(Some(Frame::data(Bytes::copy_from_slice(part))))),
             Err(taken) => return taken,
         }
     }
-    room(sender, stalled).await.err().unwrap_or(Taken::Over)
+    client.room().await.err().unwrap_or(Taken::Over)
 }
 
-/// Room for one more frame, which is there when the client has taken the one before.
-async fn room(sender: &Sender<Item>, stalled: Duration) -> Result<Permit<'_, Item>, Taken> {
-    match timeout(stalled, sender.reserve()).await {
-        Ok(room) => room.map_err(|_| Taken::Over),
-        Err(_) => Err(Taken::Stalled),
+/// Hands on what was read, and then the rest as it comes, up to where something is seen in it.
+async fn go_on(
+    first: Whole,
+    mut rest: UpstreamBody,
+    mut watch: Option<Watched>,
+    client: &Client,
+) -> Taken {
+    let taken = hand_out(&first, client).await;
+    drop(first);
+    if taken == Taken::Stalled {
+        return taken;
+    }
+    loop {
+        let frame = tokio::select! {
+            frame = rest.frame() => frame.transpose(),
+            () = client.sender.closed() => return Taken::Over,
+        };
+        let data = frame.as_ref().ok().and_then(Option::as_ref);
+        let data = data.and_then(Frame::data_ref);
+        let frame = match (&mut watch, data) {
+            (Some(watched), Some(data)) => watched.pass(data).and(frame),
+            _ => frame,
+        };
+        let is_last = !matches!(frame, Ok(Some(_)));
+        match client.room().await {
+            Ok(room) => room.send(frame),
+            Err(taken) => return taken,
+        }
+        if is_last {
+            return client.room().await.err().unwrap_or(Taken::Over);
+        }
     }
 }
 
@@ -244,15 +291,69 @@ async fn next(inner: &mut Incoming) -> Item {
     }
 }
 
-/// Frees what still waits for the client, and leaves it an error: the answer must not look whole.
-fn give_up(sender: &Sender<Item>, frames: &Mutex<Frames>) {
-    let mut frames = lock(frames);
-    // Empty when the client has come back this very moment.
-    let _ = frames.try_recv();
-    // There is room, unless the client has gone.
-    let _ = sender.try_send(Err(io::ErrorKind::TimedOut.into()));
+/// What looks for tokens in an answer that is too large to be read whole.
+#[derive(Debug)]
+pub struct Watched {
+    /// What was seen so far.
+    pub watch: Watch,
+    /// What is counted.
+    pub counters: Arc<Counters>,
 }
 
-fn lock(frames: &Mutex<Frames>) -> MutexGuard<'_, Frames> {
-    frames.lock().unwrap_or_else(PoisonError::into_inner)
+impl Watched {
+    fn pass(&mut self, data: &[u8]) -> io::Result<()> {
+        if self.watch.goes_on(data) {
+            return Ok(());
+        }
+        tracing::warn!("a large answer ends early: something in it looks like a token");
+        self.counters.answers_cut.add();
+        Err(io::ErrorKind::InvalidData.into())
+    }
+}
+
+/// Who takes an answer.
+struct Client {
+    sender: Sender<Item>,
+    waiting: Weak<Waiting>,
+    stalled: Duration,
+}
+
+impl Client {
+    /// Room for one more frame, which is there when the client has taken the one before.
+    async fn room(&self) -> Result<Permit<'_, Item>, Taken> {
+        loop {
+            match timeout(self.stalled, self.sender.reserve()).await {
+                Ok(room) => return room.map_err(|_| Taken::Over),
+                Err(_) if self.is_seen_to() => {}
+                Err(_) => return Err(Taken::Stalled),
+            }
+        }
+    }
+
+    fn is_seen_to(&self) -> bool {
+        let waiting = self.waiting.upgrade();
+        waiting.is_some_and(|waiting| waiting.seen_to.load(Ordering::Relaxed))
+    }
+
+    /// Frees what still waits for the client, and leaves it an error: the answer must not look whole.
+    fn give_up(&self) {
+        let Some(waiting) = self.waiting.upgrade() else {
+            return;
+        };
+        tracing::debug!(
+            stalled = ?self.stalled,
+            "a client took nothing of an answer; it is given up"
+        );
+        let mut frames = waiting.lock();
+        // Empty when the client has come back this very moment.
+        let _ = frames.try_recv();
+        // There is room, unless the client has gone.
+        let _ = self.sender.try_send(Err(io::ErrorKind::TimedOut.into()));
+    }
+}
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, Frames> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

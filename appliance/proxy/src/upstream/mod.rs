@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use crate::serve::Client;
 use body::{Home, Lease};
-pub use body::{PART, UpstreamBody};
+pub use body::{PART, UpstreamBody, Watched};
 use connect::{ConnectError, Connector};
 use pool::Pool;
 

@@ -4,15 +4,17 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
-use weir_api::{AddEntry, Changed, ListDetail, ListSummary, ListTest};
+use weir_api::{
+    AddEntry, ApproveList, Changed, HeldList, ListDetail, ListSummary, ListTest, RemoteList,
+};
 
 use super::reload::changed;
 use crate::client::{Client, encode};
 use crate::failed::Failed;
-use crate::render::{Colour, Out, age, clean, columns};
+use crate::render::{Colour, Out, age, clean, columns, moment};
 use crate::words::address;
 
-/// Shows, changes and tests the lists in force.
+/// Shows, changes and tests the lists in force, and approves what is held of those that are fetched.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  weir lists add hq-egress 203.0.113.0/24 --comment 'new line, Basel'"
@@ -58,6 +60,20 @@ enum Verb {
         name: String,
         /// The entry: a prefix or an address.
         prefix: String,
+    },
+    /// Fetches a list from where it comes, now.
+    #[command(after_help = "Example:\n  weir lists refresh exchange-online")]
+    Refresh {
+        /// Name of the list.
+        name: String,
+    },
+    /// Puts in force what is held of a list that is fetched. Compare it with its source first.
+    #[command(after_help = "Example:\n  weir lists approve exchange-online 5f3a0c42")]
+    Approve {
+        /// Name of the list.
+        name: String,
+        /// The digest of what is held, as `weir lists` shows it; its first eight characters will do.
+        digest: String,
     },
     /// Says which class an address has, and by which list and entry.
     #[command(after_help = "Example:\n  weir lists test 203.0.113.9")]
@@ -108,6 +124,23 @@ impl Lists {
                     return Ok(out.answer(&answer.text)?);
                 }
                 changed(out, &answer.value)
+            }
+            Some(Verb::Refresh { name }) => {
+                let path = format!("/v1/lists/{}/refresh", encode(&name));
+                let answer = client.post::<ListSummary>(&path, &()).await?;
+                if out.json {
+                    return Ok(out.answer(&answer.text)?);
+                }
+                overview(out, &[answer.value])
+            }
+            Some(Verb::Approve { name, digest }) => {
+                let path = format!("/v1/lists/{}/approve", encode(&name));
+                let request = ApproveList { digest };
+                let answer = client.post::<ListSummary>(&path, &request).await?;
+                if out.json {
+                    return Ok(out.answer(&answer.text)?);
+                }
+                overview(out, &[answer.value])
             }
             Some(Verb::Test { address }) => {
                 let path = format!("/v1/lists/test?source={}", encode(&address.to_string()));
@@ -191,7 +224,57 @@ fn overview(out: &mut Out, lists: &[ListSummary]) -> Result<(), Failed> {
                 writeln!(out, "  {}", clean(line))?;
             }
         }
+        if let Some(remote) = &list.remote {
+            fetched(out, &clean(&list.name), remote)?;
+        }
     }
+    Ok(())
+}
+
+/// How a list is fetched, and what waits for a person.
+fn fetched(out: &mut Out, name: &str, remote: &RemoteList) -> Result<(), Failed> {
+    let asked = match remote.checked_seconds {
+        Some(seconds) => format!("fetched {} ago", age(seconds)),
+        None => "never fetched".to_owned(),
+    };
+    writeln!(out, "{name}: {asked}")?;
+    if let Some(error) = &remote.error {
+        let since = remote.failing_since.as_deref().map(moment);
+        let words = format!(
+            "fails since {} UTC: {}",
+            since.unwrap_or_default(),
+            clean(error)
+        );
+        writeln!(out, "{name}: {}", out.paint(Colour::Bad, &words))?;
+    }
+    if let Some(held) = &remote.held {
+        waits(out, name, held)?;
+    }
+    Ok(())
+}
+
+fn waits(out: &mut Out, name: &str, held: &HeldList) -> Result<(), Failed> {
+    let whys: Vec<_> = held.whys.iter().map(|why| clean(why)).collect();
+    let words = format!(
+        "held since {} UTC: {}",
+        moment(&held.since),
+        whys.join(", and ")
+    );
+    writeln!(out, "{name}: {}", out.paint(Colour::Bad, &words))?;
+    for (sign, what, count, some) in [
+        ('+', "come", held.added, &held.some_added),
+        ('-', "go", held.removed, &held.some_removed),
+    ] {
+        for prefix in some {
+            writeln!(out, "  {sign} {prefix}")?;
+        }
+        let left = count.saturating_sub(some.len());
+        if left > 0 {
+            writeln!(out, "  {sign} and {left} more {what}")?;
+        }
+    }
+    let digest: String = clean(&held.digest).chars().take(16).collect();
+    writeln!(out, "  weir lists approve {name} {digest}")?;
     Ok(())
 }
 

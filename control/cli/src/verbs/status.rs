@@ -215,6 +215,16 @@ fn proxy(out: &Out, proxy: &ProxyStatus) -> String {
                 "events of refusals left out",
                 Colour::Careful,
             ),
+            (
+                counts.answers_cut,
+                "answers cut for what looked like a token",
+                Colour::Careful,
+            ),
+            (
+                counts.replays_full,
+                "tokens too many to be remembered",
+                Colour::Bad,
+            ),
         ];
         words.extend(
             missing

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use weir_abi::Class;
 use weir_tables::Scope;
 
+use super::remote::{self, DraftRemote};
 use super::values;
 use crate::reader::{At, Context, Span, Table};
 
@@ -23,12 +24,20 @@ pub(crate) struct DraftList {
 pub(crate) enum DraftContents {
     Inline { prefixes: Vec<IpNet>, span: Span },
     File(At<PathBuf>),
+    Remote(DraftRemote),
 }
 
 impl DraftList {
     pub(crate) fn file(&self) -> Option<&At<PathBuf>> {
         match &self.contents {
             Some(DraftContents::File(file)) => Some(file),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn remote(&self) -> Option<&DraftRemote> {
+        match &self.contents {
+            Some(DraftContents::Remote(remote)) => Some(remote),
             _ => None,
         }
     }
@@ -71,39 +80,7 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
             "`cut = true` ends the flows of sources on `blocked` lists at once; remove it",
         );
     }
-    let file = table.string("file");
-    let prefixes = table.strings("prefixes");
-    let contents = match (file, prefixes) {
-        (Some(file), None) => Some(DraftContents::File(At {
-            value: base.join(&file.value),
-            span: file.span,
-        })),
-        (None, Some(items)) => Some(DraftContents::Inline {
-            prefixes: items
-                .iter()
-                .filter_map(|item| values::prefix(context, item))
-                .collect(),
-            span: table.key_span("prefixes"),
-        }),
-        (Some(_), Some(_)) => {
-            let help =
-                "keep one of them; only a list with a `file` can be edited by `weir lists add`";
-            context.error(
-                &table.key_span("file"),
-                "this list has both `prefixes` and a `file`",
-                help,
-            );
-            None
-        }
-        (None, None) => {
-            if !table.has("file") && !table.has("prefixes") {
-                let help = "write `prefixes = [\"203.0.113.0/24\"]`, or `file = \"lists/NAME.list\"` \
-                            for a list that can be edited while Weir runs";
-                table.missing("prefixes", help);
-            }
-            None
-        }
-    };
+    let contents = contents(context, table, base);
     DraftList {
         name: values::name(context, table, "hq-egress"),
         class,
@@ -111,5 +88,45 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
         cut: cut.unwrap_or(false),
         contents,
         span: table.span.clone(),
+    }
+}
+
+/// The keys that say where entries stand: each list has one of them.
+const PLACES: [&str; 4] = ["prefixes", "file", "url", "microsoft365"];
+
+fn contents(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Option<DraftContents> {
+    let written: Vec<_> = PLACES.into_iter().filter(|key| table.has(key)).collect();
+    remote::misplaced(context, table, &written);
+    match written.as_slice() {
+        ["prefixes"] => Some(DraftContents::Inline {
+            prefixes: table
+                .strings("prefixes")?
+                .iter()
+                .filter_map(|item| values::prefix(context, item))
+                .collect(),
+            span: table.key_span("prefixes"),
+        }),
+        ["file"] => table.string("file").map(|file| {
+            DraftContents::File(At {
+                value: base.join(&file.value),
+                span: file.span,
+            })
+        }),
+        [key] => remote::read(context, table, key, base).map(DraftContents::Remote),
+        [] => {
+            let help = "write `prefixes = [\"203.0.113.0/24\"]`, or `file = \"lists/NAME.list\"` for a \
+                        list that can be edited while Weir runs";
+            table.missing("prefixes", help);
+            None
+        }
+        [first, .., last] => {
+            let article = if *last == "file" { "a " } else { "" };
+            context.error(
+                &table.key_span(last),
+                format!("this list has both `{first}` and {article}`{last}`"),
+                "keep one of them; only a list with a `file` can be edited by `weir lists add`",
+            );
+            None
+        }
     }
 }

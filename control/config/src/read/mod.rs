@@ -7,6 +7,7 @@ mod grants;
 mod list;
 mod nat;
 mod profile;
+mod remote;
 mod rule;
 mod service;
 pub(crate) mod tokens;
@@ -24,9 +25,11 @@ use weir_policy::{ApplicationSpec, LocationSpec, PRESETS, ProfileChoice};
 use crate::config::{Appliance, Grants, HookSetting, Kernel};
 use crate::reader::{At, Context, Span, Table};
 use crate::schema;
+use crate::tokens::Tokens;
 
 pub(crate) use list::{DraftContents, DraftList};
 pub(crate) use profile::DraftProfile;
+pub(crate) use remote::{DraftOutbound, DraftRemote};
 pub(crate) use rule::{DraftRule, Fields};
 pub(crate) use service::{DraftService, DraftUpstream};
 
@@ -43,6 +46,28 @@ impl Draft {
             Some(own) => own.spec.clone().map(Box::new).map(ProfileChoice::Own),
             None => PRESETS.contains(&name).then(|| name.into()),
         }
+    }
+
+    /// How tokens of a service are looked at; nothing when they are not, or nobody can say.
+    pub(crate) fn tokens(&self, service: &DraftService) -> Option<Tokens> {
+        let profile = |service: &DraftService| self.profile(&service.profile.as_ref()?.value);
+        let written = service.tokens.as_ref()?;
+        let named = |other: &&DraftService| match (&other.name, &written.of) {
+            (Some(name), Some(of)) => name.value == of.value,
+            _ => false,
+        };
+        let of = self.services.iter().find(named).and_then(|other| {
+            let of = other.tokens.as_ref().filter(|other| other.of.is_none())?;
+            Some(of.finish(&profile(other)?, None))
+        });
+        Some(written.finish(&profile(service)?, of.as_ref()))
+    }
+
+    /// Whether a service stands in front of a relying party, whose reply URLs it serves.
+    pub(crate) fn replies(&self, service: &DraftService) -> bool {
+        let named = service.profile.as_ref();
+        let profile = named.and_then(|profile| self.profile(&profile.value));
+        profile.is_some_and(|profile| profile.replies())
     }
 
     /// Names of all profiles.
@@ -67,6 +92,7 @@ pub(crate) struct Draft {
     pub(crate) users: Option<At<PathBuf>>,
     pub(crate) countries: Option<At<PathBuf>>,
     pub(crate) grants: Grants,
+    pub(crate) outbound: DraftOutbound,
 }
 
 /// Reads the document; `base` is the directory that relative paths start from.
@@ -166,6 +192,11 @@ pub(crate) fn read<'c>(context: &'c Context<'c>, document: &'c DeTable<'c>, base
             .as_ref()
             .and_then(|table| read_file(table, "countries", base)),
         grants: grants::read(context, root.table("grants", &schema::GRANTS).as_ref()),
+        outbound: root
+            .table("outbound", &schema::OUTBOUND)
+            .map_or_else(DraftOutbound::default, |table| {
+                remote::outbound(context, &table, base)
+            }),
     }
 }
 

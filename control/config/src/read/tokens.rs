@@ -21,12 +21,14 @@ const LONGEST: usize = 1024;
 pub(crate) struct DraftTokens {
     /// With the places that are named.
     pub(crate) tokens: Tokens,
+    /// The service whose tokens these are.
+    pub(crate) of: Option<At<String>>,
     file: Option<At<PathBuf>>,
     /// What is written about places is wrong, which has been said.
     lost: bool,
-    names_origins: bool,
+    names_forms: bool,
     claims: Fields,
-    span: Span,
+    pub(crate) span: Span,
 }
 
 pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> DraftTokens {
@@ -39,6 +41,19 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
             &table.key_span("file"),
             "`file` and `metadata` both say where the metadata is",
             "keep one of them: `metadata` is asked for again each hour, a file is yours to keep up to date",
+        );
+    }
+    let of = table.string("tokens_of");
+    if let Some(of) = &of
+        && let Some(key) = PLACES.into_iter().find(|key| table.has(key))
+    {
+        context.error(
+            &table.key_span(key),
+            format!("`{key}` and `tokens_of` both say where the keys are"),
+            format!(
+                "keep one of them: with `tokens_of` the keys are those of service `{}`",
+                of.value
+            ),
         );
     }
     let named = |key: &str| -> Option<KeySource> {
@@ -68,9 +83,8 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
         decide: table.boolean("decide").unwrap_or(false),
         keys,
         audiences: audiences(context, table),
-        form_origins: (table.strings("form_origins").unwrap_or_default().iter())
-            .filter_map(|item| origin(context, item))
-            .collect(),
+        of: of.as_ref().map(|of| of.value.clone()),
+        forms: forms(context, table),
         ignore_case: table.boolean("ignore_case").unwrap_or(false),
         mapping: MappingSpec {
             claims,
@@ -80,9 +94,10 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
     };
     DraftTokens {
         tokens,
+        of,
         file,
-        lost: lost.contains(&true),
-        names_origins: table.has("form_origins"),
+        lost: lost.contains(&true) || table.is_misspelt("tokens_of"),
+        names_forms: table.has("forms"),
         claims: fields,
         span: table.span.clone(),
     }
@@ -96,8 +111,23 @@ impl DraftTokens {
         self.claims.span(&format!("claims.{name}"), "")
     }
 
-    /// With what the profile says of its servers.
-    pub(crate) fn finish(&self, profile: &ProfileChoice) -> Tokens {
+    /// With what the profile says of its servers; or with the names of claims `of` the service whose tokens they
+    /// are.
+    pub(crate) fn finish(&self, profile: &ProfileChoice, of: Option<&Tokens>) -> Tokens {
+        let decide = self.tokens.decide || profile.replies();
+        if self.of.is_some() {
+            let of = of.cloned().unwrap_or_default();
+            let mut mapping = of.mapping;
+            let own = &self.tokens.mapping;
+            mapping.claims.extend(own.claims.clone());
+            mapping.complete.extend(own.complete.iter().cloned());
+            return Tokens {
+                decide,
+                ignore_case: self.tokens.ignore_case || of.ignore_case,
+                mapping,
+                ..self.tokens.clone()
+            };
+        }
         let places = Profile::compile(profile).map(|profile| profile.places().clone());
         let Places {
             metadata,
@@ -119,6 +149,7 @@ impl DraftTokens {
             ProfileChoice::Own(own) => own.like.as_ref(),
         };
         Tokens {
+            decide,
             keys: KeySources {
                 metadata: named.metadata.or_else(|| usual(metadata)),
                 discovery: named.discovery.or_else(|| usual(discovery)),
@@ -136,14 +167,9 @@ impl DraftTokens {
 }
 
 /// What cannot work, and what would not do what is meant.
-pub(crate) fn check(
-    context: &Context<'_>,
-    draft: &DraftTokens,
-    profile: &ProfileChoice,
-    redirects: bool,
-) {
-    let tokens = draft.finish(profile);
-    if tokens.keys.metadata.is_none()
+pub(crate) fn check(context: &Context<'_>, draft: &DraftTokens, tokens: &Tokens, redirects: bool) {
+    if tokens.of.is_none()
+        && tokens.keys.metadata.is_none()
         && tokens.keys.jwks.is_none()
         && tokens.keys.discovery.is_none()
         && !draft.lost
@@ -152,7 +178,7 @@ pub(crate) fn check(
             &draft.span,
             "`[service.tokens]` does not say where the keys are by which tokens are verified",
             "write where the service publishes them, such as `metadata = \"/metadata\"` or `jwks = \
-             \"/keys\"`",
+             \"/keys\"`, or whose they are: `tokens_of = \"SERVICE\"`",
         );
     }
     for error in Mapping::new(&tokens.mapping).err().into_iter().flatten() {
@@ -160,13 +186,13 @@ pub(crate) fn check(
         let (message, help) = advice(&error.message, error.suggestion.as_deref());
         context.error(&span.unwrap_or_else(|| draft.span.clone()), message, help);
     }
-    if tokens.decide && redirects && !draft.names_origins {
-        context.note(
+    if draft.tokens.decide && redirects && !draft.names_forms {
+        context.warning(
             &draft.span,
-            "at the token nobody is sent to the reverse proxy: `form_origins` names no sign-in form that may \
-             go there",
-            "a redirect blocks there instead; write, for Office 365, `form_origins = \
-             [\"https://login.microsoftonline.com\"]`",
+            "at the token nobody is sent to the reverse proxy: `forms` does not say where applications are \
+             there",
+            "a redirect blocks there instead; write what the reverse proxy calls them, such as `forms = { \
+             \"https://login.microsoftonline.com\" = \"https://login.microsoftonline.com.proxy.example\" }`",
         );
     }
     if let Some(file) = &draft.file
@@ -261,6 +287,37 @@ fn audience(context: &Context<'_>, item: At<String>) -> Option<String> {
     possible.then_some(item.value)
 }
 
+/// The keys that say where keys are.
+const PLACES: [&str; 4] = ["metadata", "discovery", "jwks", "file"];
+
+/// What applications are called at the reverse proxy.
+fn forms(context: &Context<'_>, table: &Table<'_>) -> BTreeMap<String, String> {
+    let example = "forms = { \"https://login.microsoftonline.com\" = \
+                   \"https://login.microsoftonline.com.proxy.example\" }";
+    let mut forms = BTreeMap::new();
+    for (from, to) in table.lists_by_name("forms", example) {
+        let [to] = to.as_slice() else {
+            let message = format!("`{}` is to have one name at the reverse proxy", from.value);
+            context.error(&from.span, message, format!("write `{example}`"));
+            continue;
+        };
+        let origins = (origin(context, &from), origin(context, to));
+        let (Some(expected), Some(proxied)) = origins else {
+            continue;
+        };
+        if expected == proxied {
+            context.error(
+                &to.span,
+                format!("`{proxied}` is where the form goes anyway"),
+                "write the name that the application has at the reverse proxy",
+            );
+            continue;
+        }
+        forms.insert(expected, proxied);
+    }
+    forms
+}
+
 /// Scheme, host and port of pages.
 fn origin(context: &Context<'_>, item: &At<String>) -> Option<String> {
     let written = item.value.as_str();
@@ -281,7 +338,7 @@ fn origin(context: &Context<'_>, item: &At<String>) -> Option<String> {
         None => {
             context.error(
                 &item.span,
-                format!("`{written}` is no origin of a sign-in form"),
+                format!("`{written}` is no origin"),
                 "write scheme and host, such as `https://login.microsoftonline.com`",
             );
             None

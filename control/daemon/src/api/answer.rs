@@ -91,6 +91,11 @@ impl Server {
                     .remove_entry(actor(peer).await, &name, &prefix)
                     .await?,
             ),
+            Command::RefreshList(name) => done(&brain.refresh_list(actor(peer).await, name).await?),
+            Command::ApproveList { name, held } => {
+                let who = actor(peer).await;
+                done(&brain.approve_list(who, name, held.digest).await?)
+            }
             Command::Reload(wanted) => {
                 done(&brain.reload(actor(peer).await, wanted.dry_run).await?)
             }
@@ -295,7 +300,10 @@ fn status(error: &Error) -> StatusCode {
         | Error::NoEvent { .. }
         | Error::NotRevoked(_) => StatusCode::NOT_FOUND,
         Error::Keys(error) => error.status(),
-        Error::InlineList { .. } | Error::Capturing => StatusCode::CONFLICT,
+        Error::Feeds(error) => error.status(),
+        Error::InlineList { .. } | Error::RemoteList { .. } | Error::Capturing => {
+            StatusCode::CONFLICT
+        }
         Error::NoAddress { .. } | Error::Request(_) => StatusCode::BAD_REQUEST,
         Error::ProxyRefused { .. } | Error::ProxyLate { .. } => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -37,6 +37,8 @@ pub(super) enum Does {
     List,
     AddEntry,
     RemoveEntry,
+    RefreshList,
+    ApproveList,
     Reload,
     Explain,
     Claims,
@@ -52,7 +54,7 @@ pub(super) enum Does {
 }
 
 /// All operations; of two paths that fit, the first one is meant.
-pub static OPERATIONS: [Operation; 22] = [
+pub static OPERATIONS: [Operation; 24] = [
     get("/v1/status", &[], Does::Status),
     get("/v1/counters", &[], Does::Counters),
     get(
@@ -95,6 +97,20 @@ pub static OPERATIONS: [Operation; 22] = [
         &["prefix"],
         None,
         Does::RemoveEntry,
+    ),
+    change(
+        Method::POST,
+        "/v1/lists/{name}/refresh",
+        &[],
+        None,
+        Does::RefreshList,
+    ),
+    change(
+        Method::POST,
+        "/v1/lists/{name}/approve",
+        &[],
+        Some(&["digest"]),
+        Does::ApproveList,
     ),
     change(
         Method::POST,

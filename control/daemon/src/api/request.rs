@@ -16,7 +16,7 @@ use serde_json::Value;
 use weir_abi::{Class, Hook, Reason, Verdict};
 use weir_api::grants::{RestoreRequest, RevokeRequest};
 use weir_api::keys::{ApproveKeys, RefreshKeys};
-use weir_api::{AddEntry, CaptureRequest, DiffRequest, ExplainRequest, ReloadRequest};
+use weir_api::{AddEntry, ApproveList, CaptureRequest, DiffRequest, ExplainRequest, ReloadRequest};
 use weir_link::PrincipalId;
 
 use super::operations::{Does, Operation};
@@ -66,6 +66,15 @@ pub enum Command {
         name: String,
         /// The entry.
         prefix: String,
+    },
+    /// `POST /v1/lists/{name}/refresh`
+    RefreshList(String),
+    /// `POST /v1/lists/{name}/approve`
+    ApproveList {
+        /// Name of the list.
+        name: String,
+        /// What is held.
+        held: ApproveList,
     },
     /// `POST /v1/reload`
     Reload(ReloadRequest),
@@ -189,6 +198,11 @@ impl Head {
             Does::RemoveEntry => Command::RemoveEntry {
                 name,
                 prefix: query.take("prefix").ok_or(Refusal::Missing("prefix"))?,
+            },
+            Does::RefreshList => Command::RefreshList(name),
+            Does::ApproveList => Command::ApproveList {
+                name,
+                held: object(body, known)?,
             },
             Does::Reload => Command::Reload(object(body, known)?),
             Does::Explain => Command::Explain(Box::new(object(body, known)?)),

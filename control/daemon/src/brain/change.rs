@@ -85,6 +85,7 @@ impl Brain {
             // The change that was waited for has read them: long lists are not read twice.
             return;
         }
+        let was_refused = self.noted().lists_refused.is_some();
         let old = running.candidate.clone();
         let result = async {
             let candidate = blocking(move || old.with_new_lists()).await?;
@@ -92,13 +93,9 @@ impl Brain {
             self.publish(&mut changing, candidate, warnings).await
         }
         .await;
-        if !matches!(
-            &result,
-            Ok(Changed {
-                unchanged: true,
-                ..
-            })
-        ) {
+        // That nothing changed is news where it was refused before.
+        let unchanged = result.as_ref().is_ok_and(|changed| changed.unchanged);
+        if !unchanged || was_refused {
             self.note_change(Actor::Weir, "list file", "changed on disk".into(), &result);
         }
         let refused = result.err().map(|error| error.to_string());
@@ -115,6 +112,12 @@ impl Brain {
         let running = self.running();
         let file = match &running.candidate.list_source(list)?.contents {
             Contents::File(file) => file.clone(),
+            Contents::Remote(remote) => {
+                return Err(Error::RemoteList {
+                    name: list.to_owned(),
+                    place: remote.source.to_string(),
+                });
+            }
             Contents::Inline { line, .. } => {
                 return Err(Error::InlineList {
                     name: list.to_owned(),

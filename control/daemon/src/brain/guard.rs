@@ -39,6 +39,7 @@ impl Brain {
             self.guard_servers(),
             self.guard_grants(),
             self.guard_keys(),
+            self.guard_feeds(),
         );
     }
 

@@ -46,29 +46,9 @@ pub(crate) struct Read {
 /// Why a document cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Why {
-    /// The authorities of the upstream, or those of the system.
-    #[error("its certificate could not be checked: {0}")]
-    Authorities(String),
-    /// No connection, or none that can be trusted.
-    #[error("cannot be reached: {0}")]
-    Unreachable(String),
-    /// Nothing came in time.
-    #[error("did not answer within ten seconds")]
-    Late,
-    /// It is said to be elsewhere.
-    #[error(
-        "answers with a redirect ({0}), which is not followed: name the address of the document itself"
-    )]
-    Redirect(u16),
-    /// There is no document.
-    #[error("answers with status {0}")]
-    Status(u16),
-    /// More than any honest document.
-    #[error("is longer than {} MiB", LONGEST >> 20)]
-    TooLong,
-    /// It broke off.
-    #[error("broke off: {0}")]
-    Broken(String),
+    /// Over HTTPS.
+    #[error(transparent)]
+    Https(#[from] weir_https::Why),
     /// A file.
     #[error("cannot be read: {0}")]
     File(String),
@@ -87,12 +67,13 @@ pub(crate) enum Why {
 type Document<T> = Option<Result<T, String>>;
 
 impl Asked {
-    /// What the configuration says of a service; nothing when its tokens are not looked at.
+    /// What the configuration says of a service; nothing when its tokens are not looked at, or are another's.
     pub(crate) fn of(candidate: &Candidate, service: &str) -> Option<Self> {
         let services = &candidate.config().services;
         let configured = services.iter().find(|one| one.name == service)?;
+        let tokens = configured.tokens.as_ref();
         Some(Self {
-            sources: configured.tokens.as_ref()?.keys.clone(),
+            sources: tokens.filter(|tokens| tokens.of.is_none())?.keys.clone(),
             hosts: configured.hosts.clone(),
             upstream: candidate.upstream(service)?.clone(),
         })
@@ -261,7 +242,9 @@ impl Asked {
         let source = source?;
         let read = match self.bytes(&source.place).await {
             Ok(bytes) => read(&bytes).map_err(|error| Why::Unusable(error.to_string())),
-            Err(Why::Status(404 | 410)) if !source.named && !is_known => return None,
+            Err(Why::Https(weir_https::Why::Status(404 | 410))) if !source.named && !is_known => {
+                return None;
+            }
             Err(why) => Err(why),
         };
         Some(read.map_err(|why| format!("the {what} ({}) {why}", source.place)))
@@ -270,9 +253,9 @@ impl Asked {
     async fn bytes(&self, place: &KeyPlace) -> Result<Vec<u8>, Why> {
         match place {
             KeyPlace::Upstream(path) => {
-                client::upstream(&self.upstream, &self.hosts[0], path).await
+                Ok(client::upstream(&self.upstream, &self.hosts[0], path).await?)
             }
-            KeyPlace::Elsewhere(url) => client::elsewhere(url).await,
+            KeyPlace::Elsewhere(url) => Ok(client::elsewhere(url).await?),
             KeyPlace::File(path) => {
                 let path = path.clone();
                 let read = blocking(move || Ok(weir_config::read_file(&path, LONGEST as u64)));

@@ -43,7 +43,7 @@ impl Schedule {
     /// One has ended.
     pub(super) fn end(&mut self, done: bool, known: bool, now: Instant) {
         let wait = match (done, known) {
-            (true, _) => EVERY.mul_f64(0.9 + 0.2 * share()),
+            (true, _) => about(EVERY),
             (false, true) => WANTED_EVERY,
             (false, false) => WITHOUT_KEYS,
         };
@@ -55,6 +55,11 @@ impl Schedule {
         let soonest = self.begun.map_or(now, |begun| begun + WANTED_EVERY);
         self.next = self.next.min(soonest.max(now));
     }
+}
+
+/// This time, a tenth more or less: not all appliances ask at once.
+pub(crate) fn about(time: Duration) -> Duration {
+    time.mul_f64(0.9 + 0.2 * share())
 }
 
 /// Any number from 0 to 1.

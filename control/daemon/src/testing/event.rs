@@ -1,8 +1,32 @@
 //! A decision of the proxy, as it tells of one.
 
+use std::net::IpAddr;
+
+use time::UtcDateTime;
 use weir_abi::Class;
+use weir_api::RecordBody;
 use weir_link::{Event, EventKind};
-use weir_policy::{Facts, Ruling};
+use weir_policy::{Described, Facts, Head, Ruling, Told, Uncounted};
+
+use super::Appliance;
+
+/// Rules that wait for a token: one on a group, and one on a department.
+pub const TOKEN_RULES: &str = r#"[[rule]]
+name = "leavers"
+when = { flow = ["passive", "active"], group = "leavers" }
+then = { decision = "block", reason = "You have left." }
+[[rule]]
+name = "finance"
+when = { claim = { department = "Finance" } }
+then = { decision = "pass" }
+"#;
+
+/// What [`super::CONFIG`] needs for [`signed_in`] to be judged at the token, by [`TOKEN_RULES`].
+pub fn decides_at_token() -> (&'static str, String) {
+    const LISTS: &str = "[[list]]\nname = \"hq-egress\"";
+    let tokens = "[service.tokens]\ndecide = true\n[service.tokens.claims]\ndepartment = [\"urn:department\"]\n";
+    (LISTS, format!("{tokens}{TOKEN_RULES}{LISTS}"))
+}
 
 /// A request that was blocked, with all that there can be in an event.
 pub fn event(id: &str) -> Event {
@@ -60,4 +84,34 @@ pub fn decided(id: &str, service: &str, facts: &Facts, ruling: &Ruling) -> Event
         facts: Some(Box::new(facts.clone())),
         ..event(id)
     }
+}
+
+/// Somebody signs in by a browser at an appliance's first service, and the answer tells this: what the rules in
+/// force make of it is recorded in the audit log. Gives the rule that decided.
+pub fn signed_in(appliance: &Appliance, id: &str, source: &str, told: Told) -> String {
+    let running = appliance.brain.running();
+    let (candidate, policy) = (&running.candidate, &running.candidate.policies[0]);
+    let source: IpAddr = source.parse().expect("an address");
+    let described = Described {
+        head: Head {
+            method: "GET",
+            host: "sts.corp.example",
+            path: "/adfs/ls/",
+            query: Some("wa=wsignin1.0&wtrealm=urn:federation:MicrosoftOnline"),
+            headers: &[("User-Agent", b"Mozilla/5.0")],
+        },
+        body: b"",
+        source,
+        moment: UtcDateTime::now(),
+        token: None,
+    };
+    let lists = candidate.by_list();
+    let mut facts = policy.suppose(&described, &lists).expect("a sign-in page");
+    facts.token = told;
+    let ruling = policy.decide(&facts, &Uncounted(None));
+    let event = decided(id, "sts", &facts, &ruling);
+    let rule = event.rule.clone();
+    let body = RecordBody::Event(Box::new(event));
+    appliance.brain.audit().append(body);
+    rule
 }

@@ -33,12 +33,12 @@ use crate::plane::Plane;
 use crate::proxy_link::ProxyLink;
 use crate::{Error, api, sockets};
 
-pub use event::{decided, event};
+pub use event::{TOKEN_RULES, decided, decides_at_token, event, signed_in};
 pub use kernel::FakeKernel;
 pub use manager::Manager;
-pub use packet::packet;
+pub use packet::{observed, packet};
 pub use proxy::{FakeProxy, ProxyProcess, Received};
-pub use publisher::{DISCOVERY, JWKS, METADATA, Publisher, SigningKey, jwks, metadata};
+pub use publisher::{DISCOVERY, JWKS, METADATA, Publisher, SigningKey, jwks, metadata, prefixes};
 pub use sign_in::{earn, grants, principal};
 pub use stopped::Stopped;
 

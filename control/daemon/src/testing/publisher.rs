@@ -100,6 +100,12 @@ pub fn jwks(keys: &[&SigningKey]) -> String {
     json!({ "keys": keys }).to_string()
 }
 
+/// The text of a list with so many prefixes: each a /29 of 203.0.113.0/24.
+pub fn prefixes(count: u8) -> String {
+    let lines = (0..count).map(|n| format!("203.0.113.{}/29\n", n * 8));
+    lines.collect::<Vec<_>>().concat()
+}
+
 /// See the module. Its answers can be changed while it runs.
 #[derive(Debug)]
 pub struct Publisher {
@@ -117,7 +123,8 @@ struct Shared {
 }
 
 impl Publisher {
-    /// Starts one that proves to be `sts.corp.example` and publishes these keys, in each way that AD FS has.
+    /// Starts one that proves to be `sts.corp.example` and 127.0.0.1, and publishes these keys, in each way that AD FS
+    /// has.
     pub async fn start(keys: &[&SigningKey]) -> Self {
         let mut params = CertificateParams::new([]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -125,7 +132,8 @@ impl Publisher {
         let authority =
             CertifiedIssuer::self_signed(params, authority).expect("an authority can be made");
         let key = KeyPair::generate().expect("a key can be made");
-        let leaf = CertificateParams::new(["sts.corp.example".to_owned()]).expect("a name");
+        let names = ["sts.corp.example", "127.0.0.1"].map(str::to_owned);
+        let leaf = CertificateParams::new(names).expect("a name and an address");
         let leaf = leaf.signed_by(&key, &authority).expect("it can sign");
         let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
@@ -171,6 +179,17 @@ impl Publisher {
     pub fn answer(&self, path: &str, status: u16, body: &str) {
         let answer = (status, body.to_owned());
         self.shared(|shared| shared.answers.insert(path.to_owned(), answer));
+    }
+
+    /// Where a path of it is, by its address.
+    pub fn url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.address)
+    }
+
+    /// What a list that is fetched from a path of it has in place of its prefixes.
+    pub fn list(&self, path: &str) -> String {
+        let (url, ca) = (self.url(path), self.ca());
+        format!("url = \"{url}\"\nca = \"{}\"", ca.display())
     }
 
     /// From now on nobody answers; its authority stays.

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 use url::Url;
 use weir_lab_servers::log::digest;
 use weir_lab_servers::plan::{Product, User};
@@ -27,6 +28,8 @@ pub struct Walk {
     pub start: String,
     /// Who signs in.
     pub user: User,
+    /// The token is posted again when it was posted; what comes of that counts.
+    pub twice: bool,
 }
 
 /// Where it ended.
@@ -61,6 +64,8 @@ impl Walk {
         let mut answer = Answer::default();
         let mut call = Call::get(&self.start);
         let mut typed = false;
+        let mut back = None;
+        let mut posted = None;
         for _ in 0..STEPS {
             answer.asked.clone_from(&call.url);
             let asked = call.with(&browser);
@@ -69,13 +74,22 @@ impl Walk {
             let (next, form) = if let Some(location) = &answer.page.location {
                 let next = here.join(location).context("a redirection leads nowhere")?;
                 (next, None)
+            } else if let Some(session) = session(&here, &answer.page, back.take()) {
+                (session, None)
             } else {
                 let Some(mut form) = Form::first(&answer.page.body) else {
                     break;
                 };
                 let next = here.join(&form.action).context("a form leads nowhere")?;
                 match self.fill(&mut form) {
-                    Filled::Password if !typed => typed = true,
+                    Filled::Password if !typed => {
+                        typed = true;
+                        back = begun(&here);
+                        if back.is_some() {
+                            call = self.by_script(&here)?;
+                            continue;
+                        }
+                    }
                     Filled::Code => answer.second = true,
                     Filled::Token => {
                         answer.carrier = Some(digest(answer.page.body.as_bytes()));
@@ -99,8 +113,25 @@ impl Walk {
                     Call::form(next.clone(), &fields)
                 },
             );
+            if self.twice && answer.carrier.is_some() && posted.is_none() {
+                posted = Some(call.clone());
+            }
+        }
+        if let Some(again) = posted {
+            answer.asked.clone_from(&again.url);
+            let asked = again.with(&browser);
+            answer.page = asked.send(stage, Some(row.class), row.family).await?;
         }
         Ok(answer)
+    }
+
+    /// What the script of Okta's page sends when a name and a password were typed.
+    fn by_script(&self, page: &Url) -> Result<Call> {
+        let place = page.join("/api/v1/authn")?;
+        let typed = json!({ "username": self.user.upn, "password": self.user.password });
+        let typed = typed.to_string();
+        let kind = "Content-Type: application/json";
+        Ok(Call::get(place).with(&["--header", kind, "--data-binary", &typed]))
     }
 
     fn fill(&self, form: &mut Form) -> Filled {
@@ -125,6 +156,25 @@ impl Walk {
         }
         Filled::No
     }
+}
+
+/// Where a sign-in began that stands at Okta's page.
+fn begun(page: &Url) -> Option<Url> {
+    let mut query = page.query_pairs();
+    let (_, from) = query.find(|(name, _)| name == "fromURI")?;
+    let begun = page.join(&from).ok()?;
+    (page.path() == "/login/login.htm").then_some(begun)
+}
+
+/// Where the page's script goes on, with the token that it was given.
+fn session(here: &Url, answer: &Page, back: Option<Url>) -> Option<Url> {
+    let given: Value = serde_json::from_str(&answer.body).ok()?;
+    let mut next = here.join("/login/sessionCookieRedirect").ok()?;
+    next.query_pairs_mut()
+        .append_pair("checkAccountSetupComplete", "true")
+        .append_pair("token", given["sessionToken"].as_str()?)
+        .append_pair("redirectUrl", back?.as_str());
+    Some(next)
 }
 
 /// What a form was filled in with.

@@ -9,7 +9,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use weir_lab_servers::idp::claims;
 use weir_lab_servers::idp::product::Endpoint;
-use weir_lab_servers::plan::{Plan, Product};
+use weir_lab_servers::plan::{PORTAL, Plan, Product};
 
 /// That tokens are looked at, and what rules make of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Tokens {
     pub about: &'static str,
     /// The administrator's rules.
     pub rules: &'static str,
+    /// Weir stands in front of the portal, too, and serves its reply URLs.
+    pub portal: bool,
 }
 
 impl Tokens {
@@ -55,12 +57,56 @@ pub(super) fn table(plan: &Plan, product: Product) -> String {
         _ => None,
     };
     let metadata = metadata.map_or_else(String::new, |path| format!("metadata = \"{path}\"\n"));
+    let host = &plan.cloud.application.host;
     let names = NAMES.map(|(name, types)| format!("{name} = {types:?}\n"));
     let names = names.concat();
     format!(
-        "[service.tokens]\ndecide = true\naudiences = {audiences:?}\nform_origins = [\"https://{}\"]\n{metadata}\
-         [service.tokens.claims]\n{names}",
-        plan.cloud.application.host,
+        "[service.tokens]\ndecide = true\naudiences = {audiences:?}\nforms = {{ \"https://{host}\" = \"https://{}\" \
+         }}\n{metadata}[service.tokens.claims]\n{names}",
+        plan.proxied(host),
+    )
+}
+
+/// The service in front of the portal, with its profile: `of` signs people in.
+pub(super) fn portal(plan: &Plan, rules: &str, of: &str) -> String {
+    let (files, portal) = (plan.files(), &plan.cloud.portal);
+    let front = plan.cloud.portal_front.iter();
+    let addresses: Vec<String> = front.map(|address| address.ip().to_string()).collect();
+    let servers: Vec<String> = portal.listen.iter().map(ToString::to_string).collect();
+    format!(
+        r#"
+[[service]]
+name = "portal"
+hosts = ["{host}"]
+addresses = {addresses:?}
+ports = [443]
+profile = "portal"
+rules = "{rules}"
+managed = "proxy"
+certificate = "{certificate}"
+key = "{key}"
+reverse_proxy = "https://{proxied}/"
+[service.upstream]
+kind = "plain"
+servers = {servers:?}
+server_name = "{host}"
+ca = "{ca}"
+[service.tokens]
+tokens_of = "{of}"
+audiences = ["{PORTAL}", "https://{host}/saml"]
+
+[profile.portal]
+rows = [
+    {{ methods = ["POST"], path = "/login.srf", flow = "passive", reads = ["reply"] }},
+    {{ methods = ["POST"], path = "/saml/acs", flow = "passive", reads = ["reply"] }},
+    {{ path = "/**", flow = "asset" }},
+]
+"#,
+        host = portal.host,
+        proxied = plan.proxied(&portal.host),
+        certificate = files.chain("portal").display(),
+        key = files.key("portal").display(),
+        ca = files.ca().display(),
     )
 }
 

@@ -61,24 +61,15 @@ impl Door {
         }
     }
 
-    /// What becomes of an administrator there who was not asked for a second factor.
-    pub(super) const fn administrator(self, product: Product) -> Administrator {
-        match (self, product) {
-            (Self::WsFed, Product::Adfs | Product::Okta) | (Self::OAuth, Product::Okta) => {
-                Administrator::Asked
-            }
-            (Self::OAuth, Product::Shibboleth) => Administrator::InVain,
-            _ => Administrator::Blocked,
-        }
+    /// Whether the sign-in server can be asked for a second factor there, when the token shows that one is needed.
+    pub(super) const fn asks(self, product: Product) -> bool {
+        matches!(
+            (self, product),
+            (Self::WsFed, Product::Adfs | Product::Okta)
+                | (Self::OAuth, Product::Okta | Product::Shibboleth)
+                | (Self::Saml, Product::Adfs | Product::Shibboleth)
+        )
     }
-}
-
-/// Whether the sign-in server can be asked for a second factor, when the token shows that one is needed.
-pub(super) enum Administrator {
-    Asked,
-    /// It is, by a step of a sign-in that goes on as it began.
-    InVain,
-    Blocked,
 }
 
 pub(super) fn has(service: &ServicePlan, door: Door) -> bool {

@@ -197,7 +197,14 @@ impl Rows<'_> {
             Some(who) => {
                 let Visit { start, .. } = self.visit_of(who, service);
                 let user = self.person(who);
-                ("curl", Act::Walk(Box::new(Walk { start, user })))
+                (
+                    "curl",
+                    Act::Walk(Box::new(Walk {
+                        start,
+                        user,
+                        twice: false,
+                    })),
+                )
             }
             None => {
                 let browser = ["--user-agent", BROWSER];

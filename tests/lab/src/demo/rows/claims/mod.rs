@@ -4,12 +4,13 @@
 mod door;
 mod lasting;
 mod odd;
+mod reply;
 
 use url::Url;
 use weir_lab_servers::idp::product::Endpoint;
 use weir_lab_servers::plan::{MICROSOFT_ONLINE, Plan, Product, ServicePlan, User};
 
-use self::door::{Administrator, Door, ecp, has, password};
+use self::door::{Door, ecp, has, password};
 use self::lasting::GRANTING;
 use super::kinds::active_at;
 use super::{House, Rows, house};
@@ -56,7 +57,7 @@ then = { decision = "pass" }
 [[rule]]
 name = "elsewhere"
 when = { class = "unmanaged", flow = ["passive", "oauth-browser"] }
-then = { decision = "redirect", target = "https://app-cloud-example.proxy.example{query}" }
+then = { decision = "redirect" }
 
 [[rule]]
 name = "sales"
@@ -71,6 +72,7 @@ pub(super) fn houses(plan: &Plan) -> Vec<House> {
             product,
             about,
             rules,
+            portal: false,
         }),
         ..Settings::of(STRICT)
     };
@@ -93,6 +95,7 @@ pub(super) fn houses(plan: &Plan) -> Vec<House> {
                 rows.overage();
                 rows.second_factor();
                 rows.twisted();
+                rows.signed_around();
                 rows.in_chromium();
             },
         ),
@@ -111,6 +114,7 @@ pub(super) fn houses(plan: &Plan) -> Vec<House> {
         house(plan, "grants", settings(adfs, "grants", GRANTING), |rows| {
             rows.granted();
         }),
+        reply::house(plan),
     ]
 }
 
@@ -130,13 +134,11 @@ impl Rows<'_> {
             let elsewhere = format!("{}, reverse proxy", door.passed());
             let step_up = Decider::step_up("rule/administrators");
             let block = Decider::block("rule/administrators");
-            let (administrated, administrator) = match door.administrator(product) {
-                Administrator::Asked => {
-                    let pass = Decider::pass("rule/administrators");
-                    (&*second, vec![begins.clone(), step_up, pass])
-                }
-                Administrator::InVain => (PAGE, vec![begins.clone(), step_up, block]),
-                Administrator::Blocked => (PAGE, vec![begins.clone(), block]),
+            let (administrated, administrator) = if door.asks(product) {
+                let pass = Decider::pass("rule/administrators");
+                (&*second, vec![begins.clone(), step_up, pass])
+            } else {
+                (PAGE, vec![begins.clone(), block])
             };
             let (managed, unmanaged) = (Class::Managed, Class::Unmanaged);
             for (who, class, outcome, by) in [
@@ -300,7 +302,11 @@ impl Rows<'_> {
             what,
             who,
             class,
-            Act::Walk(Box::new(Walk { start, user })),
+            Act::Walk(Box::new(Walk {
+                start,
+                user,
+                twice: false,
+            })),
         )
     }
 

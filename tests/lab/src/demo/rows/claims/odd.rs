@@ -32,13 +32,17 @@ impl Rows<'_> {
         let what = "device that is not compliant";
         self.walk("device", what, BOB, Class::Unmanaged, start)
             .expect("signed in, reverse proxy", redirected());
+        // An engineer's own would do, if only the token said so.
+        let start = self.start(&service, Door::WsFed, "lab_twist=no-device");
+        let what = "nothing is said of the device";
+        self.walk("no-device", what, ALICE, Class::Unmanaged, start)
+            .expect("signed in, reverse proxy", redirected());
     }
 
     /// Asked for, given, not to be had, and said to be there.
     pub(super) fn second_factor(&mut self) {
         let service = self.product(Product::Adfs);
         let asked = vec![Decider::pass("rule/sales"), Decider::step_up("rule/sales")];
-        let not_there = vec![Decider::pass("rule/sales"), Decider::block("rule/sales")];
         let already = vec![Decider::pass("rule/sales")];
         let says = format!("wauth={}", encoded(MULTIPLE));
         let class = format!("class={}", encoded(MULTIPLE));
@@ -59,7 +63,7 @@ impl Rows<'_> {
                 "",
                 DAVE,
                 "has no second factor",
-                asked,
+                asked.clone(),
             ),
             (
                 "says-so",
@@ -80,13 +84,13 @@ impl Rows<'_> {
                 already,
             ),
             (
-                "cannot-be-asked",
-                "nobody can ask by SAML",
+                "asked-by-saml",
+                "asked for a second factor by SAML",
                 Door::Saml,
                 "",
                 CAROL,
-                PAGE,
-                not_there,
+                "signed in, second factor",
+                asked,
             ),
         ] {
             let start = self.start(&service, door, more);
@@ -149,6 +153,31 @@ impl Rows<'_> {
             let name = format!("oauth-{twist}");
             self.walk(&name, "OAuth, no form", CAROL, Class::Unmanaged, start)
                 .expect(PAGE, by);
+        }
+    }
+
+    /// The signature round an assertion is as good as its own, whatever this application thinks of it.
+    pub(super) fn signed_around(&mut self) {
+        let service = self.product(Product::Adfs);
+        let engineer = vec![Decider::pass("rule/engineers")];
+        let contractor = vec![
+            Decider::pass("rule/contractors"),
+            Decider::block("rule/contractors"),
+        ];
+        for (who, class, outcome, by) in [
+            (ALICE, Class::Unmanaged, REFUSED, engineer),
+            (CAROL, Class::Unmanaged, REFUSED_THERE, redirected()),
+            (DAVE, Class::Managed, PAGE, contractor),
+        ] {
+            let start = self.start(&service, Door::Saml, "lab_twist=response-signed");
+            self.walk(
+                "saml-response-signed",
+                "SAML, response-signed",
+                who,
+                class,
+                start,
+            )
+            .expect(outcome, by);
         }
     }
 
