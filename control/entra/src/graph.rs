@@ -208,9 +208,14 @@ impl Graph {
         let cloud = &self.registration.cloud;
         match call.at {
             At::Start => Ok(call.ask.url(cloud.graph_url())),
-            At::Next(link) | At::Delta(link) => link::check(cloud, call.ask, link)
-                .map_err(|error| Failure::without_answer(call.ask.part(), Kind::Foreign(error))),
+            At::Next(link) | At::Delta(link) => self.check(call.ask, link),
         }
+    }
+
+    /// Whether a link leads on from a question, before it is followed or kept.
+    pub(crate) fn check(&self, ask: &Ask, link: &str) -> Result<Url, Failure> {
+        link::check(&self.registration.cloud, ask, link)
+            .map_err(|error| Failure::without_answer(ask.part(), Kind::Foreign(error)))
     }
 
     /// Sends once; what is not a success is a failure.

@@ -80,6 +80,27 @@ impl Finding {
         }
     }
 
+    /// For a reason that something else than an answer of Microsoft's gives.
+    pub(crate) fn of(reason: Reason, words: String, registration: &Registration) -> Self {
+        Self {
+            words,
+            ..Self::new(reason, registration)
+        }
+    }
+
+    /// That what was told cannot be kept, or drawn.
+    pub(crate) fn of_store(error: &dyn std::error::Error, part: Option<Part>) -> Self {
+        Self {
+            state: State::NeedsAttention,
+            reason: Reason::Fault,
+            part,
+            code: Some("store".to_owned()),
+            words: error.to_string(),
+            step: "What is known stays in force meanwhile.".to_owned(),
+            request_id: None,
+        }
+    }
+
     /// Why there is no token.
     pub fn of_token(error: &TokenError, registration: &Registration) -> Self {
         let reason = match error {
@@ -208,8 +229,17 @@ impl Finding {
 
     /// That the credential ends soon, or has ended.
     pub fn of_expiry(registration: &Registration, now: OffsetDateTime) -> Option<Self> {
+        Self::of_end(registration, registration.credential.expires()?, now)
+    }
+
+    /// The same, where somebody else tells when it ends.
+    pub fn of_end(
+        registration: &Registration,
+        ends: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Option<Self> {
         let credential = &registration.credential;
-        let left = credential.expires()? - now;
+        let left = ends - now;
         if left > EXPIRES_SOON {
             return None;
         }

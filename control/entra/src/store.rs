@@ -19,6 +19,7 @@ mod held;
 mod journal;
 mod migrate;
 mod open;
+mod recall;
 mod tables;
 mod view;
 mod writer;
@@ -43,6 +44,7 @@ pub use open::MovedAside;
 pub use view::View;
 
 pub(crate) use change::Plan;
+pub(crate) use digest::Hashing;
 pub(crate) use tables::{DOCUMENTS, EDGES, GROUPS, PartRow, USERS, decode, encode, member_kind};
 pub(crate) use view::documents_of;
 pub(crate) use writer::{Writer, object};

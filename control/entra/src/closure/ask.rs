@@ -1,5 +1,7 @@
 //! What a person asks: who is in what, and why.
 
+use std::collections::HashSet;
+
 use super::Closure;
 use super::condense::Condensed;
 use super::graph::Node;
@@ -17,6 +19,15 @@ pub struct Member {
     pub enabled: Option<bool>,
     /// Whether it is in the group itself, and not only in one that is.
     pub direct: bool,
+}
+
+/// A way into a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Groups from the one that the user is directly in to the group itself.
+    pub groups: Vec<Id>,
+    /// Whether it begins with groups that are left out here.
+    pub is_cut: bool,
 }
 
 /// How many there are of what.
@@ -47,29 +58,50 @@ impl Closure {
     pub fn why(&self, user: Id, group: Id) -> Option<Vec<Id>> {
         let leaf = self.live_user(user)?;
         let wanted = self.graph.find_group(group)?;
+        let reached = self.reach(leaf, Some(wanted));
+        let last = reached.len().checked_sub(1)?;
+        let mut way: Vec<Id> = self.back(&reached, last).collect();
+        way.reverse();
+        (reached[last].0 == wanted).then_some(way)
+    }
+
+    /// The ways that [`Closure::why`] tells, to every group that a user is in, in the order of the groups' ids; of a way
+    /// that is longer, the last `longest` groups. `None` when there is no such user, or it is gone.
+    pub fn ways(&self, user: Id, longest: usize) -> Option<Vec<Way>> {
+        let reached = self.reach(self.live_user(user)?, None);
+        let ways = (0..reached.len()).map(|at| {
+            let mut groups: Vec<Id> = self
+                .back(&reached, at)
+                .take(longest.saturating_add(1))
+                .collect();
+            let is_cut = groups.len() > longest;
+            groups.truncate(longest);
+            groups.reverse();
+            Way { groups, is_cut }
+        });
+        let mut ways: Vec<Way> = ways.collect();
+        ways.sort_unstable_by_key(|way| way.groups.last().copied());
+        Some(ways)
+    }
+
+    /// Groups that are reached from a member, nearest first, and from where in this list; up to the one that is
+    /// wanted.
+    fn reach(&self, leaf: u32, wanted: Option<u32>) -> Vec<(u32, Option<usize>)> {
         let nodes = self.graph.nodes();
-        let mut marks = Marks::default();
-        marks.begin(nodes.len());
-        // Groups that are reached, and from where in this list; one step after the other.
+        let mut met = HashSet::new();
         let mut reached: Vec<(u32, Option<usize>)> = Vec::new();
-        let mut step: Vec<(u32, Option<usize>)> = Vec::new();
-        step.extend(
-            self.graph
-                .leaf(leaf)
-                .groups
-                .iter()
-                .map(|group| (*group, None)),
-        );
+        let direct = self.graph.leaf(leaf).groups.iter();
+        let mut step: Vec<_> = direct.map(|group| (*group, None)).collect();
         while !step.is_empty() {
             step.sort_by_key(|(group, from)| (nodes[*group as usize].id, *from));
             let begin = reached.len();
             for (group, from) in step.drain(..) {
-                if !nodes[group as usize].live || !marks.first(group) {
+                if !nodes[group as usize].live || !met.insert(group) {
                     continue;
                 }
                 reached.push((group, from));
-                if group == wanted {
-                    return Some(self.way(&reached));
+                if Some(group) == wanted {
+                    return reached;
                 }
             }
             for (at, (group, _)) in reached.iter().enumerate().skip(begin) {
@@ -77,7 +109,7 @@ impl Closure {
                 step.extend(parents.map(|parent| (*parent, Some(at))));
             }
         }
-        None
+        reached
     }
 
     /// Everybody who is in a group, directly or through others, in the order of their ids, without those who are
@@ -155,16 +187,10 @@ impl Closure {
         self.graph.node(group).live.then_some(group)
     }
 
-    /// The way to the last group that was reached.
-    fn way(&self, reached: &[(u32, Option<usize>)]) -> Vec<Id> {
-        let mut way = Vec::new();
-        let mut at = reached.len().checked_sub(1);
-        while let Some((group, from)) = at.and_then(|at| reached.get(at)) {
-            way.push(self.graph.node(*group).id);
-            at = *from;
-        }
-        way.reverse();
-        way
+    /// The way to a group that was reached, from its end.
+    fn back(&self, reached: &[(u32, Option<usize>)], at: usize) -> impl Iterator<Item = Id> {
+        let steps = std::iter::successors(Some(at), |at| reached[*at].1);
+        steps.map(|at| self.graph.node(reached[at].0).id)
     }
 
     /// The ids of groups, in order.

@@ -24,7 +24,7 @@ use std::borrow::Borrow;
 use crate::model::{Group, Id, MemberKind, User};
 
 pub use apply::{Applied, Move, Moves, Watch, Watched};
-pub use ask::{Counts, Member};
+pub use ask::{Counts, Member, Way};
 pub use draft::{Draft, DraftError, Roles, Since, redraw};
 
 use apply::Scratch;

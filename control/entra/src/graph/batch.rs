@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Answer, Ask, Asked, Call, Failure, Graph, Kind, Priority, TRIES, error};
+use super::{Answer, Ask, Asked, Call, Failure, Graph, Kind, Lane, Priority, TRIES, error};
 use crate::decode::Malformed;
 use crate::retry::{back_off, retry_after};
 
@@ -53,19 +53,9 @@ impl Graph {
     ) -> Vec<Result<Answer<T>, Failure>> {
         let until = self.clock.elapsed() + within;
         let mut standings: Vec<_> = asks.iter().map(|ask| self.standing(ask)).collect();
-        loop {
-            let open = standings.iter().zip(asks).enumerate();
-            let open = open.filter(|(_, (standing, _))| matches!(standing, Standing::Open(_)));
-            let mut open = open.map(|(index, (_, ask))| (index, ask.lane())).peekable();
-            let Some((first, lane)) = open.peek().copied() else {
-                break;
-            };
-            let open = open
-                .filter(|(_, other)| *other == lane)
-                .map(|(index, _)| index);
-            let open: Vec<usize> = open.take(MOST).collect();
+        while let Some((lane, open)) = next(asks, &standings) {
             let asked = Asked {
-                ask: &asks[first],
+                ask: &asks[open[0]],
                 lane,
                 count: u32::try_from(open.len()).expect("at most twenty"),
                 until,
@@ -206,6 +196,17 @@ impl Graph {
         }
         Err(failure)
     }
+}
+
+/// The questions of one lane that are to be put next, one at least.
+fn next<T>(asks: &[Ask], standings: &[Standing<T>]) -> Option<(Lane, Vec<usize>)> {
+    let open = standings.iter().zip(asks).enumerate();
+    let open = open.filter(|(_, (standing, _))| matches!(standing, Standing::Open(_)));
+    let mut open = open.map(|(index, (_, ask))| (index, ask.lane())).peekable();
+    let (_, lane) = *open.peek()?;
+    let open = open.filter(|(_, other)| *other == lane);
+    let open = open.map(|(index, _)| index);
+    Some((lane, open.take(MOST).collect()))
 }
 
 fn request(index: usize, ask: &Ask, graph: &url::Url) -> Value {

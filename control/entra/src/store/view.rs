@@ -149,21 +149,58 @@ impl View {
 
     /// The documents of a part, by id.
     pub fn documents(&self, part: Part) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
-        self.check(part)?;
-        let table = self.transaction.open_table(DOCUMENTS)?;
         let mut documents = BTreeMap::new();
+        self.each_document(part, |id, document| {
+            documents.insert(id.to_owned(), document);
+            Ok::<_, StoreError>(())
+        })?;
+        Ok(documents)
+    }
+
+    /// Hands over the documents of a part one at a time, in no order.
+    pub fn each_document<E: From<StoreError>>(
+        &self,
+        part: Part,
+        mut take: impl FnMut(&str, Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.check(part)?;
+        let then = self.then.iter().flat_map(|then| &then.documents);
+        let then = then.filter(|((of, _), _)| *of == part as u8);
+        let then: BTreeMap<&str, _> = then
+            .map(|((_, id), document)| (id.as_str(), document))
+            .collect();
+        let table = self
+            .transaction
+            .open_table(DOCUMENTS)
+            .map_err(StoreError::from)?;
         for row in documents_of(&table, part)? {
             let (id, document) = row?;
-            documents.insert(id, document);
+            if !then.contains_key(id.as_str()) {
+                take(&id, document)?;
+            }
         }
-        let then = self.then.iter().flat_map(|then| &then.documents);
-        for ((_, id), document) in then.filter(|((of, _), _)| *of == part as u8) {
-            match document {
-                Some(document) => documents.insert(id.clone(), document.clone()),
-                None => documents.remove(id),
-            };
+        for (id, document) in then {
+            if let Some(document) = document {
+                take(id, document.clone())?;
+            }
         }
-        Ok(documents)
+        Ok(())
+    }
+
+    /// Whether there is evidence of a part at the view's time. Of now there always is.
+    pub fn is_evident(&self, part: Part) -> Result<bool, StoreError> {
+        match self.check(part) {
+            Ok(()) => Ok(true),
+            Err(StoreError::NoEvidence { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The names of the documents of a part, in order; for a view of now.
+    pub(crate) fn names(&self, part: Part) -> Result<Vec<String>, StoreError> {
+        let table = self.transaction.open_table(DOCUMENTS)?;
+        let rows = documents_of(&table, part)?;
+        rows.map(|row| Ok(row?.0)).collect()
     }
 
     /// Whether there is evidence of the part at the view's time. Of now there always is.

@@ -54,6 +54,7 @@ fn everybody() -> impl Iterator<Item = Id> {
 fn same(closure: &Closure, naive: &Naive) -> Result<(), TestCaseError> {
     for user in everybody() {
         prop_assert_eq!(closure.groups_of(user), naive.groups_of(user));
+        ways_are_why(closure, user)?;
         let steps = naive.steps_to(user, MemberKind::User);
         for group in (0..GROUPS).map(group_id) {
             let way = closure.why(user, group);
@@ -77,6 +78,28 @@ fn same(closure: &Closure, naive: &Naive) -> Result<(), TestCaseError> {
         prop_assert_eq!(members, naive.members(group));
     }
     prop_assert_eq!(closure.cycles(), cycles(naive));
+    Ok(())
+}
+
+/// All ways at once are those that are asked for one by one, also where they are cut.
+fn ways_are_why(closure: &Closure, user: Id) -> Result<(), TestCaseError> {
+    for longest in [1, 2, usize::MAX] {
+        let expected = closure.groups_of(user).map(|groups| {
+            let ways = groups
+                .into_iter()
+                .filter_map(|group| closure.why(user, group));
+            let ways = ways.map(|way| {
+                let left_out = way.len().saturating_sub(longest);
+                (way[left_out..].to_vec(), left_out > 0)
+            });
+            ways.collect::<Vec<_>>()
+        });
+        let found = closure.ways(user, longest).map(|ways| {
+            let ways = ways.into_iter().map(|way| (way.groups, way.is_cut));
+            ways.collect::<Vec<_>>()
+        });
+        prop_assert_eq!(found, expected);
+    }
     Ok(())
 }
 

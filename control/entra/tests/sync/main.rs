@@ -1,0 +1,9 @@
+//! The synchronisation as a whole, against the lab's tenant over real TLS, by a clock that tests turn.
+
+mod commands;
+mod faults;
+mod held;
+mod random;
+mod restart;
+mod stories;
+mod world;
