@@ -8,11 +8,11 @@ use serde_json::Value;
 use weir_entra::graph::Ask;
 use weir_entra::model::Part;
 
-fn table(name: &str) -> Option<Value> {
+fn table(name: &str, test: &str) -> Option<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = path.join("../../../shared/reference/data").join(name);
     let Ok(bytes) = std::fs::read(&path) else {
-        println!("skipped: there is no {}", path.display());
+        println!("skipped: {test}: there is no {}", path.display());
         return None;
     };
     Some(serde_json::from_slice(&bytes).expect("the table is JSON"))
@@ -49,7 +49,10 @@ fn properties(types: &Value, kind: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_property_that_is_selected_is_in_the_schema() {
-    let Some(schema) = table("entra_graph_csdl_subset.json") else {
+    let Some(schema) = table(
+        "entra_graph_csdl_subset.json",
+        "every_property_that_is_selected_is_in_the_schema",
+    ) else {
         return;
     };
     let mut count = 0;
@@ -69,7 +72,10 @@ fn every_property_that_is_selected_is_in_the_schema() {
 
 #[test]
 fn every_permission_is_accepted_where_it_is_needed() {
-    let Some(table) = table("entra_graph_permissions_subset.json") else {
+    let Some(table) = table(
+        "entra_graph_permissions_subset.json",
+        "every_permission_is_accepted_where_it_is_needed",
+    ) else {
         return;
     };
     // The table does not have it.

@@ -184,7 +184,7 @@ for beat in range(1000):
         note('went on')
     time.sleep(0.02)
 ";
-    let service = python(script, &notes, Duration::from_secs(1));
+    let service = python(script, &notes, Duration::from_secs(3));
     let unit = supervisor.start(service).await.expect("it says so");
     while read(&notes) != "went on\n" {
         assert_eq!(unit.state().starts, 1);
