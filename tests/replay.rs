@@ -10,11 +10,23 @@ pub fn replay(target: &str, check: fn(&[u8])) {
         // A target without findings has no folder for them.
         for entry in std::fs::read_dir(folder).into_iter().flatten() {
             let file = entry.expect("an entry").path();
-            // Shown when the check fails.
-            println!("{}", file.display());
-            check(&std::fs::read(&file).expect("a file of the corpus"));
+            let input = std::fs::read(&file).expect("a file of the corpus");
+            let shown = Shown(&file);
+            check(&input);
+            drop(shown);
             count += 1;
         }
     }
     assert!(count > 0, "the corpus of {target} is empty");
+}
+
+/// Names the file whose check fails.
+struct Shown<'a>(&'a Path);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.0.display());
+        }
+    }
 }

@@ -3,7 +3,8 @@
 //! A test that cannot run where it is prints `skipped: NAME: REASON` and passes. Here each such
 //! line, and each ignored test, must be named in `tests/skips.txt`; else the run fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::{self, Display, Formatter};
 use std::io::{BufRead as _, BufReader};
 use std::process::{ExitCode, Stdio};
 
@@ -47,6 +48,7 @@ fn cargo_test(arguments: &[String]) -> Result<BTreeMap<String, String>> {
         .spawn()
         .context("cannot start cargo test")?;
     let mut skipped = BTreeMap::new();
+    let mut failed = Failed::default();
     let output = BufReader::new(child.stdout.take().expect("standard output is piped"));
     for line in output.lines() {
         let line = line?;
@@ -54,12 +56,65 @@ fn cargo_test(arguments: &[String]) -> Result<BTreeMap<String, String>> {
             skipped.insert(name.to_owned(), reason.to_owned());
         }
         println!("{line}");
+        failed.take(line);
     }
     let status = child.wait()?;
     if !status.success() {
-        bail!("tests failed");
+        bail!("tests failed:\n{failed}");
     }
     Ok(skipped)
+}
+
+/// Last lines of each failed test that are told again at the end.
+const TOLD_AGAIN: usize = 30;
+
+/// The tests that failed, each with the end of what it printed: it stands far above everything that
+/// later tests print.
+#[derive(Default)]
+struct Failed {
+    tests: Vec<(String, VecDeque<String>)>,
+    /// Whether the harness tells what failed tests printed.
+    telling: bool,
+    /// Whether the lines are those of the last test.
+    inside: bool,
+}
+
+impl Failed {
+    fn take(&mut self, line: String) {
+        if line == "failures:" {
+            // The second one lists names alone.
+            (self.telling, self.inside) = (!self.telling, false);
+        } else if line.starts_with("test result: ") {
+            (self.telling, self.inside) = (false, false);
+        } else if let Some(name) = begins(&line).filter(|_| self.telling) {
+            self.tests.push((name.to_owned(), VecDeque::new()));
+            self.inside = true;
+        } else if let Some((_, lines)) = self.tests.last_mut().filter(|_| self.inside) {
+            if lines.len() == TOLD_AGAIN {
+                lines.pop_front();
+            }
+            lines.push_back(line);
+        }
+    }
+}
+
+impl Display for Failed {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (name, lines) in &self.tests {
+            writeln!(f, "---- {name}")?;
+            for line in lines {
+                writeln!(f, "{line}")?;
+            }
+        }
+        let names: Vec<_> = self.tests.iter().map(|(name, _)| name.as_str()).collect();
+        write!(f, "{} failed: {}", names.len(), names.join(", "))
+    }
+}
+
+/// The name of the test whose printed lines follow.
+fn begins(line: &str) -> Option<&str> {
+    let name = line.strip_prefix("---- ")?.strip_suffix(" ----")?;
+    Some(name.strip_suffix(" stdout").unwrap_or(name))
 }
 
 /// What a line of the tests' output says was skipped.
@@ -99,7 +154,20 @@ fn check_skips(skipped: &BTreeMap<String, String>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::skip;
+    use super::{Failed, skip};
+
+    #[test]
+    fn failed_tests_are_told_again() {
+        let printed = "\
+            test a ... ok\ntest b ... FAILED\n\nsuccesses:\n\n---- a stdout ----\nfine\n\nsuccesses:\n    a\n\n\
+            failures:\n\n---- b stdout ----\nthread panicked\n\nfailures:\n    b\n\ntest result: FAILED.\n\
+            ---- not a test ----\n";
+        let mut failed = Failed::default();
+        for line in printed.lines() {
+            failed.take(line.to_owned());
+        }
+        assert_eq!(failed.to_string(), "---- b\nthread panicked\n\n1 failed: b");
+    }
 
     #[test]
     fn skipped_and_ignored_tests_are_seen() {
