@@ -30,8 +30,10 @@ use weir_lab_entra::world::populate::{APP, SECRET, TENANT};
 
 /// What a year is, for snapshots that are to be read whatever their age.
 const YEAR: Duration = Duration::from_hours(365 * 24);
-/// With nothing heard for so many looks, everybody waits for time to pass.
-const QUIET: u32 = 4;
+/// With nothing heard for so many looks, everybody waits for time to pass, where all that runs is seen to wait.
+const QUIET: u32 = 3;
+/// The same, where something that runs is not: it may wait behind another, or be at work.
+const VERY_QUIET: u32 = 100;
 const STORE: &str = "directory.redb";
 const LOOK: Duration = Duration::from_millis(4);
 
@@ -65,6 +67,11 @@ impl Turned {
 
     fn next(&self) -> Option<Duration> {
         lock(&self.sleepers).keys().next().map(|(at, _)| *at)
+    }
+
+    /// How many wait for it.
+    fn waiting(&self) -> usize {
+        lock(&self.sleepers).len()
     }
 }
 
@@ -200,6 +207,18 @@ impl World {
 
     /// Does something, and lets time pass whenever everybody waits for it.
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        self.beside(0, work).await
+    }
+
+    /// Lets time pass, as much as that.
+    pub async fn pass(&self, time: Duration) {
+        let clock = Arc::clone(&self.clock);
+        let slept = clock.sleep(time);
+        self.beside(1, slept).await;
+    }
+
+    /// The same as [`World::during`], where so many others wait for the clock.
+    async fn beside<T>(&self, others: usize, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         let (mut quiet, mut heard) = (0, 0);
         loop {
@@ -208,10 +227,14 @@ impl World {
                 done = &mut work => return done,
                 () = tokio::time::sleep(LOOK) => (),
             }
+            let waiting = self.clock.waiting();
+            let at_work = self.at_work().await;
             let seen = self.lab.seen().len();
             quiet = if seen == heard { quiet + 1 } else { 0 };
             heard = seen;
-            if quiet >= QUIET
+            // The engine itself waits, too.
+            let all_wait = waiting > at_work + others;
+            if quiet >= if all_wait { QUIET } else { VERY_QUIET }
                 && let Some(next) = self.clock.next()
             {
                 quiet = 0;
@@ -220,11 +243,15 @@ impl World {
         }
     }
 
-    /// Lets time pass, as much as that.
-    pub async fn pass(&self, time: Duration) {
-        let clock = Arc::clone(&self.clock);
-        let slept = clock.sleep(time);
-        self.during(slept).await;
+    /// How many rounds run, or should and do not yet. Answered only when the engine itself is not at work.
+    async fn at_work(&self) -> usize {
+        let Ok(status) = self.handle.status().await else {
+            return 0;
+        };
+        let parts = status.parts.values();
+        parts
+            .filter(|part| part.is_running || part.next_in.is_zero())
+            .count()
     }
 
     /// Lets time pass of which the engine knows only by its clock: it was not there.
