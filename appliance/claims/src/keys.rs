@@ -242,6 +242,11 @@ impl Certificate {
         Fingerprint::of(&self.der)
     }
 
+    /// Whether another one has the same key: what one signs, the other verifies.
+    pub fn has_key_of(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+
     /// Whose it says it is.
     pub fn subject(&self) -> &str {
         &self.subject

@@ -61,6 +61,13 @@ pub struct GroupRef {
     pub(crate) epoch: u64,
 }
 
+impl GroupRef {
+    /// Its number among the groups of its snapshot, in the order of their ids: as in [`UserRef::set`].
+    pub fn number(self) -> u32 {
+        self.index
+    }
+}
+
 /// What a rule's words for a group mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupFound {
@@ -167,6 +174,11 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
     pub fn group_id(&self, group: GroupRef) -> Option<Uuid> {
         let known = group.epoch == self.head.epoch && group.index < self.layout.counts.groups;
         known.then(|| self.raw().id(Section::GroupIds, group.index))
+    }
+
+    /// Whether all members of a group of this snapshot are known: whoever is not among them is not in it.
+    pub fn has_all_members(&self, group: GroupRef) -> bool {
+        self.group_id(group).is_some() && self.raw().is_complete(group.index)
     }
 
     /// The role that is named by the id of its definition (of a built-in role its template's), or by its name

@@ -3,7 +3,7 @@
 //! The proxy faces the Internet without privileges and reads no configuration file: everything it
 //! works with arrives over one unix stream socket. weir-control sends [`ToProxy`] messages; a
 //! message may carry file descriptors (`SCM_RIGHTS`, unix(7)): listening sockets and the sealed
-//! memory that holds the compiled lists. The proxy answers with [`FromProxy`].
+//! memory that holds the compiled lists, or the directory. The proxy answers with [`FromProxy`].
 //!
 //! Framing: a four-byte big-endian length, then that many bytes of JSON. Descriptors ride on the
 //! first byte of the frame that names them. A frame is at most [`MAX_FRAME`] bytes.
@@ -33,7 +33,7 @@ pub use transport::{Channel, Error, MAX_DESCRIPTORS, Receiver, Sender};
 /// Largest frame that either side accepts, in bytes.
 pub const MAX_FRAME: usize = 16 << 20;
 /// Version of the messages; both sides refuse another one, with a message that names both.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// From weir-control to weir-proxy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,6 +41,20 @@ pub const VERSION: u32 = 6;
 pub enum ToProxy {
     /// Switch to this state at once; answered by [`FromProxy::Ready`] or [`FromProxy::Refused`].
     Generation(Box<Generation>),
+    /// Judge by this directory from now on, whatever the generation; answered by
+    /// [`FromProxy::DirectoryTaken`] or [`FromProxy::DirectoryRefused`]. It does not come with generations,
+    /// because it changes every few minutes and nothing else has to be made anew for that. One descriptor is
+    /// attached: sealed memory with the bytes of a `weir_directory::Snapshot`.
+    Directory {
+        /// Number of the snapshot: it grows with each one of a tenant.
+        epoch: u64,
+        /// Length in bytes.
+        length: u64,
+        /// What was not seen to be so for this long is unknown.
+        max_age: Duration,
+    },
+    /// There is no directory any more: what it said is unknown. Answered as one of epoch 0.
+    NoDirectory,
     /// Stop accepting, finish what is open within `grace`, then exit with status 0.
     Drain {
         /// How long open connections may go on.
@@ -78,6 +92,18 @@ pub enum FromProxy {
     Refused {
         /// [`Generation::number`].
         generation: u64,
+        /// What is wrong and what to do about it.
+        why: String,
+    },
+    /// Every new decision asks this directory.
+    DirectoryTaken {
+        /// Its number; 0 when there is none any more.
+        epoch: u64,
+    },
+    /// The directory could not be used; the one before stays in force.
+    DirectoryRefused {
+        /// Its number.
+        epoch: u64,
         /// What is wrong and what to do about it.
         why: String,
     },

@@ -3,10 +3,14 @@
 //! weir-control writes the compiled lists once, seals them and attaches the descriptor; weir-proxy
 //! reads them after it has seen that the seals hold. Without the seals the sender could change or
 //! shrink the memory while it is being read.
+//!
+//! What is small is read ([`read`]); what is large is used where it lies ([`map`]): all who hold it share
+//! the same pages.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::ptr::{self, NonNull};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -54,21 +58,85 @@ pub fn create(name: &str, bytes: &[u8]) -> Result<OwnedFd, Error> {
 /// Reads sealed memory whole, after checking that every seal holds and that it is `length` bytes
 /// long.
 pub fn read(memory: OwnedFd, length: u64) -> Result<Vec<u8>, Error> {
+    let length = checked(&memory, length)?;
+    let mut file = File::from(memory);
+    // The descriptor shares its offset with the sender's copy.
+    file.seek(SeekFrom::Start(0)).map_err(Error::Read)?;
+    let mut bytes = Vec::with_capacity(length);
+    file.read_to_end(&mut bytes).map_err(Error::Read)?;
+    Ok(bytes)
+}
+
+/// Sealed memory where it lies, after the same checks as [`read`] makes; nothing is copied. The pages are
+/// given back when it is dropped.
+pub fn map(memory: &OwnedFd, length: u64) -> Result<Mapped, Error> {
+    let length = checked(memory, length)?;
+    if length == 0 {
+        return Ok(Mapped {
+            start: NonNull::dangling(),
+            length,
+        });
+    }
+    // Private: before 6.7 the kernel takes every shared mapping for one that might be written.
+    // SAFETY: a new mapping, at an address that the kernel chooses.
+    let start = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            length,
+            libc::PROT_READ,
+            libc::MAP_PRIVATE,
+            memory.as_raw_fd(),
+            0,
+        )
+    };
+    if start == libc::MAP_FAILED {
+        return Err(Error::Read(io::Error::last_os_error()));
+    }
+    let start = NonNull::new(start.cast()).expect("mmap gives no null mapping");
+    Ok(Mapped { start, length })
+}
+
+/// Sealed memory of another process, in the address space of this one.
+#[derive(Debug)]
+pub struct Mapped {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and nobody can write it.
+unsafe impl Send for Mapped {}
+// SAFETY: as above.
+unsafe impl Sync for Mapped {}
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the mapping that `map` made, or nothing; the seals keep it as it is, and as long as it is.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        if self.length > 0 {
+            // SAFETY: the mapping that `map` made; nobody borrows it any more.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+        }
+    }
+}
+
+/// Every seal holds, and the memory is as long as it is said to be.
+fn checked(memory: &OwnedFd, length: u64) -> Result<usize, Error> {
     let held = fcntl(memory.as_fd(), FcntlArg::F_GET_SEALS).map_err(|_| Error::NotSealed)?;
     if !SealFlag::from_bits_retain(held).contains(SEALS) {
         return Err(Error::NotSealed);
     }
-    let mut file = File::from(memory);
-    let actual = file.metadata().map_err(Error::Read)?.len();
-    if actual != length {
-        return Err(Error::Length {
+    let actual = nix::sys::stat::fstat(memory).map_err(|errno| Error::Read(errno.into()))?;
+    let actual = u64::try_from(actual.st_size).unwrap_or(0);
+    match usize::try_from(actual) {
+        Ok(bytes) if actual == length => Ok(bytes),
+        _ => Err(Error::Length {
             expected: length,
             actual,
-        });
+        }),
     }
-    // The descriptor shares its offset with the sender's copy.
-    file.seek(SeekFrom::Start(0)).map_err(Error::Read)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(actual).unwrap_or(0));
-    file.read_to_end(&mut bytes).map_err(Error::Read)?;
-    Ok(bytes)
 }

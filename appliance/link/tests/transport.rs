@@ -131,6 +131,48 @@ async fn descriptors_arrive_with_the_message_that_names_them() {
 }
 
 #[tokio::test]
+async fn a_directory_travels_beside_generations_and_is_answered_by_its_number() {
+    let (mut control, mut proxy) = Channel::pair().unwrap();
+    let directory = ToProxy::Directory {
+        epoch: 7,
+        length: 11,
+        max_age: Duration::from_hours(24),
+    };
+    let memory = sealed::create("directory", b"a directory").unwrap();
+    control.send(&directory, &[memory.as_fd()]).await.unwrap();
+    control.send(&ToProxy::NoDirectory, &[]).await.unwrap();
+    drop(memory);
+
+    let (message, mut descriptors) = proxy.receive::<ToProxy>().await.unwrap().unwrap();
+    let ToProxy::Directory {
+        epoch: 7,
+        length,
+        max_age,
+    } = message
+    else {
+        panic!("{message:?}")
+    };
+    assert_eq!(max_age, Duration::from_hours(24));
+    let mapped = sealed::map(&descriptors.remove(0), length).unwrap();
+    assert_eq!(mapped.as_ref(), b"a directory");
+    assert!(descriptors.is_empty());
+    let (message, none) = proxy.receive::<ToProxy>().await.unwrap().unwrap();
+    assert!(matches!(message, ToProxy::NoDirectory) && none.is_empty());
+
+    let why = "it is damaged".to_owned();
+    let refused = FromProxy::DirectoryRefused { epoch: 7, why };
+    let taken = FromProxy::DirectoryTaken { epoch: 8 };
+    proxy.send(&refused, &[]).await.unwrap();
+    proxy.send(&taken, &[]).await.unwrap();
+    let (refused, _) = control.receive::<FromProxy>().await.unwrap().unwrap();
+    assert!(
+        matches!(refused, FromProxy::DirectoryRefused { epoch: 7, why } if why == "it is damaged")
+    );
+    let (taken, _) = control.receive::<FromProxy>().await.unwrap().unwrap();
+    assert!(matches!(taken, FromProxy::DirectoryTaken { epoch: 8 }));
+}
+
+#[tokio::test]
 async fn a_message_larger_than_the_sockets_buffer_arrives_whole() {
     let (mut control, mut proxy) = Channel::pair().unwrap();
     let mut large = generation(Vec::new());
@@ -290,35 +332,37 @@ async fn a_receive_that_is_given_up_loses_nothing() {
 #[test]
 fn memory_without_seals_or_of_another_length_is_refused() {
     let sealed = sealed::create("lists", b"abc").unwrap();
-    assert_eq!(
-        sealed::read(sealed.try_clone().unwrap(), 3).unwrap(),
-        b"abc"
-    );
-    assert!(
-        std::fs::File::from(sealed.try_clone().unwrap())
-            .write(b"x")
-            .is_err()
-    );
-    let refused = sealed::read(sealed, 4);
-    assert!(matches!(
-        refused,
-        Err(sealed::Error::Length {
-            expected: 4,
-            actual: 3
-        })
-    ));
+    let copy = || sealed.try_clone().unwrap();
+    assert_eq!(sealed::read(copy(), 3).unwrap(), b"abc");
+    assert_eq!(sealed::map(&copy(), 3).unwrap().as_ref(), b"abc");
+    assert!(std::fs::File::from(copy()).write(b"x").is_err());
+    let empty = sealed::create("lists", b"").unwrap();
+    assert_eq!(sealed::map(&empty, 0).unwrap().as_ref(), b"");
+    for length in [0, 2, 4, u64::MAX] {
+        let refused = [
+            sealed::read(copy(), length).map(drop),
+            sealed::map(&copy(), length).map(drop),
+        ];
+        for refused in refused {
+            assert!(matches!(
+                refused,
+                Err(sealed::Error::Length { expected, actual: 3 }) if expected == length
+            ));
+        }
+    }
 
     let flags = nix::sys::memfd::MFdFlags::MFD_ALLOW_SEALING;
     let open = nix::sys::memfd::memfd_create("open", flags).unwrap();
-    assert!(matches!(
-        sealed::read(open, 0),
-        Err(sealed::Error::NotSealed)
-    ));
     let file = tempfile::tempfile().unwrap();
-    assert!(matches!(
-        sealed::read(OwnedFd::from(file), 0),
-        Err(sealed::Error::NotSealed)
-    ));
+    for open in [open, OwnedFd::from(file)] {
+        let refused = [
+            sealed::read(open.try_clone().unwrap(), 0).map(drop),
+            sealed::map(&open, 0).map(drop),
+        ];
+        for refused in refused {
+            assert!(matches!(refused, Err(sealed::Error::NotSealed)));
+        }
+    }
 }
 
 fn generation(descriptors: Vec<Descriptor>) -> Generation {

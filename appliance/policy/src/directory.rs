@@ -1,13 +1,16 @@
-//! What policy may ask about users: whether the organisation has them, and whether one more sign-in is
-//! within the rate that a rule allows.
+//! What policy may ask about users: whether the organisation has them, what its directory says of them, and
+//! whether one more sign-in is within the rate that a rule allows.
 //!
-//! In flow the names of the users, one a line. The counting is not done here: whoever serves keeps the
+//! In flow the names of the users, one a line; what Entra knows comes by [`crate::Resident`]. The counting is not done here: whoever serves keeps the
 //! rates, behind [`Directory`].
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::Rate;
+use weir_directory::Who;
+
+use crate::{Answers, Rate, Wanted};
 
 /// Knows the organisation's users, and counts sign-ins where a rule allows only so many.
 pub trait Directory {
@@ -26,31 +29,11 @@ pub trait Directory {
     /// Whether [`Directory::admit`] would admit it now. Counts nothing.
     fn would_admit(&self, sign_in: &SignIn<'_>) -> bool;
 
-    /// Whether it knows anything of groups at all.
-    fn has_groups(&self) -> bool {
-        false
+    /// Everything that it says of somebody to a policy whose rules name what is `wanted`, by every name that is
+    /// certain of them.
+    fn look_up(&self, _who: &Who<'_>, _wanted: &Arc<Wanted>) -> Answers {
+        Answers::default()
     }
-
-    /// Whether somebody is in a group, directly or through another, which is named by its id or its name;
-    /// `None` when nobody can say.
-    fn is_member(&self, _who: &Principal<'_>, _group: &str) -> Option<bool> {
-        None
-    }
-}
-
-/// Who signs in, by every name that is certain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Principal<'a> {
-    /// User principal name, in lower case.
-    pub upn: Option<&'a str>,
-    /// Object id in the Entra tenant.
-    pub object_id: Option<&'a str>,
-    /// Id of the Entra tenant.
-    pub tenant_id: Option<&'a str>,
-    /// Immutable id: what joins an on-premises account to one of Entra.
-    pub immutable_id: Option<&'a str>,
-    /// Security identifier of the on-premises account.
-    pub sid: Option<&'a str>,
 }
 
 /// A sign-in that a rule lets through within a rate.

@@ -12,8 +12,8 @@ use crate::body::form::{Parameter, Parameters};
 use crate::body::saml::{self, Binding, Message};
 use crate::body::{ecp, soap};
 use crate::{
-    BodyNeed, Classify, Client, Country, Envelope, Flow, Head, Profile, Reads, Recognised, Soap,
-    Source, Told, TrustVersion, basic, client, token,
+    BodyNeed, Classify, Client, Country, Envelope, Flow, Head, Heard, Profile, Reads, Recognised,
+    Soap, Source, Told, TrustVersion, basic, client, token,
 };
 
 /// Everything that rules may ask about one request. Nothing in it is secret: recorded, it can be judged
@@ -74,6 +74,10 @@ pub struct Facts {
     /// What is known of the token that the sign-in ends with; whoever looks at tokens says it.
     #[serde(default, skip_serializing_if = "Told::is_untold")]
     pub token: Told,
+    /// What the directory said when the request was judged. Recorded, it is what a later judgement goes by; only
+    /// what was not asked is asked then.
+    #[serde(default, skip_serializing_if = "Heard::is_empty")]
+    pub directory: Heard,
 }
 
 /// What is known about a user or a relying party.
@@ -217,6 +221,7 @@ impl Facts {
             country,
             moment: None,
             token: Told::default(),
+            directory: Heard::default(),
         }
     }
 }

@@ -8,8 +8,9 @@
 //!
 //! 1. [`Policy::recognise`]: what kind of request is it, and how much of its body must be read?
 //! 2. [`Policy::facts`]: everything that rules may ask about, from head, body and source.
-//! 3. [`Policy::decide`] (or [`Policy::explain`], the same evaluation, with every rule it tried). Where
-//!    the token has the last word ([`Ruling::AtToken`]), it is asked again with what the token told.
+//! 3. [`Policy::judge`] (or [`Policy::explain`], the same evaluation, with every rule it tried), which also
+//!    writes down what the directory said; [`Policy::decide`] judges again what was recorded. Where the token
+//!    has the last word ([`Ruling::AtToken`]), it is asked again with what the token told.
 //! 4. [`answer::block`] or [`answer::redirect`] when Weir itself answers, [`answer::unavailable`] when
 //!    nobody else does.
 //!
@@ -32,6 +33,7 @@ mod origins;
 mod path;
 mod policy;
 mod profile;
+mod resident;
 mod rules;
 mod soap;
 mod source;
@@ -44,7 +46,7 @@ pub use body::context::{Context, NotAsked, ask_for_context};
 pub use body::saml::Binding;
 pub use countries::{Countries, CountryError, MAX_NETWORKS};
 pub use country::Country;
-pub use directory::{Directory, MAX_USERS, Principal, SignIn, Uncounted, UserError, Users};
+pub use directory::{Directory, MAX_USERS, SignIn, Uncounted, UserError, Users};
 pub use facts::{Facts, Said};
 pub use head::Head;
 pub use kinds::{Client, DecisionKind, Flow};
@@ -55,11 +57,16 @@ pub use profile::{
     BodyNeed, MfaSpec, PRESETS, Places, Profile, ProfileChoice, ProfileError, ProfileSpec, Reads,
     Recognised, Refusal, RowSpec,
 };
+pub use resident::{
+    Answered, Answers, Heard, NameDoubts, Named, Resident, Resolved, Sought, Unclear,
+    UserAttribute, Wanted, Word,
+};
 pub use rules::{
-    BUILT_IN_CLAIMS, Decision, Grant, RuleError, Ruling, Template, TemplateError, Tried,
+    BUILT_IN_CLAIMS, Decision, Grant, Lean, RuleError, Ruling, Template, TemplateError, Tried,
 };
 pub use soap::{Envelope, Soap, TrustVersion};
 pub use source::{Classified, Classify, Source};
 pub use spec::*;
 pub use suppose::{Described, Target};
 pub use token::{Method, TokenFacts, Told};
+pub use weir_directory::Who;

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use time::UtcDateTime;
 use time::format_description::well_known::Rfc3339;
+use weir_directory::Part;
 
-use crate::{Facts, Flow, Said, Source, TokenFacts, Told};
+use crate::{Answered, Facts, Flow, Said, Sought, Source, TokenFacts, Told};
 
 /// A fact, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,8 +127,68 @@ impl Facts {
             Told::Unbelieved(why) => all.push(Origin::new("token", "not believed", &**why)),
             Told::Verified(told) => all.extend(claims(told, types)),
         }
+        let heard = &self.directory;
+        let users = "the directory of users";
+        all.extend(
+            heard
+                .knows
+                .map(|word| Origin::new("known user", word.name(), users)),
+        );
+        for (by, answered) in [("request", &heard.of_request), ("token", &heard.of_token)] {
+            let answered = answered.iter().filter(|it| it.user != Sought::NoDirectory);
+            all.extend(answered.flat_map(|answered| said_of(answered, by, self.moment)));
+        }
         all
     }
+}
+
+/// What the directory of the tenant said of the user whom the request or the token names.
+fn said_of(answered: &Answered, by: &str, moment: Option<UtcDateTime>) -> Vec<Origin> {
+    let from = |part: Part| {
+        let seen = answered.checked[part as usize];
+        let age = seen
+            .zip(moment)
+            .map(|(seen, now)| now.unix_timestamp() - seen);
+        let age = age.map_or_else(|| "never seen".to_owned(), seen_before);
+        let epoch = answered.epoch;
+        format!("the directory, epoch {epoch}, {age}, of the user whom the {by} names")
+    };
+    let Some(id) = answered.id else {
+        let why = format!("{}: {}", from(Part::Users), answered.user.words());
+        return vec![Origin::new("directory user", "unknown", why)];
+    };
+    let users = from(Part::Users);
+    let mut all = vec![Origin::new("directory user", id.to_string(), &*users)];
+    for (kind, named, part, yes) in [
+        ("group", &answered.groups, Part::Groups, "member"),
+        ("role", &answered.roles, Part::Roles, "held"),
+    ] {
+        if let Some(named) = named {
+            let of = named.of.iter();
+            all.extend(of.map(|name| Origin::new(&format!("{kind} {name}"), yes, from(part))));
+            all.extend(named.unclear.iter().map(|(name, why)| {
+                let from = format!("{}: it {}", from(part), why.words());
+                Origin::new(&format!("{kind} {name}"), "unknown", from)
+            }));
+        }
+    }
+    all.extend(answered.attributes.iter().map(|(name, value)| {
+        let value = value.as_deref().unwrap_or("nothing");
+        Origin::new(&format!("attribute {name}"), value, &*users)
+    }));
+    all
+}
+
+/// How long before the request it was seen to be so.
+fn seen_before(seconds: i64) -> String {
+    let (count, unit) = match seconds {
+        ..0 => return "seen by a clock that differs".to_owned(),
+        0..120 => (seconds, "s"),
+        120..7_200 => (seconds / 60, "m"),
+        7_200..172_800 => (seconds / 3_600, "h"),
+        _ => (seconds / 86_400, "d"),
+    };
+    format!("seen {count}{unit} before")
 }
 
 fn claims(told: &TokenFacts, types: &ClaimTypes<'_>) -> Vec<Origin> {

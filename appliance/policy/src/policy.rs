@@ -1,14 +1,15 @@
 //! The policy of one service: the door to everything else in this crate.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::profile::Profile;
+use crate::resident::Hearing;
 use crate::rules::{self, Asked, Compiled};
 use crate::{
-    Classify, Decision, DecisionKind, Directory, Facts, Grant, Head, PolicySpec, Recognised,
-    Refusal, RuleError, Ruling, Said, Source, Template, Tried,
+    Classify, Decision, DecisionKind, Directory, Facts, Grant, Head, Heard, Lean, PolicySpec,
+    Recognised, Refusal, RuleError, Ruling, Said, Source, Template, Tried,
 };
 
 /// The compiled policy of one service.
@@ -81,15 +82,58 @@ impl Policy {
 
     /// Judges a request: the first rule that matches decides; when none does, it is blocked. A sign-in
     /// that a rule lets through within a rate is counted. While the token is ahead ([`crate::Told`]), a
-    /// rule that waits for it may keep the others from deciding.
-    pub fn decide(&self, facts: &Facts, directory: &dyn Directory) -> Ruling {
-        self.compiled.decide(&Asked::new(facts, directory))
+    /// rule that waits for it may keep the others from deciding. What the directory says is asked anew, and
+    /// written into the facts.
+    pub fn judge(&self, facts: &mut Facts, directory: &dyn Directory) -> Ruling {
+        facts.directory = Heard::default();
+        let hearing = Hearing::default();
+        let ruling = self
+            .compiled
+            .decide(&self.asked(facts, directory, &hearing));
+        self.note(facts, hearing);
+        ruling
     }
 
-    /// Judges a request, and tells every rule that was tried and why it did or did not match. Counts
+    /// As [`Policy::judge`], by what the directory is recorded to have said.
+    pub fn decide(&self, facts: &Facts, directory: &dyn Directory) -> Ruling {
+        let hearing = Hearing::default();
+        self.compiled
+            .decide(&self.asked(facts, directory, &hearing))
+    }
+
+    /// As [`Policy::decide`], and tells every rule that was tried and why it did or did not match. Counts
     /// nothing.
     pub fn explain(&self, facts: &Facts, directory: &dyn Directory) -> (Ruling, Vec<Tried>) {
-        self.compiled.explain(&Asked::new(facts, directory))
+        let hearing = Hearing::default();
+        self.compiled
+            .explain(&self.asked(facts, directory, &hearing))
+    }
+
+    /// As [`Policy::explain`], and writes into the facts what the directory says, where nothing is recorded.
+    pub fn explain_noting(
+        &self,
+        facts: &mut Facts,
+        directory: &dyn Directory,
+    ) -> (Ruling, Vec<Tried>) {
+        let hearing = Hearing::default();
+        let explained = self
+            .compiled
+            .explain(&self.asked(facts, directory, &hearing));
+        self.note(facts, hearing);
+        explained
+    }
+
+    fn asked<'a>(
+        &'a self,
+        facts: &'a Facts,
+        directory: &'a dyn Directory,
+        hearing: &'a Hearing,
+    ) -> Asked<'a> {
+        Asked::new(facts, directory, &self.compiled.wanted, hearing)
+    }
+
+    fn note(&self, facts: &mut Facts, hearing: Hearing) {
+        facts.directory = hearing.tell(&facts.directory, &self.compiled.wanted);
     }
 
     /// The rules that ask for claims, by full name, in order, each with the names of those.
@@ -114,6 +158,12 @@ impl Policy {
         let mut rules = self.compiled.rules.iter();
         let found = rules.find(|known| &*known.name == rule && !known.off)?;
         found.grant.as_deref()
+    }
+
+    /// What rules ask of a person that a directory may tell, each with the place, among [`Policy::rule_names`],
+    /// of the first rule that asks it. A decision by a rule at that place or behind it leaned on it.
+    pub fn leans(&self) -> BTreeMap<Lean<'_>, usize> {
+        self.compiled.leans()
     }
 
     /// Judges a connection to a host name in `tunnel`, whose requests are not seen. A list that exempts

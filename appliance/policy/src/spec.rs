@@ -175,10 +175,13 @@ pub struct WhenSpec {
     pub service: Values,
     /// Groups, by their Entra id or by name. The token's `groups` tell, and the directory.
     pub group: Values,
-    /// Roles that the token names.
+    /// Roles, by name or by the id of their template. The token's `roles` tell, and the directory.
     pub role: Values,
     /// Claims of the token by their mapped names; each must have one of its values.
     pub claim: BTreeMap<String, Values>,
+    /// What the directory has written of the user, by name ([`crate::UserAttribute`]); each must have one of its
+    /// values, whatever their case.
+    pub attribute: BTreeMap<String, Values>,
     /// What the token says of the device: `registered`, `managed`, `compliant`, `joined`.
     pub device: Values,
     /// How the user proved who they are: [`crate::Method`].

@@ -3,12 +3,13 @@
 
 mod common;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use common::{FIREFOX, Known, MANAGED, PASSIVE, Request, compile, msal, with};
+use common::{FIREFOX, Known, MANAGED, PASSIVE, Request, compile, msal, people, with};
 use proptest::prelude::*;
 use weir_policy::{
-    DecisionKind, Directory, Facts, Policy, Principal, Ruling, Said, SignIn, TokenFacts, Told,
+    Answers, DecisionKind, Directory, Facts, Policy, Resident, Ruling, Said, SignIn, TokenFacts,
+    Told, Wanted, Who,
 };
 
 const BLOCKS: &str =
@@ -125,13 +126,15 @@ fn only_the_token_opens_where_one_is_looked_at() {
     assert_eq!(ruled(&others, &facts, &Known), BUILT_IN);
 }
 
-/// A directory in which alice, whose object is 7, is staff; and who it was asked about.
-#[derive(Default)]
-struct Groups(Mutex<Vec<String>>);
+/// A directory that notes whom it was asked about.
+struct Noting<'a> {
+    resident: Resident<'a>,
+    asked: Mutex<Vec<String>>,
+}
 
-impl Directory for Groups {
-    fn knows(&self, _: &str) -> Option<bool> {
-        Some(true)
+impl Directory for Noting<'_> {
+    fn knows(&self, user: &str) -> Option<bool> {
+        self.resident.knows(user)
     }
 
     fn admit(&self, _: &SignIn<'_>) -> bool {
@@ -142,22 +145,17 @@ impl Directory for Groups {
         true
     }
 
-    fn has_groups(&self) -> bool {
-        true
-    }
-
-    fn is_member(&self, who: &Principal<'_>, _: &str) -> Option<bool> {
+    fn look_up(&self, who: &Who<'_>, wanted: &Arc<Wanted>) -> Answers {
         let words = format!(
             "{} {}",
             who.upn.unwrap_or("-"),
             who.object_id.unwrap_or("-")
         );
-        self.0.lock().expect("no test panics with it").push(words);
-        match (who.object_id, who.upn) {
-            (Some(object), _) => Some(object == "7"),
-            (None, Some(upn)) => Some(upn == "alice@corp.example"),
-            (None, None) => None,
-        }
+        self.asked
+            .lock()
+            .expect("no test panics with it")
+            .push(words);
+        self.resident.look_up(who, wanted)
     }
 }
 
@@ -166,9 +164,11 @@ fn the_directory_is_asked_about_one_principal_at_a_time() {
     let staff = r#"{"name":"staff","when":{"group":"Staff"},"then":{"decision":"pass"}}"#;
     let no_staff = r#"{"name":"no-staff","when":{"group":"Staff"},"then":{"decision":"block"}}"#;
     let alice = "alice@corp.example";
-    let bob = [("upn", "bob@corp.example"), ("object_id", "8")];
+    let [seven, eight] = [7, 8].map(|number| people::id(number).to_string());
+    let tenant = people::tenant(&[(7, alice, &["Staff"][..]), (8, "bob@corp.example", &[])]);
+    let bob = [("upn", "bob@corp.example"), ("object_id", &*eight)];
     let mail = "a.smith@mail.example";
-    let object = [("object_id", "7")];
+    let object = [("object_id", &*seven)];
     for (named, told, passes, blocks) in [
         // She is staff by her own word: that closes, and opens nothing before the token comes.
         (
@@ -214,10 +214,18 @@ fn the_directory_is_asked_about_one_principal_at_a_time() {
             (no_staff, MANAGED, blocks),
         ] {
             let policy = policy(&[rule]);
-            let directory = Groups::default();
+            let resolved = policy.resolve(&tenant);
+            let view = tenant.at(people::TAKEN_AT, people::MAX_AGE);
+            let directory = Noting {
+                resident: Resident::new(None, Some((view, &resolved))),
+                asked: Mutex::default(),
+            };
             let facts = facts(&policy, &msal("13", named), peer, told.clone());
             assert_eq!(ruled(&policy, &facts, &directory), expected, "{facts:?}");
-            let asked = directory.0.into_inner().expect("no test panics with it");
+            let asked = directory
+                .asked
+                .into_inner()
+                .expect("no test panics with it");
             let mixed = asked
                 .iter()
                 .find(|who| who.starts_with(named) && !who.ends_with(" -"));

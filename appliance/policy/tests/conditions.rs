@@ -3,12 +3,11 @@
 
 mod common;
 
-use common::{FIREFOX, Known, PASSIVE, Request, UNMANAGED, compile, msal, with};
+use common::{FIREFOX, Known, PASSIVE, Request, UNMANAGED, compile, msal, people, with};
 use time::UtcDateTime;
 use time::macros::utc_datetime;
 use weir_policy::{
-    DecisionKind, Directory, Facts, LocationSpec, Method, Policy, Principal, Ruling, SignIn,
-    TokenFacts, Told,
+    DecisionKind, Facts, LocationSpec, Method, Policy, Resident, Ruling, TokenFacts, Told,
 };
 
 const NOW: UtcDateTime = utc_datetime!(2026-11-20 12:30:00);
@@ -315,32 +314,6 @@ fn explain_says_what_the_token_tells() {
     );
 }
 
-/// A directory that knows who is in Staff, by user principal name or object id.
-struct Groups;
-
-impl Directory for Groups {
-    fn knows(&self, _: &str) -> Option<bool> {
-        Some(true)
-    }
-
-    fn admit(&self, _: &SignIn<'_>) -> bool {
-        true
-    }
-
-    fn would_admit(&self, _: &SignIn<'_>) -> bool {
-        true
-    }
-
-    fn has_groups(&self) -> bool {
-        true
-    }
-
-    fn is_member(&self, who: &Principal<'_>, group: &str) -> Option<bool> {
-        let is_alice = who.upn == Some("alice@corp.example") || who.object_id == Some("7");
-        (group == "Staff").then_some(is_alice)
-    }
-}
-
 #[test]
 fn the_directory_completes_what_the_token_leaves_out() {
     let policy = policy(&[
@@ -355,29 +328,37 @@ fn the_directory_completes_what_the_token_leaves_out() {
         other => other,
     };
     let alice = || msal("13", "Alice@corp.example");
+    let tenant = people::tenant(&[
+        (7, "alice@corp.example", &["Staff"][..]),
+        (8, "bob@corp.example", &[]),
+    ]);
+    let resolved = policy.resolve(&tenant);
+    let view = tenant.at(NOW.unix_timestamp(), people::MAX_AGE);
+    let directory = Resident::new(None, Some((view, &resolved)));
+    let (seven, eight) = (people::id(7).to_string(), people::id(8).to_string());
     let decided = |request: &Request, told| {
         let facts = facts(&policy, request, told);
         policy
-            .decide(&facts, &Groups)
+            .decide(&facts, &directory)
             .without_token()
             .rule
             .to_string()
     };
     for (request, told, expected) in [
-        (browser(), overage(&[("object_id", "7")]), "rule/staff"),
+        (browser(), overage(&[("object_id", &seven)]), "rule/staff"),
         (
             browser(),
             overage(&[("upn", "ALICE@corp.example")]),
             "rule/staff",
         ),
-        (browser(), overage(&[("object_id", "8")]), "rule/guests"),
+        (browser(), overage(&[("object_id", &eight)]), "rule/guests"),
         // The token names groups by id, and says nothing of names.
         (
             browser(),
             token(
                 &[],
                 &[
-                    ("object_id", "7"),
+                    ("object_id", &seven),
                     ("groups", "9d10aa11-0000-4000-8000-00000000a001"),
                 ],
             ),
@@ -395,7 +376,7 @@ fn the_directory_completes_what_the_token_leaves_out() {
     ] {
         assert_eq!(decided(&request, told), expected);
     }
-    let unknown = facts(&policy, &browser(), overage(&[("object_id", "7")]));
+    let unknown = facts(&policy, &browser(), overage(&[("object_id", &seven)]));
     let decision = policy.decide(&unknown, &Known).without_token();
     assert_eq!(&*decision.rule, "rule/guests");
 }

@@ -242,7 +242,7 @@ proptest! {
         let (explained, tried) = policy.explain(&facts, &Known);
         prop_assert_eq!(explained, Ruling::Now(decision.clone()));
         prop_assert_eq!(tried.iter().filter(|step| step.matched).count(), 1);
-        match model::first(&spec, &facts) {
+        match model::first(&spec, &facts, &model::People::default()) {
             Some((index, kind)) => {
                 prop_assert_eq!(&*decision.rule, format!("rule/r{index}"));
                 prop_assert_eq!(decision.kind, kind);

@@ -1,4 +1,4 @@
-//! The link to weir-control: generations come in, answers, events and heartbeats go out.
+//! The link to weir-control: generations and directories come in, answers, events and heartbeats go out.
 //!
 //! While weir-control is away the proxy serves on with its last generation and tries again, with a
 //! back-off. Nothing on the data path waits for this task.
@@ -15,6 +15,7 @@ use weir_link::{Channel, Event, FromProxy, Generation, Receiver, Sender, ToProxy
 
 use crate::Shared;
 use crate::accept::Listeners;
+use crate::directory::{Held, Unusable};
 use crate::generation::Live;
 
 /// Between two heartbeats.
@@ -226,14 +227,74 @@ impl Link {
                     self.shared.sign_ins.untold(&message);
                 }
             }
-            Next::Beat => {
-                for service in self.shared.live.load().services() {
-                    service.upstream.sweep();
-                }
-                self.send(&FromProxy::Heartbeat(self.shared.counts())).await;
+            Next::Beat => self.pulse().await,
+            // What is still open while the proxy drains is judged by it, too.
+            Next::Message(
+                ToProxy::Directory {
+                    epoch,
+                    length,
+                    max_age,
+                },
+                descriptors,
+            ) => {
+                let take = move || Held::take(descriptors, epoch, length, max_age).map(Some);
+                let answer = self.take_directory(epoch, take).await;
+                self.send(&answer).await;
+            }
+            Next::Message(ToProxy::NoDirectory, _) => {
+                let answer = self.take_directory(0, || Ok(None)).await;
+                self.send(&answer).await;
             }
             // A generation or a second `Drain` while draining changes nothing any more.
             Next::Message(..) => {}
+        }
+    }
+
+    /// Tells that the proxy goes on.
+    async fn pulse(&mut self) {
+        for service in self.shared.live.load().services() {
+            service.upstream.sweep();
+        }
+        self.send(&FromProxy::Heartbeat(self.shared.counts())).await;
+    }
+
+    /// Works where it may block. However long it takes, this is no silence.
+    async fn work<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let mut working = tokio::task::spawn_blocking(work);
+        let worked = loop {
+            tokio::select! {
+                worked = &mut working => break worked,
+                _ = self.beat.tick() => self.pulse().await,
+            }
+        };
+        worked.unwrap_or_else(|panicked| Err(panicked.to_string()))
+    }
+
+    /// Puts a directory in force, or none, or leaves the one before in force.
+    async fn take_directory(
+        &mut self,
+        epoch: u64,
+        take: impl FnOnce() -> Result<Option<Held>, Unusable> + Send + 'static,
+    ) -> FromProxy {
+        // Nobody else puts anything in force meanwhile.
+        let before = self.shared.live.load_full();
+        let taken = self.work(move || match take() {
+            Ok(held) => Ok(before.with_directory(held.map(Arc::new))),
+            Err(unusable) => Err(unusable.to_string()),
+        });
+        match taken.await {
+            Ok(live) => {
+                self.shared.live.store(Arc::new(live));
+                tracing::debug!(epoch, "the directory is in force");
+                FromProxy::DirectoryTaken { epoch }
+            }
+            Err(why) => {
+                tracing::error!(epoch, why, "the directory is refused; the one before stays");
+                FromProxy::DirectoryRefused { epoch, why }
+            }
         }
     }
 
@@ -258,18 +319,10 @@ impl Link {
         let number = generation.number;
         let before = self.shared.live.load_full();
         // Lists can be large and rules many: no worker of the data path compiles them.
-        let mut compiling = tokio::task::spawn_blocking(move || {
+        let compiled = self.work(move || {
             Live::compile(generation, descriptors, &before).map_err(|refused| refused.to_string())
         });
-        let compiled = loop {
-            tokio::select! {
-                compiled = &mut compiling => break compiled,
-                // However long it takes, this is no silence.
-                _ = self.beat.tick() => self.pass_on(Next::Beat).await,
-            }
-        };
-        let compiled = compiled.unwrap_or_else(|panicked| Err(panicked.to_string()));
-        let prepared = compiled.and_then(|(live, listeners)| {
+        let prepared = compiled.await.and_then(|(live, listeners)| {
             let fresh = self.listeners.prepare(listeners);
             fresh
                 .map(|fresh| (live, fresh))

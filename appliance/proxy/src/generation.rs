@@ -1,8 +1,8 @@
 //! A generation, compiled: what every new connection and request is judged by.
 //!
-//! In: [`weir_link::Generation`] and its descriptors. Out: [`Live`], immutable and shared. What does
-//! not change from one generation to the next (connections to an upstream, TLS tickets) is carried
-//! over. Compiling never touches the generation in force: what cannot be compiled is refused.
+//! In: [`weir_link::Generation`] and its descriptors, and the directory that is in force beside it. Out: [`Live`],
+//! immutable and shared. What does not change from one generation to the next (connections to an upstream, TLS
+//! tickets, the directory) is carried over. Compiling never touches the generation in force: what cannot be compiled is refused.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -13,12 +13,14 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
+use time::UtcDateTime;
 use weir_link::{Descriptor, Generation, UpstreamKind, sealed};
 use weir_policy::{
-    Classified, Classify, Countries, Country, Directory, Policy, SignIn, Users, headers,
+    Classified, Classify, Countries, Country, Facts, Policy, Ruling, Users, headers,
 };
 use weir_tables::{Lists, Scope};
 
+use crate::directory::{Asking, Held, Tenant};
 use crate::rates::Rates;
 use crate::tls;
 use crate::token::{Tokens, Unfit};
@@ -35,7 +37,9 @@ pub struct Live {
     /// The lists of sources.
     pub sources: Sources,
     /// The users of the directory, when there is one.
-    users: Option<Users>,
+    users: Option<Arc<Users>>,
+    /// The directory of the tenant, when there is one.
+    tenant: Option<Tenant>,
     /// How often they sign in.
     rates: Arc<Rates>,
     services: HashMap<String, Arc<Service>>,
@@ -64,9 +68,9 @@ pub struct Service {
 }
 
 /// The lists of sources, as policy asks for them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
-    lists: Lists,
+    lists: Arc<Lists>,
     countries: Option<Arc<Stamped>>,
 }
 
@@ -158,6 +162,7 @@ impl Live {
             proxy_protocol_from: Vec::new(),
             sources: Sources::default(),
             users: None,
+            tenant: None,
             rates: Arc::default(),
             services: HashMap::new(),
             by_address: HashMap::new(),
@@ -191,9 +196,11 @@ impl Live {
                     names.push((address, service));
                 }
                 Descriptor::Lists { length } => {
-                    lists = Some(Lists::from_bytes(&sealed::read(fd, length)?)?);
+                    lists = Some(Arc::new(Lists::from_bytes(&sealed::read(fd, length)?)?));
                 }
-                Descriptor::Users { length } => users = Some(read_users(fd, length)?),
+                Descriptor::Users { length } => {
+                    users = Some(Arc::new(read_users(fd, length)?));
+                }
                 Descriptor::Countries { length, stamp } => {
                     let before = before.sources.countries.as_ref();
                     countries = Some(match before.filter(|before| before.stamp == stamp) {
@@ -225,11 +232,36 @@ impl Live {
                 countries,
             },
             users,
+            tenant: (before.tenant.as_ref()).map(|tenant| tenant.for_services(&services)),
             rates: Arc::clone(&before.rates),
             services,
             by_address,
         };
         Ok((live, listeners))
+    }
+
+    /// The same generation with another directory of the tenant, or none.
+    #[must_use]
+    pub fn with_directory(&self, directory: Option<Arc<Held>>) -> Self {
+        Self {
+            number: self.number,
+            appliance: self.appliance.clone(),
+            proxy_protocol_from: self.proxy_protocol_from.clone(),
+            sources: self.sources.clone(),
+            users: self.users.clone(),
+            tenant: directory.map(|held| Tenant::new(held, &self.services)),
+            rates: Arc::clone(&self.rates),
+            services: self.services.clone(),
+            by_address: self.by_address.clone(),
+        }
+    }
+
+    /// Judges a request to a service now, and writes into the facts what the directory said.
+    pub fn judge(&self, service: &Service, facts: &mut Facts) -> Ruling {
+        let now = UtcDateTime::now();
+        let (users, tenant) = (self.users.as_deref(), self.tenant.as_ref());
+        let directory = Asking::new(users, tenant, &self.rates, &service.name, now);
+        service.policy.judge(facts, &directory)
     }
 
     /// The service whose listening socket has this address.
@@ -317,20 +349,6 @@ impl Classify for Sources {
 
     fn country(&self, source: IpAddr) -> Option<Country> {
         self.countries.as_ref()?.countries.find(source)
-    }
-}
-
-impl Directory for Live {
-    fn knows(&self, user: &str) -> Option<bool> {
-        self.users.as_ref().map(|users| users.contains(user))
-    }
-
-    fn admit(&self, sign_in: &SignIn<'_>) -> bool {
-        self.rates.admit(sign_in)
-    }
-
-    fn would_admit(&self, sign_in: &SignIn<'_>) -> bool {
-        self.rates.would_admit(sign_in)
     }
 }
 

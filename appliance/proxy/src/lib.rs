@@ -1,8 +1,8 @@
 //! The proxy plane: TLS, HTTP, recognition of flows and policy for every connection that the kernel
 //! does not forward itself.
 //!
-//! In: listening sockets, certificates, rules and lists, as generations from weir-control over one
-//! unix socket ([`control`]); connections from the Internet ([`accept`]). Out: requests to the
+//! In: listening sockets, certificates, rules and lists, as generations, and the directory, from weir-control
+//! over one unix socket ([`control`]); connections from the Internet ([`accept`]). Out: requests to the
 //! upstream ([`upstream`]), Weir's own answers, and one audit event per decision ([`events`]).
 //!
 //! It must never need a privilege, read a file of its own, write a secret anywhere, forward what
@@ -12,6 +12,7 @@ pub mod accept;
 pub mod body;
 pub mod control;
 pub mod counts;
+pub mod directory;
 mod ended;
 pub mod events;
 pub mod generation;

@@ -141,7 +141,7 @@ impl Asking<'_> {
         if looks.is_some_and(|(tokens, _)| tokens.decides) {
             facts.token = Told::Ahead;
         }
-        let ruling = policy.decide(&facts, self.live);
+        let ruling = self.live.judge(self.service, &mut facts);
         record.decided(&facts, &ruling, started);
         client.shared.counters.requests.add();
 

@@ -23,7 +23,7 @@ use crate::file;
 use crate::source::Place;
 
 /// How long before its end a certificate is worth a warning.
-const SOON: Duration = Duration::from_hours(30 * 24);
+pub(crate) const SOON: Duration = Duration::from_hours(30 * 24);
 
 /// A certificate that goes with its key.
 pub(crate) struct Pair {
@@ -111,7 +111,7 @@ pub(crate) fn read_pair(
         .ok();
     let key_text = key.read("key").map_err(|error| found.push(*error)).ok();
     if key_text.is_some() {
-        found.extend(exposed(key));
+        found.extend(exposed(key, "key"));
     }
     // Wiped when dropped, whatever comes next.
     let files = weir_link::Certificate {
@@ -273,12 +273,13 @@ fn parse_key(named: Named<'_>, text: &str) -> Result<PrivateKeyDer<'static>, Box
     })
 }
 
-fn exposed(key: Named<'_>) -> Option<Diagnostic> {
-    let mode = std::fs::metadata(key.path).ok()?.permissions().mode();
+/// Whether others may read what is secret.
+pub(crate) fn exposed(secret: Named<'_>, what: &str) -> Option<Diagnostic> {
+    let mode = std::fs::metadata(secret.path).ok()?.permissions().mode();
     (mode & 0o007 != 0).then(|| {
-        let path = key.path.display();
-        let message = format!("everyone on this machine may read the key `{path}`");
-        key.warning(message, format!("`chmod 600 {path}`"))
+        let path = secret.path.display();
+        let message = format!("everyone on this machine may read the {what} `{path}`");
+        secret.warning(message, format!("`chmod 600 {path}`"))
     })
 }
 

@@ -1,6 +1,7 @@
 //! What must hold between the parts of a configuration.
 
 mod claims;
+mod entra;
 mod remote;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,7 @@ pub(crate) fn check(context: &Context<'_>, draft: &Draft, now: SystemTime) {
     list_files(context, draft);
     remote::check(context, draft);
     claims::check(context, draft);
+    entra::check(context, draft, now);
     policies(context, draft);
 }
 

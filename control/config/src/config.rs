@@ -18,6 +18,7 @@ use weir_policy::{
 use weir_tables::Scope;
 
 use crate::diagnostic::Report;
+use crate::entra::Entra;
 use crate::source::Place;
 use crate::tokens::Tokens;
 
@@ -60,6 +61,8 @@ pub struct Config {
     pub grants: Grants,
     /// `[outbound]`
     pub outbound: Outbound,
+    /// `[entra]`
+    pub entra: Option<Entra>,
     /// Where things stand in the file, for messages about the files that they name.
     pub(crate) places: Places,
 }

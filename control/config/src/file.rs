@@ -28,11 +28,16 @@ pub fn read_file(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     if !about.is_file() {
         return Err(io::Error::other("it is no file, but a pipe or a device"));
     }
-    let mut bytes = Vec::new();
+    // Room for all of it, so that no copy of a key's beginning is left behind by growth.
+    let room = usize::try_from(about.len().min(longest)).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(room + 1);
     file.take(longest + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > longest {
-        let most = format!("it is longer than {} MiB", longest >> 20);
-        return Err(io::Error::other(most));
+        let most = match longest >> 20 {
+            0 => format!("{} KiB", longest >> 10),
+            mib => format!("{mib} MiB"),
+        };
+        return Err(io::Error::other(format!("it is longer than {most}")));
     }
     Ok(bytes)
 }

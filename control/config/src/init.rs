@@ -182,6 +182,24 @@ prefixes = [{prefixes}]
 # users = "users.list"
 # countries = "countries.csv"  # networks and their countries, for rules that ask: 203.0.113.0/24,DE
 
+# The tenant in Microsoft Entra ID, for rules that ask for groups and roles. `weir entra connect` says what is
+# to be consented to there, `weir entra status` how it goes.
+# [entra]
+# tenant = "00000000-0000-0000-0000-000000000001"        # Directory (tenant) ID
+# application = "00000000-0000-0000-0000-000000000002"   # Application (client) ID
+# cloud = "global"             # or "usgov", "usgov-dod", "china"
+# max_age = "24h"              # what was not seen to be so for this long is unknown
+# What Weir signs in with there: a certificate is best; else a secret, or the identity of this machine in
+# Azure (`managed_identity`).
+# [entra.credential]
+# certificate = "entra.pem"
+# key = "entra.key"
+# A group takes away from what rules grant, and gives nothing: "bypass" keeps its members' sign-ins from the
+# kernel's path, "unmanaged" lets them earn nothing at all.
+# [[entra.group]]
+# group = "Contractors"
+# class = "unmanaged"
+
 # Where every address belongs to one person, a sign-in may open the kernel's path for its address.
 # [grants]
 # single_user = ["10.20.0.0/16"]

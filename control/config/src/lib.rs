@@ -13,6 +13,7 @@ mod certificate;
 mod check;
 mod config;
 mod diagnostic;
+mod entra;
 mod file;
 pub mod init;
 mod load;
@@ -33,6 +34,7 @@ pub use config::{
     ListSource, Loaded, Managed, Nat, Outbound, ProxyDown, Remote, Service, Upstream,
 };
 pub use diagnostic::{Diagnostic, Report, Severity};
+pub use entra::{CredentialSource, Entra, GroupClass};
 pub use file::read_file;
 pub use load::{
     load, load_at, load_lists, load_lists_with, load_text, read_configuration, state_directory,

@@ -326,6 +326,10 @@ fn finish(context: &Context<'_>, path: &Path, draft: Draft) -> Option<Config> {
             proxy: draft.outbound.proxy,
             ca: draft.outbound.ca.map(|ca| ca.value),
         },
+        entra: match draft.entra {
+            Some(entra) => Some(entra.finish(context)?),
+            None => None,
+        },
         places,
     })
 }

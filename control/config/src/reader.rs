@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use time::Date;
+use time::format_description::well_known::Iso8601;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use weir_tables::Severity;
@@ -244,6 +246,34 @@ impl<'c> Table<'c> {
                 .filter_map(|item| self.read_integer(key, item, range.clone()))
                 .collect(),
         )
+    }
+
+    /// A day: as TOML writes one, or the same in quotes.
+    pub(crate) fn date(&self, key: &str) -> Option<At<Date>> {
+        let value = self.entries.get(key)?;
+        let written = match value.get_ref() {
+            DeValue::Datetime(written) => written.to_string(),
+            DeValue::String(written) => written.to_string(),
+            _ => {
+                self.wrong_type(key, value, "a date", format!("write `{key} = 2027-01-31`"));
+                return None;
+            }
+        };
+        let span = value.span();
+        if let Ok(value) = Date::parse(&written, &Iso8601::DATE) {
+            return Some(At { value, span });
+        }
+        self.context.error(
+            &span,
+            format!("`{written}` is no day"),
+            format!("write year, month and day: `{key} = 2027-01-31`"),
+        );
+        None
+    }
+
+    pub(crate) fn is_string(&self, key: &str) -> bool {
+        let value = self.entries.get(key);
+        value.is_some_and(|value| value.get_ref().as_str().is_some())
     }
 
     pub(crate) fn strings(&self, key: &str) -> Option<Vec<At<String>>> {

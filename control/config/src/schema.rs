@@ -1,5 +1,7 @@
 //! The keys that a configuration may have, and which known word an unknown one was meant to be.
 
+use weir_entra::model::Part;
+
 /// A kind of table.
 pub(crate) struct Section {
     /// How messages name it.
@@ -21,7 +23,92 @@ pub(crate) static ROOT: Section = Section {
         "directory",
         "grants",
         "outbound",
+        "entra",
     ],
+};
+
+pub(crate) static ENTRA: Section = Section {
+    title: "`[entra]`",
+    keys: &[
+        "tenant",
+        "application",
+        "cloud",
+        "login",
+        "graph",
+        "parts",
+        "max_age",
+        "callback",
+        "ca",
+        "elsewhere",
+        "credential",
+        "next_credential",
+        "every",
+        "limits",
+        "keep",
+        "group",
+    ],
+};
+
+/// Keys of a credential, whichever of the two it is.
+const CREDENTIAL_KEYS: &[&str] = &[
+    "certificate",
+    "key",
+    "secret",
+    "expires",
+    "managed_identity",
+];
+
+pub(crate) static ENTRA_CREDENTIAL: Section = Section {
+    title: "`[entra.credential]`",
+    keys: CREDENTIAL_KEYS,
+};
+
+pub(crate) static ENTRA_NEXT_CREDENTIAL: Section = Section {
+    title: "`[entra.next_credential]`",
+    keys: CREDENTIAL_KEYS,
+};
+
+/// The words for the parts of a tenant.
+pub(crate) static PARTS: [&str; Part::ALL.len()] = {
+    let mut names = [""; Part::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = Part::ALL[index].name();
+        index += 1;
+    }
+    names
+};
+
+pub(crate) static ENTRA_EVERY: Section = Section {
+    title: "`[entra.every]`",
+    keys: &PARTS,
+};
+
+pub(crate) static ENTRA_LIMITS: Section = Section {
+    title: "`[entra.limits]`",
+    keys: &[
+        "users",
+        "disabled",
+        "groups",
+        "edges",
+        "watched_percent",
+        "watched_people",
+    ],
+};
+
+pub(crate) static ENTRA_SHARE: Section = Section {
+    title: "a share in `[entra.limits]`",
+    keys: &["floor", "percent"],
+};
+
+pub(crate) static ENTRA_KEEP: Section = Section {
+    title: "`[entra.keep]`",
+    keys: &["logs", "entries", "journal"],
+};
+
+pub(crate) static ENTRA_GROUP: Section = Section {
+    title: "`[[entra.group]]`",
+    keys: &["group", "class"],
 };
 
 pub(crate) static OUTBOUND: Section = Section {
@@ -130,6 +217,7 @@ pub(crate) static LIST: Section = Section {
         "file",
         "url",
         "microsoft365",
+        "named_location",
         "instance",
         "every",
         "most",
@@ -161,6 +249,7 @@ pub(crate) static WHEN: Section = Section {
         "group",
         "role",
         "claim",
+        "attribute",
         "device",
         "method",
         "authenticated_within",
@@ -242,8 +331,11 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("cert", "certificate"),
     ("certs", "certificate"),
     ("cidrs", "prefixes"),
+    ("client_id", "relying_party"),
+    ("client_id", "application"),
     ("hostname", "hosts"),
     ("hostnames", "hosts"),
+    ("groups", "group"),
     ("interface", "outside"),
     ("ip", "addresses"),
     ("ips", "addresses"),
@@ -256,18 +348,17 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("server", "servers"),
     ("sni", "server_name"),
     ("subnets", "prefixes"),
+    ("tenant_id", "tenant"),
 ];
 
 /// The key of this section that an unknown one was probably meant to be.
 pub(crate) fn meant_key(section: &Section, key: &str) -> Option<&'static str> {
     let plain = key.to_ascii_lowercase().replace('-', "_");
-    let synonym = SYNONYMS
+    let mut synonyms = SYNONYMS
         .iter()
-        .find(|(other, _)| *other == plain)
-        .map(|(_, word)| *word);
-    synonym
-        .filter(|word| section.keys.contains(word))
-        .or_else(|| closest(&plain, section.keys))
+        .filter(|(other, word)| *other == plain && section.keys.contains(word));
+    let synonym = synonyms.next().map(|(_, word)| *word);
+    synonym.or_else(|| closest(&plain, section.keys))
 }
 
 /// What to write in place of a key that this section does not have.
@@ -277,8 +368,23 @@ pub(crate) fn unknown_key(section: &Section, key: &str) -> String {
     }
     let plain = key.to_ascii_lowercase().replace('-', "_");
     let elsewhere: Vec<&str> = [
-        &APPLIANCE, &KERNEL, &SERVICE, &UPSTREAM, &TOKENS, &LIST, &RULE, &WHEN, &THEN, &DIRECTORY,
-        &GRANTS, &RATE, &OUTBOUND,
+        &APPLIANCE,
+        &KERNEL,
+        &SERVICE,
+        &UPSTREAM,
+        &TOKENS,
+        &LIST,
+        &RULE,
+        &WHEN,
+        &THEN,
+        &DIRECTORY,
+        &GRANTS,
+        &RATE,
+        &OUTBOUND,
+        &ENTRA,
+        &ENTRA_CREDENTIAL,
+        &ENTRA_LIMITS,
+        &ENTRA_KEEP,
     ]
     .into_iter()
     .filter(|other| other.keys.contains(&plain.as_str()))

@@ -376,6 +376,13 @@ fn mistakes_in_lists_and_rules() {
             ),
         ),
         (
+            "attributes",
+            with(
+                "flow = \"active\", user = \"@contractors.example\"",
+                "attribute = { departement = \"Sales\", enabled = \"yes\", job_title = \"Clerk\" }",
+            ),
+        ),
+        (
             "rule-twice",
             with("name = \"payroll\"", "name = \"contractors\""),
         ),

@@ -4,6 +4,7 @@
 mod common;
 
 use common::Site;
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use weir_config::Managed;
 use weir_config::init::{Answers, first_configuration};
 use weir_link::UpstreamKind;
@@ -124,6 +125,11 @@ fn without_its_files_only_these_are_missing() {
 #[test]
 fn the_examples_in_its_comments_are_right() {
     let site = Site::new();
+    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("a key");
+    let params = CertificateParams::new(vec!["weir".to_owned()]).expect("a name");
+    let registered = params.self_signed(&key).expect("a certificate");
+    site.write("entra.pem", &registered.pem());
+    site.write("entra.key", &key.serialize_pem());
     let text = first_configuration(&Answers {
         reverse_proxy: None,
         ..answers()
@@ -144,4 +150,6 @@ fn the_examples_in_its_comments_are_right() {
     let tokens = loaded.config.services[0].tokens.as_ref();
     assert!(tokens.is_some_and(|tokens| tokens.decide));
     assert!(loaded.config.directory.countries.is_some());
+    let entra = loaded.config.entra.expect("the tenant");
+    assert_eq!(entra.groups.len(), 1);
 }

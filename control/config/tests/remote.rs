@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Site, with};
 use said::check;
 use weir_config::{Contents, load_lists};
-use weir_feeds::Source;
+use weir_feeds::Web;
 use weir_feeds::guard::Limits;
 use weir_tables::Origin;
 
@@ -37,7 +37,10 @@ fn a_list_is_fetched_from_an_address_or_from_microsoft_365() {
         panic!("{:?}", config.lists[3]);
     };
     let url = "https://lists.corp.example/exo.txt?key=1";
-    assert_eq!(remote.source, Source::Url(url.parse().expect("an address")));
+    assert_eq!(
+        remote.source,
+        Web::Url(url.parse().expect("an address")).into()
+    );
     let shown = "https://lists.corp.example/exo.txt";
     assert_eq!(remote.source.to_string(), shown, "the query may hold a key");
     let limits = Limits {

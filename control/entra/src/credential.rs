@@ -48,6 +48,8 @@ pub enum Credential {
     Secret(Secret),
     /// By the machine that Weir runs on, in Azure.
     ManagedIdentity(ManagedIdentity),
+    /// Not at all, and why: what is known of the tenant is told all the same.
+    Unusable(CredentialError),
 }
 
 /// Why a credential cannot be used.
@@ -115,7 +117,7 @@ impl Credential {
         match self {
             Self::Certificate(certificate) => Some(certificate.not_after()),
             Self::Secret(secret) => secret.expires(),
-            Self::ManagedIdentity(_) => None,
+            Self::ManagedIdentity(_) | Self::Unusable(_) => None,
         }
     }
 
@@ -125,7 +127,13 @@ impl Credential {
             Self::Certificate(_) => "certificate",
             Self::Secret(_) => "secret",
             Self::ManagedIdentity(_) => "managed identity",
+            Self::Unusable(_) => "credential",
         }
+    }
+
+    /// Whether both are one and the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.fingerprint() == other.fingerprint()
     }
 
     /// Tells it from every other one, and nothing else.
@@ -134,6 +142,7 @@ impl Credential {
             Self::Certificate(certificate) => certificate.thumbprint().to_owned(),
             Self::Secret(secret) => hash(secret.value().as_bytes()),
             Self::ManagedIdentity(identity) => identity.address().into(),
+            Self::Unusable(error) => error.to_string(),
         }
     }
 }

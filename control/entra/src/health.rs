@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 
 pub use self::reason::Reason;
 use crate::credential::{Credential, Registration};
-use crate::graph::{Failure, Kind, missing, too_much};
+use crate::graph::{Failure, Kind, ProofError, missing, too_much};
 use crate::model::Part;
 use crate::network::NetworkError;
 use crate::token::{By, Refusal, Said, TokenError};
@@ -165,6 +165,20 @@ impl Finding {
             finding.step = Reason::grant(registration, &names(&missing));
         }
         finding
+    }
+
+    /// Why nothing was proved.
+    pub fn of_proof(error: &ProofError, registration: &Registration) -> Self {
+        match error {
+            ProofError::Failed(failure) => {
+                let mut finding = Self::of_failure(failure, registration);
+                finding.part = None;
+                finding
+            }
+            ProofError::OtherTenant { .. } => {
+                Self::of(Reason::OtherTenant, error.to_string(), registration)
+            }
+        }
     }
 
     /// What a token says of itself that is not as it should be, for the parts that are read.

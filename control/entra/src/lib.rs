@@ -25,4 +25,5 @@ pub mod round;
 pub mod store;
 pub mod sync;
 pub mod token;
+pub mod trust;
 mod words;

@@ -281,6 +281,25 @@ impl Part {
         Self::SignIns,
         Self::Audits,
     ];
+
+    /// Its word in the configuration, on the command line and in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Groups => "groups",
+            Self::Roles => "roles",
+            Self::ConditionalAccess => "conditional-access",
+            Self::Locations => "locations",
+            Self::Methods => "methods",
+            Self::SecurityDefaults => "security-defaults",
+            Self::Organisation => "organisation",
+            Self::Domains => "domains",
+            Self::Credentials => "credentials",
+            Self::Registrations => "registrations",
+            Self::SignIns => "sign-ins",
+            Self::Audits => "audits",
+        }
+    }
 }
 
 /// A page of an answer.

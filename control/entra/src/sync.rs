@@ -117,6 +117,8 @@ pub struct Opened {
     pub snapshots: watch::Receiver<Option<Published>>,
     /// What to act on at once.
     pub revisions: mpsc::Receiver<Revision>,
+    /// What is kept, for whoever reviews it. The file stays in use until it is dropped, too.
+    pub store: Store,
     /// What was wrong with the store that lay there before, if it was damaged.
     pub moved_aside: Option<MovedAside>,
 }
@@ -208,7 +210,7 @@ impl Engine {
             commands,
             revisions,
             snapshots,
-            store,
+            store: store.clone(),
         };
         if !is_disconnected {
             engine.connection = Connection::Proving { spreads: None };
@@ -218,6 +220,7 @@ impl Engine {
             handle: Handle(sender),
             snapshots: published,
             revisions: told,
+            store,
             moved_aside: opened.moved_aside,
         })
     }

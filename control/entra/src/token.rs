@@ -323,6 +323,7 @@ impl Tokens {
         } = registration;
         let address = cloud.token_url(*tenant);
         match credential {
+            Credential::Unusable(error) => Err(error.clone().into()),
             Credential::ManagedIdentity(identity) => {
                 let url = identity.token_url(&cloud.graph());
                 let request = self.plain.get(url).header("Metadata", "true");

@@ -1,4 +1,5 @@
-//! Lists that come from elsewhere: an HTTPS address, or Microsoft 365's endpoint service.
+//! Lists that come from elsewhere: an HTTPS address, Microsoft 365's endpoint service, or a named location of the
+//! tenant.
 //!
 //! In flow the documents of others, who may err, be replaced or go away. Out come prefixes, and only after a
 //! guard has looked at how they differ from what is in force ([`guard`]): a list that loses or gains much at once
@@ -11,4 +12,4 @@ pub mod microsoft365;
 mod read;
 
 pub use feed::{Approved, Failing, Feed, Held, NotHeld, Taken};
-pub use read::{Fetched, Fetcher, Source, Unreadable};
+pub use read::{Fetched, Fetcher, Source, Unreadable, Web};

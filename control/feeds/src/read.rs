@@ -14,6 +14,20 @@ use crate::microsoft365::{self, Instance};
 /// Where a list comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
+    /// From elsewhere: a [`Fetcher`] asks for it.
+    Web(Web),
+    /// From a named location of the tenant, which whoever keeps the directory looks up.
+    NamedLocation {
+        /// Its id, or its name.
+        location: String,
+        /// Whether the tenant must trust it: the list opens something.
+        must_be_trusted: bool,
+    },
+}
+
+/// An address that a list comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Web {
     /// One prefix a line, as in a list file.
     Url(Url),
     /// Microsoft 365's endpoint service.
@@ -31,13 +45,30 @@ impl Source {
     /// All of it, to tell one from another: with the query of an address, which may be a secret.
     pub(crate) fn whole(&self) -> String {
         match self {
-            Self::Url(url) => url.to_string(),
-            Self::Microsoft365 { base, .. } => format!("{base} {self}"),
+            Self::Web(Web::Url(url)) => url.to_string(),
+            Self::Web(Web::Microsoft365 { base, .. }) => format!("{base} {self}"),
+            Self::NamedLocation { .. } => self.to_string(),
         }
     }
 }
 
+impl From<Web> for Source {
+    fn from(web: Web) -> Self {
+        Self::Web(web)
+    }
+}
+
 impl fmt::Display for Source {
+    /// In words, without the query of an address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Web(web) => web.fmt(f),
+            Self::NamedLocation { location, .. } => write!(f, "named location {location:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Web {
     /// In words, without the query of an address.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -99,10 +130,10 @@ pub struct Fetcher {
 
 impl Fetcher {
     /// The list, unless it is still the one with this mark.
-    pub async fn fetch(&self, source: &Source, mark: Option<&str>) -> Result<Fetched, Unreadable> {
-        match source {
-            Source::Url(url) => self.text(url, mark).await,
-            Source::Microsoft365 {
+    pub async fn fetch(&self, from: &Web, mark: Option<&str>) -> Result<Fetched, Unreadable> {
+        match from {
+            Web::Url(url) => self.text(url, mark).await,
+            Web::Microsoft365 {
                 base,
                 instance,
                 areas,

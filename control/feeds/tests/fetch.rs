@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use support::{Answer, Server};
 use weir_feeds::guard::Limits;
 use weir_feeds::microsoft365::Instance;
-use weir_feeds::{Feed, Fetched, NotHeld, Source, Taken};
+use weir_feeds::{Feed, Fetched, NotHeld, Taken, Web};
 
 const NOW: &str = "2026-11-21T08:00:00Z";
 const LATER: &str = "2026-11-21T09:00:00Z";
@@ -22,7 +22,7 @@ fn lines(count: u32) -> String {
 #[tokio::test]
 async fn a_list_comes_once_and_is_then_known_to_be_the_same() {
     let server = Server::start().await;
-    let source = Source::Url(server.url("/egress.txt"));
+    let source = Web::Url(server.url("/egress.txt"));
     server.set(
         "/egress.txt",
         Answer::ok("# egress\n203.0.113.0/29\n2001:db8:5::/48\n").tagged("\"v1\""),
@@ -66,7 +66,7 @@ async fn a_list_comes_once_and_is_then_known_to_be_the_same() {
 #[tokio::test]
 async fn no_error_and_no_empty_answer_empties_a_list() {
     let server = Server::start().await;
-    let source = Source::Url(server.url("/list"));
+    let source = Web::Url(server.url("/list"));
     let mut feed = Feed::default();
     server.set("/list", Answer::ok(&lines(50)));
     let first = server.fetcher().fetch(&source, None).await.expect("a list");
@@ -132,7 +132,7 @@ async fn no_error_and_no_empty_answer_empties_a_list() {
 #[tokio::test]
 async fn much_that_goes_waits_until_a_person_approves_just_that() {
     let server = Server::start().await;
-    let source = Source::Url(server.url("/list"));
+    let source = Web::Url(server.url("/list"));
     let (mut feed, limits) = (Feed::default(), Limits::default());
     for (count, held) in [
         (100, false),
@@ -173,7 +173,7 @@ async fn much_that_goes_waits_until_a_person_approves_just_that() {
 #[tokio::test]
 async fn microsoft_365_is_asked_for_its_version_first() {
     let server = Server::start().await;
-    let source = Source::Microsoft365 {
+    let source = Web::Microsoft365 {
         base: server.url("/"),
         instance: Instance::Worldwide,
         areas: BTreeSet::from(["Exchange".to_owned()]),
@@ -250,14 +250,14 @@ async fn microsoft_365_is_asked_for_its_version_first() {
 #[tokio::test]
 async fn of_another_source_neither_mark_nor_what_is_held_is_known() {
     let server = Server::start().await;
-    let url = |query: &str| Source::Url(server.url(&format!("/list{query}")));
+    let url = |query: &str| Web::Url(server.url(&format!("/list{query}")));
     let mut feed = Feed::default();
     let strict = Limits::default();
     let loose = Limits {
         share: 100,
         ..strict
     };
-    feed.comes_from(&url("?key=1"), &strict);
+    feed.comes_from(&url("?key=1").into(), &strict);
     for (count, tag) in [(100, "one"), (10, "two")] {
         server.set("/list", Answer::ok(&lines(count)).tagged(tag));
         let fetched = server.fetcher().fetch(&url(""), feed.mark()).await;
@@ -265,9 +265,9 @@ async fn of_another_source_neither_mark_nor_what_is_held_is_known() {
         taken.expect("good");
     }
     let about = feed.about();
-    let opened = |source: &Source, limits: &Limits| {
+    let opened = |source: &Web, limits: &Limits| {
         let mut feed = Feed::open(Some(&lines(100)), Some(&about));
-        feed.comes_from(source, limits);
+        feed.comes_from(&source.clone().into(), limits);
         (
             feed.mark().map(str::to_owned),
             feed.held().is_some(),

@@ -1,27 +1,33 @@
 //! What a request asks, worked out once for all rules.
 
 use std::cell::OnceCell;
+use std::sync::Arc;
+
+use weir_directory::Who;
 
 use super::class_bits;
+use super::condition::{Role, Written};
 use super::groups;
 use super::truth::Truth;
-use crate::{Directory, Facts, Principal, Said, TokenFacts, Told};
+use crate::resident::{By, Ear, Hearing, Several};
+use crate::{Answers, Directory, Facts, Said, TokenFacts, Told, Wanted, Word};
 
 /// What is asked, worked out once for all rules.
 #[derive(Clone)]
 pub(crate) struct Asked<'a> {
     pub(super) facts: &'a Facts,
     pub(super) directory: &'a dyn Directory,
+    ear: Ear<'a>,
     pub(super) token: Known<'a>,
     pub(super) classes: u8,
     pub(super) flow: u16,
     pub(super) client: u8,
     /// The user, by the word of the request.
-    pub(super) user: Who,
+    pub(super) user: Person,
     /// The user in lower case, by the word of the request, when that is certain.
     pub(super) bound: Option<String>,
     /// The user, by the word of a verified token.
-    pub(super) proved: Who,
+    pub(super) proved: Person,
     /// The groups that a verified token names, once somebody asks.
     groups: OnceCell<groups::Named<'a>>,
     /// Relying party to the byte, and folded, when it is certain.
@@ -41,7 +47,7 @@ pub(super) enum Known<'a> {
 
 /// The user, as far as that is certain.
 #[derive(Clone, Debug)]
-pub(super) enum Who {
+pub(super) enum Person {
     Nobody,
     Unknown,
     /// A name in lower case that may stand for an account which has another.
@@ -67,7 +73,12 @@ impl Parties {
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) fn new(facts: &'a Facts, directory: &'a dyn Directory) -> Self {
+    pub(crate) fn new(
+        facts: &'a Facts,
+        directory: &'a dyn Directory,
+        wanted: &'a Arc<Wanted>,
+        hearing: &'a Hearing,
+    ) -> Self {
         let token = match &facts.token {
             Told::Nothing(_) => Known::Nothing,
             Told::Ahead => Known::Ahead,
@@ -79,11 +90,11 @@ impl<'a> Asked<'a> {
             Said::None | Said::Unknown(_) | Said::Stated(_) => None,
         };
         let (user, bound) = match &facts.user {
-            Said::None => (Who::Nobody, None),
-            Said::Unknown(_) | Said::Stated(_) => (Who::Unknown, None),
+            Said::None => (Person::Nobody, None),
+            Said::Unknown(_) | Said::Stated(_) => (Person::Unknown, None),
             Said::Bound(user) => {
                 let user = user.trim().to_lowercase();
-                (Who::of(user.clone()), Some(user))
+                (Person::of(user.clone()), Some(user))
             }
         };
         let upn = match token {
@@ -93,13 +104,19 @@ impl<'a> Asked<'a> {
         Self {
             facts,
             directory,
+            ear: Ear {
+                hearing,
+                recorded: &facts.directory,
+                directory,
+                wanted,
+            },
             token,
             classes: class_bits(facts),
             flow: 1 << facts.flow as u16,
             client: 1 << facts.client as u8,
             user,
             bound,
-            proved: upn.map_or(Who::Unknown, |upn| Who::of(upn.trim().to_lowercase())),
+            proved: upn.map_or(Person::Unknown, |upn| Person::of(upn.trim().to_lowercase())),
             groups: OnceCell::new(),
             party,
         }
@@ -109,7 +126,7 @@ impl<'a> Asked<'a> {
     pub(super) fn without_token(&self) -> Self {
         Self {
             token: Known::Unbelieved,
-            proved: Who::Unknown,
+            proved: Person::Unknown,
             groups: OnceCell::new(),
             ..self.clone()
         }
@@ -119,7 +136,7 @@ impl<'a> Asked<'a> {
     /// condition about it.
     pub(super) fn told(&self) -> Result<&'a TokenFacts, Truth> {
         match self.token {
-            _ if matches!(self.user, Who::Nobody) => Err(Truth::FALSE),
+            _ if matches!(self.user, Person::Nobody) => Err(Truth::FALSE),
             Known::Verified(told) => Ok(told),
             Known::Ahead => Err(Truth::OPEN),
             Known::Nothing | Known::Unbelieved => Err(Truth::UNKNOWN),
@@ -131,7 +148,7 @@ impl<'a> Asked<'a> {
     /// statement can neither earn a pass nor talk a request out of a block. `CORP\name`, a name alone or
     /// a look-alike may be an account that the rule names otherwise.
     pub(super) fn is_user(&self, names: &[String], domains: &[String]) -> Truth {
-        if matches!(self.user, Who::Nobody) {
+        if matches!(self.user, Person::Nobody) {
             return Truth::FALSE;
         }
         self.is_who(
@@ -142,22 +159,87 @@ impl<'a> Asked<'a> {
 
     /// Whether the user is in one of these groups.
     pub(super) fn is_in_group(&self, wanted: &[groups::Group]) -> Truth {
-        if matches!(self.user, Who::Nobody) {
+        if matches!(self.user, Person::Nobody) {
             return Truth::FALSE;
         }
         Truth::any(wanted.iter().map(|group| {
-            let by_request = || self.member(&self.principal_of_request(), group);
-            self.is_who(by_request, |told| {
-                let named = self.named(told);
-                if named.has(group) {
-                    return Truth::TRUE;
-                }
-                match self.member(&self.principal_of_token(told), group) {
-                    Truth::UNKNOWN if named.has_all(group.kind) => Truth::FALSE,
-                    truth => truth,
-                }
-            })
+            let says = |by| truth(self.groups_of(by).and_then(|all| all.get(group.number)));
+            self.is_who(
+                || says(By::Request),
+                |told| {
+                    let named = self.named(told);
+                    if named.has(group) {
+                        return Truth::TRUE;
+                    }
+                    match says(By::Token) {
+                        Truth::UNKNOWN if named.has_all(group.kind) => Truth::FALSE,
+                        truth => truth,
+                    }
+                },
+            )
         }))
+    }
+
+    /// Whether the user holds one of these roles: the token may name it, or the directory.
+    pub(super) fn holds_role(&self, wanted: &[Role]) -> Truth {
+        if matches!(self.user, Person::Nobody) {
+            return Truth::FALSE;
+        }
+        Truth::any(wanted.iter().map(|role| {
+            let says = |by| truth(self.roles_of(by).and_then(|all| all.get(role.number)));
+            self.is_who(
+                || says(By::Request),
+                |told| match (role.claim.truth(told), says(By::Token)) {
+                    (Truth::TRUE, _) => Truth::TRUE,
+                    (by_token, Truth::UNKNOWN) => by_token,
+                    (_, truth) => truth,
+                },
+            )
+        }))
+    }
+
+    /// Whether what is written of the user is one of these values.
+    pub(super) fn is_written(&self, wanted: &Written) -> Truth {
+        if matches!(self.user, Person::Nobody) {
+            return Truth::FALSE;
+        }
+        let says = |by| {
+            let answers = self.answers(by);
+            answers.map_or(Truth::UNKNOWN, |all| {
+                wanted.truth(all.attribute(wanted.number))
+            })
+        };
+        self.is_who(|| says(By::Request), |_| says(By::Token))
+    }
+
+    /// What the directory says of the user by one word; nothing when that names nobody.
+    pub(super) fn answers(&self, by: By) -> Option<&'a Answers> {
+        self.ear.answers(by, || match (by, self.token) {
+            (By::Request, _) => self.principal_of_request(),
+            (By::Token, Known::Verified(told)) => self.principal_of_token(told),
+            (By::Token, _) => Who::default(),
+        })
+    }
+
+    /// The groups of the user by one word; nothing when nobody can say.
+    pub(super) fn groups_of(&self, by: By) -> Option<&'a Several> {
+        self.answers(by)?.groups.as_ref()
+    }
+
+    /// The roles of the user, in the same way.
+    pub(super) fn roles_of(&self, by: By) -> Option<&'a Several> {
+        self.answers(by)?.roles.as_ref()
+    }
+
+    /// Whether there is a directory of users.
+    pub(super) fn has_directory(&self) -> bool {
+        self.ear.is_there()
+    }
+
+    /// Whether the user whom the request names for certain is known; nothing when it names nobody.
+    pub(super) fn is_known(&self) -> Option<Word> {
+        let user = self.bound.as_deref()?;
+        Some(Word::of(self.ear.knows(user)))
     }
 
     /// The groups that the token names.
@@ -186,28 +268,21 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// What the directory says of a group and of somebody.
-    fn member(&self, who: &Principal<'_>, group: &groups::Group) -> Truth {
-        let asks = *who != Principal::default() && self.directory.has_groups();
-        let found = asks.then(|| self.directory.is_member(who, &group.written));
-        found.flatten().map_or(Truth::UNKNOWN, Truth::of)
-    }
-
     /// Who it is by the word of the request alone.
-    fn principal_of_request(&self) -> Principal<'_> {
+    fn principal_of_request(&self) -> Who<'_> {
         let upn = match &self.user {
-            Who::Certain(name, _) => Some(name.as_str()),
-            Who::Nobody | Who::Unknown | Who::Unsure(_) => None,
+            Person::Certain(name, _) => Some(name.as_str()),
+            Person::Nobody | Person::Unknown | Person::Unsure(_) => None,
         };
-        Principal {
+        Who {
             upn,
-            ..Principal::default()
+            ..Who::default()
         }
     }
 
     /// Who it is by the word of the token alone.
-    fn principal_of_token(&self, told: &'a TokenFacts) -> Principal<'_> {
-        Principal {
+    fn principal_of_token(&self, told: &'a TokenFacts) -> Who<'_> {
+        Who {
             upn: self.proved.name(),
             object_id: only(told, "object_id"),
             tenant_id: only(told, "tenant_id"),
@@ -217,7 +292,12 @@ impl<'a> Asked<'a> {
     }
 }
 
-impl Who {
+/// What the directory says, or nothing when nobody can say.
+fn truth(said: Option<bool>) -> Truth {
+    said.map_or(Truth::UNKNOWN, Truth::of)
+}
+
+impl Person {
     fn of(user: String) -> Self {
         match user.split_once('@') {
             Some((name, domain)) if is_sure(name) && is_sure(domain) => {

@@ -37,6 +37,9 @@ fn collect<'r>(when: &'r When, names: &mut BTreeSet<&'r str>) {
             Condition::Claim(claim) => {
                 names.insert(&claim.name);
             }
+            Condition::Role(_) => {
+                names.insert("roles");
+            }
             Condition::Group(_) => {
                 names.insert(groups::CLAIM);
             }

@@ -13,7 +13,7 @@ use super::index::Index;
 use super::reading::{self, Reading, host_name};
 use super::{Decision, Rule, RuleError, Stops, Template};
 use crate::words::closest;
-use crate::{ApplicationSpec, PolicySpec, Profile, WindowsLogonSetting};
+use crate::{ApplicationSpec, PolicySpec, Profile, Wanted, WindowsLogonSetting};
 
 /// So many words are told when one is not known.
 const MOST_TOLD: usize = 60;
@@ -31,6 +31,8 @@ pub(crate) struct Compiled {
     /// The row "tunnel".
     pub(crate) tunnels: Vec<(Class, Rule)>,
     pub(crate) applications: Vec<Application>,
+    /// What the rules ask a directory.
+    pub(crate) wanted: Arc<Wanted>,
     /// Where redirects go that have no target of their own.
     pub(super) reverse_proxy: Option<Arc<Template>>,
     /// Legal, but probably not meant.
@@ -60,6 +62,7 @@ pub(crate) fn compile(spec: &PolicySpec) -> Result<Compiled, Vec<RuleError>> {
     let applications: Vec<Application> = spec.applications.iter().map(application).collect();
     let locations = reading::locations(spec, &mut report);
     reading::claim_names(spec, &mut report);
+    let mut wanted = Wanted::default();
     let own: Vec<Rule> = spec
         .rules
         .iter()
@@ -71,10 +74,13 @@ pub(crate) fn compile(spec: &PolicySpec) -> Result<Compiled, Vec<RuleError>> {
                 spec,
                 applications: &applications,
                 locations: &locations,
+                wanted: &mut wanted,
+                here: true,
             }
             .rule(rule, target.as_ref())
         })
         .collect();
+    wanted.finish();
     doubts::names(&spec.rules, &mut report);
     doubts::reach(spec, &mut report);
     doubts::settings(spec, &mut report);
@@ -122,6 +128,7 @@ pub(crate) fn compile(spec: &PolicySpec) -> Result<Compiled, Vec<RuleError>> {
             stops,
             tunnels,
             applications,
+            wanted: Arc::new(wanted),
             reverse_proxy: target,
             warnings: report.warnings,
         })

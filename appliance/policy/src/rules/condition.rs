@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use weir_abi::Class;
 
-use super::asked::{Asked, Known, Parties, Who};
+use super::asked::{Asked, Known, Parties, Person};
 use super::groups::Group;
 use super::places::{Location, Networks, is_in};
 use super::schedule::Schedule;
 use super::truth::Truth;
 use crate::profile::matches;
-use crate::{Client, Country, Flow, Method, Said, TokenFacts};
+use crate::resident::Value;
+use crate::{Client, Country, Flow, Method, Said, TokenFacts, UserAttribute, Word};
 
 /// All conditions of a rule.
 #[derive(Clone, Debug)]
@@ -44,7 +45,10 @@ pub(crate) enum Condition {
         domains: Vec<String>,
     },
     Group(Vec<Group>),
+    Role(Vec<Role>),
     Claim(Claim),
+    /// Something that the directory has written of the user.
+    Attribute(Written),
     Device(Vec<Device>),
     Method(Vec<Method>),
     AuthenticatedWithin(Duration),
@@ -72,6 +76,26 @@ pub(crate) struct Claim {
     /// Folded when `any_case`.
     pub(crate) values: Vec<String>,
     pub(crate) any_case: bool,
+}
+
+/// A role, as a token may name it.
+#[derive(Clone, Debug)]
+pub(crate) struct Role {
+    /// As the rule has it.
+    pub(crate) written: String,
+    pub(crate) claim: Claim,
+    /// Its number for the directory.
+    pub(crate) number: u32,
+}
+
+/// An attribute, and the values of which it must have one.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    pub(crate) attribute: UserAttribute,
+    /// In lower case.
+    pub(crate) values: Vec<String>,
+    /// Its number for the directory.
+    pub(crate) number: usize,
 }
 
 /// What a token may say of a device.
@@ -170,7 +194,9 @@ impl Condition {
             Self::Application(all) => Truth::any(all.iter().map(|one| one.truth(asked))),
             Self::User { names, domains } => asked.is_user(names, domains),
             Self::Group(wanted) => asked.is_in_group(wanted),
+            Self::Role(wanted) => asked.holds_role(wanted),
             Self::Claim(claim) => by_token(asked, |told| claim.truth(told)),
+            Self::Attribute(wanted) => asked.is_written(wanted),
             Self::Device(states) => by_token(asked, |told| {
                 Truth::any(states.iter().map(|state| state.truth(told)))
             }),
@@ -192,14 +218,12 @@ impl Condition {
                 let path = facts.path.trim_end_matches('/');
                 Truth::of(patterns.iter().any(|pattern| matches(pattern, path)))
             }
-            Self::Directory => Truth::of(asked.directory.is_there()),
-            Self::KnownUser => match &asked.bound {
-                Some(user) => asked
-                    .directory
-                    .knows(user)
-                    .map_or(Truth::UNKNOWN, Truth::of),
-                None if matches!(asked.user, Who::Nobody) => Truth::FALSE,
-                None => Truth::UNKNOWN,
+            Self::Directory => Truth::of(asked.has_directory()),
+            Self::KnownUser => match asked.is_known() {
+                Some(Word::Yes) => Truth::TRUE,
+                Some(Word::No) => Truth::FALSE,
+                None if matches!(asked.user, Person::Nobody) => Truth::FALSE,
+                Some(Word::Unknown) | None => Truth::UNKNOWN,
             },
             Self::Verified => match asked.token {
                 Known::Verified(_) => Truth::TRUE,
@@ -234,7 +258,7 @@ impl Claim {
     }
 
     /// A claim that is not there is unknown: nobody can say whether the issuer would have named it.
-    fn truth(&self, told: &TokenFacts) -> Truth {
+    pub(super) fn truth(&self, told: &TokenFacts) -> Truth {
         let Some(values) = told.values.get(&self.name) else {
             return Truth::UNKNOWN;
         };
@@ -251,6 +275,17 @@ impl Claim {
             Truth::UNKNOWN
         } else {
             Truth::FALSE
+        }
+    }
+}
+
+impl Written {
+    /// Values are the same whatever their case, as in the tenant.
+    pub(super) fn truth(&self, value: &Value) -> Truth {
+        match value {
+            Value::Unknown => Truth::UNKNOWN,
+            Value::Nothing => Truth::FALSE,
+            Value::Is(value) => Truth::of(self.values.contains(&value.to_lowercase())),
         }
     }
 }

@@ -56,6 +56,7 @@ fn covers(front: &RuleSpec, rule: &RuleSpec) -> bool {
     .into_iter()
     .any(|values| *values != Values::Absent)
         || !a.claim.is_empty()
+        || !a.attribute.is_empty()
         || a.authenticated_within.is_some()
         || a.time.is_some()
         || a.inside_network.is_some();
@@ -77,9 +78,10 @@ fn covers(front: &RuleSpec, rule: &RuleSpec) -> bool {
         (&a.country, &b.country),
         (&a.location, &b.location),
     ];
-    let claims = a.claim.iter().all(|(name, values)| {
-        let same = b.claim.get(name);
-        same.is_some_and(|other| includes(values, other))
+    let by_name = [(&a.claim, &b.claim), (&a.attribute, &b.attribute)];
+    let claims = by_name.into_iter().all(|(front, rule)| {
+        let mut all = front.iter();
+        all.all(|(name, values)| rule.get(name).is_some_and(|other| includes(values, other)))
     });
     let (within, inner) = (&a.authenticated_within, &b.authenticated_within);
     (restricts || !may_be_unknown)

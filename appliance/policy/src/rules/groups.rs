@@ -19,6 +19,8 @@ pub(crate) struct Group {
     any_case: bool,
     /// Number of its end.
     end: u64,
+    /// Its number for the directory.
+    pub(super) number: u32,
 }
 
 /// The groups that a token names, made ready to be asked for.
@@ -42,7 +44,7 @@ pub(crate) enum Kind {
 }
 
 impl Group {
-    pub(crate) fn new(written: &str, any_case: bool) -> Self {
+    pub(crate) fn new(written: &str, any_case: bool, number: u32) -> Self {
         let folded = folded(written, any_case);
         Self {
             kind: kind(written),
@@ -50,6 +52,7 @@ impl Group {
             end: end(&folded),
             folded,
             any_case,
+            number,
         }
     }
 }

@@ -8,7 +8,7 @@ const LOWER: u64 = 0x2020_2020_2020_2020;
 const FOREIGN: u64 = 0x8080_8080_8080_8080;
 
 /// A number for the whole text.
-pub(super) fn hash(text: &str) -> u64 {
+pub(crate) fn hash(text: &str) -> u64 {
     // Of other letters some have a lower case in ASCII.
     let lower = (!text.is_ascii()).then(|| text.to_lowercase());
     let text = lower.as_deref().unwrap_or(text);

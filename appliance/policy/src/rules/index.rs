@@ -6,13 +6,14 @@
 //! difference any more. Whatever else it asks is tried by the rule itself.
 
 use super::Rule;
-use super::asked::{Asked, Known, Who};
+use super::asked::{Asked, Known, Person};
 use super::condition::{Condition, When};
 use super::groups::{Kind, Named};
 use super::hash::{end, hash};
 use super::truth::Truth;
 use super::walk::Walked;
-use crate::{DecisionKind, Said};
+use crate::resident::{By, Several, Value};
+use crate::{DecisionKind, Said, TokenFacts};
 
 /// One bit for each rule, in their order.
 type Set = Vec<u64>;
@@ -52,6 +53,8 @@ struct Drawer {
     entries: Vec<(u64, usize)>,
     /// Bits of the ends of all texts: most that are looked up are not there.
     filter: Box<[u64; 256]>,
+    /// Number for the directory and rule, in order.
+    numbers: Vec<(u32, usize)>,
 }
 
 /// What a condition is about.
@@ -60,15 +63,29 @@ enum About {
     User,
     Party,
     Group(Kind),
+    Role,
     Claim(String),
+    /// By its number for the directory.
+    Attribute(usize),
+}
+
+/// A condition under which a rule is filed: what it names, as text and by number for the directory.
+struct Filed<'w> {
+    about: About,
+    texts: Vec<&'w str>,
+    numbers: Vec<u32>,
 }
 
 /// What a request says about that.
 struct Keys<'k> {
     /// A condition that names one of these may have any truth.
     texts: Texts<'k>,
-    /// The truth of all others, where they have one in common.
-    others: Option<Truth>,
+    /// The truth of all others.
+    others: Truth,
+    /// Conditions on what the directory says yes to may have any truth, too.
+    yes: [Option<&'k Several>; 2],
+    /// Those on what it cannot answer are unknown.
+    unclear: Option<&'k Several>,
 }
 
 /// Names of one kind, or values.
@@ -101,66 +118,56 @@ impl Index {
                 DecisionKind::Block | DecisionKind::Redirect => set(&mut index.restricting, at),
                 DecisionKind::StepUp => {}
             }
-            let Some((about, texts)) = filed_under(&rule.when) else {
+            let Some(filed) = filed_under(&rule.when) else {
                 set(&mut index.always, at);
                 continue;
             };
-            let found = index.drawers.iter().position(|it| it.about == about);
+            let found = index.drawers.iter().position(|it| it.about == filed.about);
             let place = found.unwrap_or_else(|| {
                 index.drawers.push(Drawer {
-                    about,
+                    about: filed.about,
                     all: empty(),
                     entries: Vec::new(),
                     filter: Box::new([0; 256]),
+                    numbers: Vec::new(),
                 });
                 index.drawers.len() - 1
             });
             let drawer = &mut index.drawers[place];
             set(&mut drawer.all, at);
-            for text in texts {
+            drawer
+                .numbers
+                .extend(filed.numbers.iter().map(|number| (*number, at)));
+            for text in filed.texts {
                 drawer.entries.push((hash(text), at));
                 set(&mut drawer.filter[..], filter_bit(end(text)));
             }
         }
         for drawer in &mut index.drawers {
             drawer.entries.sort_unstable();
+            drawer.numbers.sort_unstable();
         }
         index
     }
 
     /// The rules that may match.
     pub(crate) fn candidates(&self, asked: &Asked<'_>) -> Candidates<'_> {
+        let fits = self.fitting(asked);
         let mut found = self.always.clone();
         let mut waiting = vec![0; found.len()];
         for drawer in &self.drawers {
-            let keys = drawer.about.keys(asked);
-            match keys.others {
-                Some(Truth::FALSE) => {}
-                Some(Truth::UNKNOWN) => join(&mut found, &drawer.all, Some(&self.passing)),
-                others => {
-                    join(&mut found, &drawer.all, None);
-                    if others == Some(Truth::OPEN) {
-                        join(&mut waiting, &drawer.all, None);
-                    }
-                }
+            // Nobody is looked up for rules that do not match anyway.
+            if drawer
+                .all
+                .iter()
+                .zip(&fits)
+                .any(|(all, fits)| all & fits != 0)
+            {
+                self.open(drawer, &drawer.about.keys(asked), &mut found, &mut waiting);
             }
-            keys.texts.each(|end, text| {
-                for rule in drawer.rules_on(end, text) {
-                    set(&mut found, rule);
-                    clear(&mut waiting, rule);
-                }
-            });
         }
-        let flow = &self.flows[asked.flow.trailing_zeros() as usize];
-        let client = &self.clients[asked.client.trailing_zeros() as usize];
-        let classes = self.classes.iter().enumerate();
-        let classes: Vec<&Set> = classes
-            .filter(|(bit, _)| asked.classes & 1 << bit != 0)
-            .map(|(_, set)| set)
-            .collect();
-        for (at, word) in found.iter_mut().enumerate() {
-            *word &= flow[at] & client[at];
-            *word &= classes.iter().fold(0, |bits, set| bits | set[at]);
+        for (word, fits) in found.iter_mut().zip(&fits) {
+            *word &= fits;
         }
         Candidates {
             index: self,
@@ -168,6 +175,53 @@ impl Index {
             waiting,
             word: 0,
         }
+    }
+
+    /// The rules that are for this class, flow and client.
+    fn fitting(&self, asked: &Asked<'_>) -> Set {
+        let flow = &self.flows[asked.flow.trailing_zeros() as usize];
+        let client = &self.clients[asked.client.trailing_zeros() as usize];
+        let mut fits = vec![0; flow.len()];
+        for (bit, class) in self.classes.iter().enumerate() {
+            if asked.classes & 1 << bit != 0 {
+                join(&mut fits, class, None);
+            }
+        }
+        let both = flow.iter().zip(client).map(|(flow, client)| flow & client);
+        fits.iter_mut()
+            .zip(both)
+            .for_each(|(fits, both)| *fits &= both);
+        fits
+    }
+
+    /// Takes the rules out of a drawer that may match.
+    fn open(&self, drawer: &Drawer, keys: &Keys<'_>, found: &mut Set, waiting: &mut Set) {
+        match keys.others {
+            Truth::FALSE => {}
+            Truth::UNKNOWN => join(found, &drawer.all, Some(&self.passing)),
+            others => {
+                join(found, &drawer.all, None);
+                if others == Truth::OPEN {
+                    join(waiting, &drawer.all, None);
+                }
+            }
+        }
+        for number in keys.unclear.iter().flat_map(|all| all.unclear()) {
+            for rule in drawer.rules_numbered(number) {
+                if !has(&self.passing, rule) {
+                    set(found, rule);
+                }
+            }
+        }
+        let mut take = |rule| {
+            set(found, rule);
+            clear(waiting, rule);
+        };
+        for number in keys.yes.iter().flatten().flat_map(|all| all.yes()) {
+            drawer.rules_numbered(number).for_each(&mut take);
+        }
+        keys.texts
+            .each(|end, text| drawer.rules_on(end, text).for_each(&mut take));
     }
 }
 
@@ -209,6 +263,14 @@ impl Drawer {
         };
         entries.iter().map(|(_, rule)| *rule)
     }
+
+    /// The rules that are filed under a number for the directory.
+    fn rules_numbered(&self, number: u32) -> impl Iterator<Item = usize> {
+        let first = self.numbers.partition_point(|(known, _)| *known < number);
+        let same = self.numbers[first..].iter();
+        same.take_while(move |(known, _)| *known == number)
+            .map(|(_, rule)| *rule)
+    }
 }
 
 impl About {
@@ -220,27 +282,102 @@ impl About {
                 None if asked.facts.relying_party == Said::None => Keys::none(Truth::FALSE),
                 None => Keys::none(Truth::UNKNOWN),
             },
-            Self::Group(_) if asked.directory.has_groups() => Keys {
-                texts: Texts::Few(Vec::new()),
-                others: None,
-            },
-            Self::Group(kind) => match asked.told() {
+            Self::Group(kind) => {
+                let by_token = |told| {
+                    let named = asked.named(told);
+                    (Texts::Groups(named), unless(named.has_all(*kind)))
+                };
+                member_keys(asked, |by| asked.groups_of(by), by_token)
+            }
+            Self::Role => {
+                let by_token = |told| claim_keys(told, "roles");
+                member_keys(asked, |by| asked.roles_of(by), by_token)
+            }
+            Self::Claim(name) => match asked.told() {
                 Err(others) => Keys::none(others),
-                Ok(told) => Keys {
-                    texts: Texts::Groups(asked.named(told)),
-                    others: Some(unless(asked.named(told).has_all(*kind))),
-                },
+                Ok(told) => {
+                    let (texts, others) = claim_keys(told, name);
+                    Keys {
+                        texts,
+                        ..Keys::none(others)
+                    }
+                }
             },
-            Self::Claim(name) => match asked.told().map(|told| (told, told.values.get(name))) {
-                Err(others) => Keys::none(others),
-                Ok((_, None)) => Keys::none(Truth::UNKNOWN),
-                Ok((told, Some(values))) => Keys {
-                    texts: Texts::Values(values),
-                    others: Some(unless(!told.missing.contains(name))),
-                },
-            },
+            Self::Attribute(number) => attribute_keys(asked, *number),
         }
     }
+}
+
+/// The values of a claim, and the truth of conditions that name none of them.
+fn claim_keys<'k>(told: &'k TokenFacts, name: &str) -> (Texts<'k>, Truth) {
+    match told.values.get(name) {
+        None => (Texts::Few(Vec::new()), Truth::UNKNOWN),
+        Some(values) => (Texts::Values(values), unless(!told.missing.contains(name))),
+    }
+}
+
+/// What the directory says, and what the token says, with the truth of conditions on what it does not name where
+/// the directory cannot answer.
+fn member_keys<'k, 'a>(
+    asked: &'k Asked<'a>,
+    by_directory: impl Fn(By) -> Option<&'k Several>,
+    by_token: impl FnOnce(&'a TokenFacts) -> (Texts<'k>, Truth),
+) -> Keys<'k> {
+    match asked.token {
+        _ if matches!(asked.user, Person::Nobody) => Keys::none(Truth::FALSE),
+        Known::Unbelieved => Keys::none(Truth::UNKNOWN),
+        Known::Ahead => Keys {
+            yes: [by_directory(By::Request), None],
+            ..Keys::none(Truth::OPEN)
+        },
+        Known::Nothing => match by_directory(By::Request) {
+            None => Keys::none(Truth::UNKNOWN),
+            Some(all) => Keys {
+                yes: [Some(all), None],
+                unclear: Some(all),
+                ..Keys::none(Truth::FALSE)
+            },
+        },
+        Known::Verified(told) => {
+            let (texts, silent) = by_token(told);
+            let all = by_directory(By::Token);
+            Keys {
+                texts,
+                others: if all.is_some() { Truth::FALSE } else { silent },
+                yes: [all, by_directory(By::Request)],
+                unclear: all.filter(|_| silent == Truth::UNKNOWN),
+            }
+        }
+    }
+}
+
+fn attribute_keys<'k>(asked: &'k Asked<'_>, number: usize) -> Keys<'k> {
+    let value = |by| {
+        asked
+            .answers(by)
+            .map_or(&Value::Unknown, |all| all.attribute(number))
+    };
+    let by_request = || value(By::Request);
+    let (values, others) = match asked.token {
+        _ if matches!(asked.user, Person::Nobody) => return Keys::none(Truth::FALSE),
+        Known::Unbelieved => return Keys::none(Truth::UNKNOWN),
+        Known::Ahead => ([by_request(), &Value::Unknown], Truth::OPEN),
+        Known::Nothing => ([by_request(), &Value::Unknown], known(by_request())),
+        Known::Verified(_) => {
+            let proved = value(By::Token);
+            ([proved, by_request()], known(proved))
+        }
+    };
+    let texts = values.into_iter().filter_map(|value| match value {
+        Value::Is(value) => Some(value.as_str()),
+        Value::Nothing | Value::Unknown => None,
+    });
+    Keys::of(texts.collect(), others)
+}
+
+/// The truth of conditions that do not name this value.
+fn known(value: &Value) -> Truth {
+    unless(*value != Value::Unknown)
 }
 
 /// The truth of conditions that name nothing of what was told.
@@ -254,9 +391,9 @@ fn unless(all_was_told: bool) -> Truth {
 
 /// A rule on users may hold of the one whom the token proves, and of the one whom the request names.
 fn user_keys<'k>(asked: &'k Asked<'_>) -> Keys<'k> {
-    let certain = |who: &Who| unless(matches!(who, Who::Certain(..)));
+    let certain = |who: &Person| unless(matches!(who, Person::Certain(..)));
     let others = match asked.token {
-        _ if matches!(asked.user, Who::Nobody) => return Keys::none(Truth::FALSE),
+        _ if matches!(asked.user, Person::Nobody) => return Keys::none(Truth::FALSE),
         Known::Unbelieved => return Keys::none(Truth::UNKNOWN),
         Known::Nothing => certain(&asked.user),
         Known::Verified(_) => certain(&asked.proved),
@@ -265,9 +402,9 @@ fn user_keys<'k>(asked: &'k Asked<'_>) -> Keys<'k> {
     let mut texts = Vec::with_capacity(4);
     for who in [&asked.user, &asked.proved] {
         match who {
-            Who::Certain(name, domain) => texts.extend([name.as_str(), domain]),
-            Who::Unsure(name) => texts.push(name),
-            Who::Nobody | Who::Unknown => {}
+            Person::Certain(name, domain) => texts.extend([name.as_str(), domain]),
+            Person::Unsure(name) => texts.push(name),
+            Person::Nobody | Person::Unknown => {}
         }
     }
     Keys::of(texts, others)
@@ -277,7 +414,9 @@ impl<'k> Keys<'k> {
     fn of(texts: Vec<&'k str>, others: Truth) -> Self {
         Self {
             texts: Texts::Few(texts),
-            others: Some(others),
+            others,
+            yes: [None; 2],
+            unclear: None,
         }
     }
 
@@ -298,26 +437,45 @@ impl Texts<'_> {
     }
 }
 
-/// The condition under which a rule is filed, and what it names: the first that names something of its own.
-fn filed_under(when: &When) -> Option<(About, Vec<&str>)> {
+/// The condition under which a rule is filed: the first that names something of its own.
+fn filed_under(when: &When) -> Option<Filed<'_>> {
+    let filed = |about, texts| Filed {
+        about,
+        texts,
+        numbers: Vec::new(),
+    };
     when.rest.iter().find_map(|condition| match condition {
         Condition::User { names, domains } => {
             let all = names.iter().chain(domains).map(String::as_str);
-            Some((About::User, all.collect()))
+            Some(filed(About::User, all.collect()))
         }
         Condition::RelyingParty(parties) => {
             let folded = parties.folded.iter().map(String::as_str);
-            Some((About::Party, folded.collect()))
+            Some(filed(About::Party, folded.collect()))
         }
         Condition::Group(wanted) => {
             let kind = wanted.first()?.kind;
             let one_kind = wanted.iter().all(|group| group.kind == kind);
             let names = wanted.iter().map(|group| group.folded.as_str());
-            one_kind.then(|| (About::Group(kind), names.collect()))
+            one_kind.then(|| Filed {
+                numbers: wanted.iter().map(|group| group.number).collect(),
+                ..filed(About::Group(kind), names.collect())
+            })
+        }
+        Condition::Role(wanted) => {
+            let names = wanted.iter().map(|role| role.written.as_str());
+            Some(Filed {
+                numbers: wanted.iter().map(|role| role.number).collect(),
+                ..filed(About::Role, names.collect())
+            })
         }
         Condition::Claim(claim) => {
             let values = claim.values.iter().map(String::as_str);
-            Some((About::Claim(claim.name.clone()), values.collect()))
+            Some(filed(About::Claim(claim.name.clone()), values.collect()))
+        }
+        Condition::Attribute(wanted) => {
+            let values = wanted.values.iter().map(String::as_str);
+            Some(filed(About::Attribute(wanted.number), values.collect()))
         }
         _ => None,
     })
@@ -333,6 +491,10 @@ fn mark(sets: &mut [Set], bits: u16, at: usize) {
 
 fn set(set: &mut [u64], at: usize) {
     set[at / 64] |= 1 << (at % 64);
+}
+
+fn has(set: &[u64], at: usize) -> bool {
+    set[at / 64] & 1 << (at % 64) != 0
 }
 
 fn clear(set: &mut [u64], at: usize) {

@@ -10,6 +10,7 @@ mod grant;
 mod groups;
 mod hash;
 mod index;
+mod leans;
 mod places;
 mod reading;
 mod schedule;
@@ -30,11 +31,14 @@ pub(crate) use builtin::prefix;
 pub(crate) use compile::{Compiled, compile};
 use condition::{Application, When};
 pub use grant::Grant;
+pub(crate) use hash::hash;
+pub use leans::Lean;
 pub use reading::BUILT_IN_CLAIMS;
 pub use template::{Template, TemplateError};
 use truth::Truth;
 pub use walk::Ruling;
 
+use crate::resident::Hearing;
 use crate::{Client, DecisionKind, Facts, Flow, Rate, SignIn, Uncounted};
 
 /// What is done with a request, and by which rule.
@@ -242,7 +246,8 @@ pub(crate) fn applications(all: &[Application], facts: &Facts) -> Vec<String> {
         return Vec::new();
     }
     // No application asks for users.
-    let asked = Asked::new(facts, &Uncounted(None));
+    let (wanted, hearing) = (Arc::default(), Hearing::default());
+    let asked = Asked::new(facts, &Uncounted(None), &wanted, &hearing);
     all.iter()
         .filter(|application| application.truth(&asked) == Truth::TRUE)
         .map(|application| application.name.clone())

@@ -5,10 +5,11 @@ use std::fmt::Write;
 use weir_abi::Class;
 
 use super::asked::{Asked, Known};
-use super::condition::{Condition, When};
+use super::condition::{Condition, Role, When, Written};
 use super::groups;
 use super::truth::Truth;
-use crate::{Client, Flow, Method, Said, Told};
+use crate::resident::{By, Several, Value};
+use crate::{Answers, Client, Flow, Method, Said, Sought, Told, Unclear, Word};
 
 impl When {
     /// The first condition that does not hold, else those that are unknown and `effect`, what that means
@@ -102,9 +103,15 @@ impl Condition {
                     Truth::FALSE if asked.told().err() != Some(Truth::FALSE) => {
                         format!("the user is not in group {names}")
                     }
-                    _ => claim(asked, groups::CLAIM),
+                    _ => {
+                        let wanted = wanted.iter().map(|group| (&*group.written, group.number));
+                        let doubt = doubt(asked, |answers| answers.groups.as_ref(), wanted);
+                        claim(asked, groups::CLAIM) + &doubt
+                    }
                 }
             }
+            Self::Role(wanted) => self.role(wanted, asked),
+            Self::Attribute(wanted) => attribute(wanted, asked),
             Self::Claim(wanted) => claim(asked, &wanted.name),
             Self::Device(states) => {
                 let words = states.iter().map(|state| claim(asked, state.claim()));
@@ -139,7 +146,7 @@ impl Condition {
                 Some(moment) => schedule.local_words(moment),
                 None => "nobody says what time it is".to_owned(),
             },
-            Self::Directory => if asked.directory.is_there() {
+            Self::Directory => if asked.has_directory() {
                 "there is a directory of users"
             } else {
                 "there is no directory of users"
@@ -147,10 +154,10 @@ impl Condition {
             .to_owned(),
             Self::KnownUser => {
                 let words = said("user", &facts.user);
-                match asked.bound.as_ref().map(|user| asked.directory.knows(user)) {
-                    Some(Some(true)) => format!("{words}, whom the directory knows"),
-                    Some(Some(false)) => format!("{words}, whom the directory does not know"),
-                    Some(None) => format!("{words}, and there is no directory of users"),
+                match asked.is_known() {
+                    Some(Word::Yes) => format!("{words}, whom the directory knows"),
+                    Some(Word::No) => format!("{words}, whom the directory does not know"),
+                    Some(Word::Unknown) => format!("{words}, and there is no directory of users"),
                     None => words,
                 }
             }
@@ -169,6 +176,86 @@ impl Condition {
             }
         }
     }
+
+    /// As the token says, unless the directory settles it.
+    fn role(&self, wanted: &[Role], asked: &Asked<'_>) -> String {
+        let by_token = asked.told().ok().map(|told| {
+            let truths = wanted.iter().map(|role| role.claim.truth(told));
+            Truth::any(truths)
+        });
+        let truth = self.truth(asked);
+        let names: Vec<&str> = wanted.iter().map(|role| &*role.written).collect();
+        let names = names.join(" or ");
+        match truth {
+            _ if by_token == Some(truth) && truth != Truth::UNKNOWN => claim(asked, "roles"),
+            Truth::TRUE => format!("the user holds role {names}"),
+            Truth::FALSE if asked.told().err() != Some(Truth::FALSE) => {
+                format!("the user does not hold role {names}")
+            }
+            _ => {
+                let wanted = wanted.iter().map(|role| (&*role.written, role.number));
+                let doubt = doubt(asked, |answers| answers.roles.as_ref(), wanted);
+                claim(asked, "roles") + &doubt
+            }
+        }
+    }
+}
+
+/// What is written of a user.
+fn attribute(wanted: &Written, asked: &Asked<'_>) -> String {
+    let name = wanted.attribute.name();
+    let Some(answers) = asked_directory(asked) else {
+        return match asked.told() {
+            Err(Truth::FALSE) => format!("nobody signs in by this flow: no {name}"),
+            Err(_) => format!("nobody is named for certain, {}", no_token(asked)),
+            Ok(_) => "the token names nobody for certain".to_owned(),
+        };
+    };
+    match answers.attribute(wanted.number) {
+        Value::Is(value) => format!("{name} is {value} in the directory"),
+        Value::Nothing => format!("{name} is not written in the directory"),
+        Value::Unknown if answers.id.is_none() => answers.user.words().to_owned(),
+        Value::Unknown => format!("the directory does not say {name}"),
+    }
+}
+
+/// What the directory says of the one who counts in the end.
+fn asked_directory<'a>(asked: &Asked<'a>) -> Option<&'a Answers> {
+    let by = match asked.token {
+        Known::Verified(_) => By::Token,
+        Known::Nothing | Known::Ahead => By::Request,
+        Known::Unbelieved => return None,
+    };
+    asked.answers(by)
+}
+
+/// Why the directory does not say whether somebody is in a group, or holds a role; nothing where there is none.
+fn doubt<'w>(
+    asked: &Asked<'_>,
+    of: impl Fn(&Answers) -> Option<&Several>,
+    wanted: impl Iterator<Item = (&'w str, u32)>,
+) -> String {
+    let Some(answers) = asked_directory(asked) else {
+        return String::new();
+    };
+    if answers.user == Sought::NoDirectory {
+        return String::new();
+    }
+    if answers.id.is_none() {
+        return format!("; {}", answers.user.words());
+    }
+    let all = of(answers);
+    let unclear = wanted.filter_map(|(name, number)| match all {
+        Some(all) if all.get(number).is_some() => None,
+        all => {
+            let why = all.and_then(|all| all.why(number));
+            Some(format!(
+                "; {name} {}",
+                why.unwrap_or(Unclear::Unsynced).words()
+            ))
+        }
+    });
+    unclear.collect()
 }
 
 /// Who signs in, by whoever says so.

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod people;
+
 use std::net::IpAddr;
 
 use weir_abi::Class;

@@ -1,7 +1,12 @@
 //! A slow evaluator of rules as they are written: three truths as `Option<bool>`.
 
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub mod people;
+
 use std::net::IpAddr;
 
+pub use people::People;
 use weir_policy::{
     Client, DecisionKind, Facts, Flow, PolicySpec, RuleSpec, Said, TokenFacts, Told, Values,
     WhenSpec,
@@ -10,13 +15,13 @@ use weir_policy::{
 type Truth = Option<bool>;
 
 /// The first of the administrator's rules that takes the request, and what it comes to.
-pub fn first(spec: &PolicySpec, facts: &Facts) -> Option<(usize, DecisionKind)> {
+pub fn first(spec: &PolicySpec, facts: &Facts, people: &People) -> Option<(usize, DecisionKind)> {
     if matches!(facts.flow, Flow::Internal | Flow::Other) {
         return None;
     }
     spec.rules.iter().enumerate().find_map(|(index, rule)| {
         let kind = kind(rule, facts);
-        let truth = when(&rule.when, spec, facts);
+        let truth = when(&rule.when, spec, facts, people);
         let granted = rule.then.grant.is_none() || matches!(facts.token, Told::Verified(_));
         let takes = match kind {
             DecisionKind::Pass => truth == Some(true) && granted,
@@ -74,7 +79,7 @@ fn not(truth: Truth) -> Truth {
     truth.map(|truth| !truth)
 }
 
-fn when(when_: &WhenSpec, spec: &PolicySpec, facts: &Facts) -> Truth {
+fn when(when_: &WhenSpec, spec: &PolicySpec, facts: &Facts, people: &People) -> Truth {
     let mut truths = Vec::new();
     let mut each = |values: &Values, test: &dyn Fn(&str) -> Truth| {
         let words = list(values);
@@ -99,10 +104,19 @@ fn when(when_: &WhenSpec, spec: &PolicySpec, facts: &Facts) -> Truth {
         _ => None,
     });
     each(&when_.user, &|word| user(facts, word));
-    each(&when_.group, &|word| told(facts, &|told| group(told, word)));
-    each(&when_.role, &|word| {
-        told(facts, &|told| claim(told, "roles", word))
+    each(&when_.group, &|word| {
+        let by_token = |told: &TokenFacts| group(told, word);
+        people.say(facts, &by_token, &|one| people.is_in(one, word))
     });
+    each(&when_.role, &|word| {
+        let by_token = |told: &TokenFacts| claim(told, "roles", word);
+        people.say(facts, &by_token, &|one| people.holds(one, word))
+    });
+    for (name, values) in &when_.attribute {
+        each(values, &|word| {
+            people.say(facts, &|_| None, &|one| one.is_written(name, word))
+        });
+    }
     each(&when_.device, &|word| {
         told(facts, &|told| match word {
             "joined" => match single(told, "device_trust")?.as_str() {
@@ -160,7 +174,7 @@ fn when(when_: &WhenSpec, spec: &PolicySpec, facts: &Facts) -> Truth {
         }));
     }
     if let Some(inner) = &when_.not {
-        truths.push(not(when(inner, spec, facts)));
+        truths.push(not(when(inner, spec, facts, people)));
     }
     all(&truths)
 }

@@ -64,7 +64,7 @@ impl Look<'_> {
                     return record.finish(Response::from_parts(parts, body));
                 }
                 facts.token = Told::Unbelieved("the answer is larger than 2 MB".into());
-                let ruling = self.service.policy.decide(&facts, self.live);
+                let ruling = self.live.judge(self.service, &mut facts);
                 record.judged(&facts, &ruling);
                 let decision = ruling.without_token();
                 return Self::blocked(record, &facts, &decision, "The answer is too large.");
@@ -97,7 +97,7 @@ impl Look<'_> {
                 decision
             }
             Ruling::AtToken { .. } => {
-                let ruling = self.service.policy.decide(&facts, self.live);
+                let ruling = self.live.judge(self.service, &mut facts);
                 record.judged(&facts, &ruling);
                 ruling.without_token()
             }

@@ -30,12 +30,12 @@ impl Asking<'_> {
         body: &Whole,
         started: Instant,
     ) -> Result<Response<Answer>, Reset> {
-        let (client, policy) = (self.client, &self.service.policy);
+        let client = self.client;
         let tokens = self.service.tokens.as_ref();
         let tokens = tokens.expect("a generation with a relying party without tokens is refused");
         let mut facts = self.facts(body);
         let seen = self.token(tokens, &mut facts, body);
-        let ruling = policy.decide(&facts, self.live);
+        let ruling = self.live.judge(self.service, &mut facts);
         record.decided(&facts, &ruling, started);
         client.shared.counters.requests.add();
         let decision = ruling.without_token();

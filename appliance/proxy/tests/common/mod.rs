@@ -9,7 +9,7 @@ pub mod upstream;
 
 use std::fs::Permissions;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -370,6 +370,42 @@ impl Control {
         let message = ToProxy::Generation(Box::new(generation));
         link.sender.send(&message, &attached).await.unwrap();
         patiently(link.answers.recv()).await.expect("an answer")
+    }
+
+    /// Offers a directory, in this memory; gives the proxy's answer.
+    pub async fn offer(
+        &mut self,
+        (epoch, length): (u64, u64),
+        max_age: Duration,
+        memory: &[OwnedFd],
+    ) -> Result<u64, String> {
+        let message = ToProxy::Directory {
+            epoch,
+            length,
+            max_age,
+        };
+        self.say(&message, memory).await;
+        self.taken().await
+    }
+
+    /// Takes the directory away.
+    pub async fn take_away(&mut self) -> Result<u64, String> {
+        self.say(&ToProxy::NoDirectory, &[]).await;
+        self.taken().await
+    }
+
+    async fn say(&mut self, message: &ToProxy, memory: &[OwnedFd]) {
+        let attached: Vec<_> = memory.iter().map(AsFd::as_fd).collect();
+        let link = self.link.as_mut().expect("alive");
+        link.sender.send(message, &attached).await.unwrap();
+    }
+
+    async fn taken(&mut self) -> Result<u64, String> {
+        match self.told().await {
+            FromProxy::DirectoryTaken { epoch } => Ok(epoch),
+            FromProxy::DirectoryRefused { why, .. } => Err(why),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Tells the proxy to drain.

@@ -1,6 +1,8 @@
 //! Lists that are fetched.
 
 use weir_abi::Class;
+use weir_entra::model::Part;
+use weir_feeds::Source;
 
 use crate::certificate::{self, Named};
 use crate::read::{Draft, DraftRemote};
@@ -19,6 +21,9 @@ pub(super) fn check(context: &Context<'_>, draft: &Draft) {
                 bounds(remote),
             );
         }
+        if let Source::NamedLocation { .. } = remote.source {
+            named_location(context, draft, remote);
+        }
     }
     let of_lists = draft
         .lists
@@ -35,6 +40,23 @@ pub(super) fn check(context: &Context<'_>, draft: &Draft) {
     }
     for diagnostic in found {
         context.push(diagnostic);
+    }
+}
+
+/// Whether anybody reads the tenant's named locations.
+fn named_location(context: &Context<'_>, draft: &Draft, remote: &DraftRemote) {
+    match &draft.entra {
+        None => context.error(
+            &remote.span,
+            "a named location is one of the tenant, and this file names none",
+            "write `[entra]` with the tenant and how to sign in to it",
+        ),
+        Some(entra) if !entra.parts.contains(&Part::Locations) => context.error(
+            &remote.span,
+            "the tenant's named locations are not read",
+            "add `\"locations\"` to `parts` in `[entra]`",
+        ),
+        Some(_) => (),
     }
 }
 

@@ -80,7 +80,12 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
             "`cut = true` ends the flows of sources on `blocked` lists at once; remove it",
         );
     }
-    let contents = contents(context, table, base);
+    let contents = contents(
+        context,
+        table,
+        class.as_ref().map(|class| class.value),
+        base,
+    );
     DraftList {
         name: values::name(context, table, "hq-egress"),
         class,
@@ -92,9 +97,14 @@ pub(crate) fn read(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Dra
 }
 
 /// The keys that say where entries stand: each list has one of them.
-const PLACES: [&str; 4] = ["prefixes", "file", "url", "microsoft365"];
+const PLACES: [&str; 5] = ["prefixes", "file", "url", "microsoft365", "named_location"];
 
-fn contents(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Option<DraftContents> {
+fn contents(
+    context: &Context<'_>,
+    table: &Table<'_>,
+    class: Option<Class>,
+    base: &Path,
+) -> Option<DraftContents> {
     let written: Vec<_> = PLACES.into_iter().filter(|key| table.has(key)).collect();
     remote::misplaced(context, table, &written);
     match written.as_slice() {
@@ -112,7 +122,7 @@ fn contents(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Option<Dra
                 span: file.span,
             })
         }),
-        [key] => remote::read(context, table, key, base).map(DraftContents::Remote),
+        [key] => remote::read(context, table, key, class, base).map(DraftContents::Remote),
         [] => {
             let help = "write `prefixes = [\"203.0.113.0/24\"]`, or `file = \"lists/NAME.list\"` for a \
                         list that can be edited while Weir runs";
@@ -120,7 +130,10 @@ fn contents(context: &Context<'_>, table: &Table<'_>, base: &Path) -> Option<Dra
             None
         }
         [first, .., last] => {
-            let article = if *last == "file" { "a " } else { "" };
+            let article = match *last {
+                "file" | "named_location" => "a ",
+                _ => "",
+            };
             context.error(
                 &table.key_span(last),
                 format!("this list has both `{first}` and {article}`{last}`"),

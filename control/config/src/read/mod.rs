@@ -3,6 +3,7 @@
 //! Reading never stops at a mistake. What could not be read is left out of the draft, and the checks
 //! that follow work with what is there.
 
+mod entra;
 mod grants;
 mod list;
 mod nat;
@@ -27,6 +28,7 @@ use crate::reader::{At, Context, Span, Table};
 use crate::schema;
 use crate::tokens::Tokens;
 
+pub(crate) use entra::{DraftCredential, DraftEntra};
 pub(crate) use list::{DraftContents, DraftList};
 pub(crate) use profile::DraftProfile;
 pub(crate) use remote::{DraftOutbound, DraftRemote};
@@ -93,6 +95,7 @@ pub(crate) struct Draft {
     pub(crate) countries: Option<At<PathBuf>>,
     pub(crate) grants: Grants,
     pub(crate) outbound: DraftOutbound,
+    pub(crate) entra: Option<DraftEntra>,
 }
 
 /// Reads the document; `base` is the directory that relative paths start from.
@@ -131,23 +134,7 @@ pub(crate) fn read<'c>(context: &'c Context<'c>, document: &'c DeTable<'c>, base
     for (name, table) in root.named_tables("application", &schema::APPLICATION) {
         applications.insert(name.value.clone(), read_application(context, &name, &table));
     }
-    let (mut locations, mut places) = (BTreeMap::new(), Fields::default());
-    for (name, table) in root.named_tables("location", &schema::LOCATION) {
-        let field = format!("locations.{}", name.value);
-        places.add(&field, name.span.clone(), Vec::new());
-        let mut words = |key: &str| {
-            let items = table.strings(key).unwrap_or_default();
-            let words = items.iter().map(|item| item.value.clone()).collect();
-            places.add(&format!("{field}.{key}"), table.key_span(key), items);
-            words
-        };
-        let (prefixes, countries) = (words("prefixes"), words("countries"));
-        let spec = LocationSpec {
-            prefixes,
-            countries,
-        };
-        locations.insert(name.value, spec);
-    }
+    let (locations, places) = read_locations(&root);
     let mut services: Vec<_> = root
         .tables("service", &schema::SERVICE)
         .iter()
@@ -197,7 +184,32 @@ pub(crate) fn read<'c>(context: &'c Context<'c>, document: &'c DeTable<'c>, base
             .map_or_else(DraftOutbound::default, |table| {
                 remote::outbound(context, &table, base)
             }),
+        entra: root
+            .table("entra", &schema::ENTRA)
+            .map(|table| entra::read(context, &table, base)),
     }
+}
+
+/// `[location.NAME]`, and where each stands.
+fn read_locations(root: &Table<'_>) -> (BTreeMap<String, LocationSpec>, Fields) {
+    let (mut locations, mut places) = (BTreeMap::new(), Fields::default());
+    for (name, table) in root.named_tables("location", &schema::LOCATION) {
+        let field = format!("locations.{}", name.value);
+        places.add(&field, name.span.clone(), Vec::new());
+        let mut words = |key: &str| {
+            let items = table.strings(key).unwrap_or_default();
+            let words = items.iter().map(|item| item.value.clone()).collect();
+            places.add(&format!("{field}.{key}"), table.key_span(key), items);
+            words
+        };
+        let (prefixes, countries) = (words("prefixes"), words("countries"));
+        let spec = LocationSpec {
+            prefixes,
+            countries,
+        };
+        locations.insert(name.value, spec);
+    }
+    (locations, places)
 }
 
 /// `state` in `[appliance]`, whatever else is wrong.

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use url::Url;
-use weir_feeds::Source;
+use weir_abi::Class;
 use weir_feeds::guard::Limits;
 use weir_feeds::microsoft365::{ADDRESS, AREAS, Instance};
+use weir_feeds::{Source, Web};
 
 use super::values;
 use crate::reader::{At, Context, Span, Table};
 use crate::schema;
 
 /// What is said of an address with a password, without the address.
-const WITH_PASSWORD: &str = "this address holds the name of a user, or a password";
+pub(crate) const WITH_PASSWORD: &str = "this address holds the name of a user, or a password";
 
 /// Longest address.
 const LONGEST: usize = 2048;
@@ -47,12 +48,15 @@ pub(crate) struct DraftOutbound {
 const NEEDS: [(&str, &[&str]); 7] = [
     ("instance", &["microsoft365"]),
     ("ca", &["url"]),
-    ("every", &["url", "microsoft365"]),
-    ("most", &["url", "microsoft365"]),
-    ("widest_v4", &["url", "microsoft365"]),
-    ("widest_v6", &["url", "microsoft365"]),
-    ("share", &["url", "microsoft365"]),
+    ("every", FETCHED),
+    ("most", FETCHED),
+    ("widest_v4", FETCHED),
+    ("widest_v6", FETCHED),
+    ("share", FETCHED),
 ];
+
+/// What is written of a list that is fetched.
+const FETCHED: &[&str] = &["url", "microsoft365", "named_location"];
 
 /// Names keys that do nothing on such a list.
 pub(crate) fn misplaced(context: &Context<'_>, table: &Table<'_>, written: &[&str]) {
@@ -84,11 +88,13 @@ pub(crate) fn read(
     context: &Context<'_>,
     table: &Table<'_>,
     key: &str,
+    class: Option<Class>,
     base: &Path,
 ) -> Option<DraftRemote> {
     let source = match key {
-        "url" => Source::Url(address(context, &table.string("url")?)?),
-        _ => microsoft365(context, table)?,
+        "url" => Web::Url(address(context, &table.string("url")?)?).into(),
+        "named_location" => named_location(context, table, class)?,
+        _ => microsoft365(context, table)?.into(),
     };
     let every = table.string("every");
     let every = every.and_then(|every| values::duration(context, &every, EVERY));
@@ -135,7 +141,29 @@ fn limits(table: &Table<'_>) -> Limits {
     }
 }
 
-fn microsoft365(context: &Context<'_>, table: &Table<'_>) -> Option<Source> {
+/// A named location of the tenant. What opens something, the tenant must trust.
+fn named_location(
+    context: &Context<'_>,
+    table: &Table<'_>,
+    class: Option<Class>,
+) -> Option<Source> {
+    let At { value, span } = table.string("named_location")?;
+    let location = value.trim();
+    if location.is_empty() || location.contains(char::is_control) {
+        context.error(
+            &span,
+            "this cannot be the name of a named location",
+            "write its id, or its name as the portal shows it",
+        );
+        return None;
+    }
+    Some(Source::NamedLocation {
+        location: location.to_owned(),
+        must_be_trusted: matches!(class, Some(Class::Managed | Class::Bypass)),
+    })
+}
+
+fn microsoft365(context: &Context<'_>, table: &Table<'_>) -> Option<Web> {
     let written = table.strings("microsoft365")?;
     let instance = table.word("instance", &Instance::ALL);
     if table.is_empty_list("microsoft365") {
@@ -157,7 +185,7 @@ fn microsoft365(context: &Context<'_>, table: &Table<'_>) -> Option<Source> {
             );
         }
     }
-    (!areas.is_empty()).then(|| Source::Microsoft365 {
+    (!areas.is_empty()).then(|| Web::Microsoft365 {
         base: ADDRESS.parse().expect("an address"),
         instance: instance.map_or_else(Instance::default, |instance| instance.value),
         areas,

@@ -51,6 +51,27 @@ impl Fields {
         }
     }
 
+    /// The words of each name in a key, and where they stand.
+    fn lists_at(
+        &mut self,
+        table: &Table<'_>,
+        path: &str,
+        key: &str,
+        example: &str,
+    ) -> BTreeMap<String, Values> {
+        let field = format!("{path}.{key}");
+        if table.has(key) {
+            self.add(&field, table.key_span(key), Vec::new());
+        }
+        let mut all = BTreeMap::new();
+        for (name, items) in table.lists_by_name(key, example) {
+            let words = items.iter().map(|item| item.value.clone()).collect();
+            self.add(&format!("{field}.{}", name.value), name.span, items);
+            all.insert(name.value, one_or_many(words));
+        }
+        all
+    }
+
     /// The text of a key, and where it stands.
     fn text_at(&mut self, table: &Table<'_>, path: &str, key: &str) -> Option<String> {
         let item = table.string(key)?;
@@ -167,6 +188,7 @@ fn read_when(table: &Table<'_>, path: &str, fields: &mut Fields) -> WhenSpec {
         country: values("country"),
         location: values("location"),
         claim: BTreeMap::new(),
+        attribute: BTreeMap::new(),
         authenticated_within: fields.text_at(table, path, "authenticated_within"),
         time: None,
         inside_network: table.boolean("inside_network"),
@@ -176,16 +198,10 @@ fn read_when(table: &Table<'_>, path: &str, fields: &mut Fields) -> WhenSpec {
         let field = format!("{path}.inside_network");
         fields.add(&field, table.key_span("inside_network"), Vec::new());
     }
-    if table.has("claim") {
-        let field = format!("{path}.claim");
-        fields.add(&field, table.key_span("claim"), Vec::new());
-    }
-    for (name, items) in table.lists_by_name("claim", "claim = { department = \"it\" }") {
-        let words = items.iter().map(|item| item.value.clone()).collect();
-        let field = format!("{path}.claim.{}", name.value);
-        fields.add(&field, name.span, items);
-        spec.claim.insert(name.value, one_or_many(words));
-    }
+    let example = "claim = { department = \"it\" }";
+    spec.claim = fields.lists_at(table, path, "claim", example);
+    let example = "attribute = { department = \"Sales\" }";
+    spec.attribute = fields.lists_at(table, path, "attribute", example);
     if let Some(time) = table.table("time", &schema::TIME) {
         let path = format!("{path}.time");
         fields.add(&path, table.key_span("time"), Vec::new());

@@ -227,13 +227,12 @@ pub(crate) fn prefix(context: &Context<'_>, item: &At<String>) -> Option<IpNet> 
     }
 }
 
-/// A duration, as a number with its unit: `500ms`, `5s`, `2m`, `1h`.
+/// A duration, as a number with its unit: `500ms`, `5s`, `2m`, `1h`, `30d`.
 pub(crate) fn duration(
     context: &Context<'_>,
     item: &At<String>,
     range: RangeInclusive<Duration>,
 ) -> Option<Duration> {
-    const UNITS: &[(&str, u64)] = &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
     let written = item.value.as_str();
     let (shortest, longest) = (shown(*range.start()), shown(*range.end()));
     let unit = written.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -242,7 +241,7 @@ pub(crate) fn duration(
     let (Some(number), Some((_, milliseconds))) = (number, known) else {
         let help = match number {
             Some(number) if unit.is_empty() => format!("write its unit too, such as `{number}s`"),
-            _ => format!("write a number with `ms`, `s`, `m` or `h`, such as `{shortest}`"),
+            _ => format!("write a number with `ms`, `s`, `m`, `h` or `d`, such as `{shortest}`"),
         };
         context.error(&item.span, format!("`{written}` is no duration"), help);
         return None;
@@ -262,6 +261,23 @@ pub(crate) fn duration(
 }
 
 /// As [`duration`] reads it.
-fn shown(duration: Duration) -> String {
-    format!("{}s", duration.as_secs())
+pub(crate) fn shown(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let whole = |(_, milliseconds): &&(&str, u64)| {
+        *milliseconds >= 1000 && seconds > 0 && seconds.is_multiple_of(milliseconds / 1000)
+    };
+    let unit = UNITS.iter().rev().find(whole);
+    unit.map_or_else(
+        || format!("{seconds}s"),
+        |(word, milliseconds)| format!("{}{word}", seconds * 1000 / milliseconds),
+    )
 }
+
+/// Units of a duration, in milliseconds; the shortest first.
+const UNITS: &[(&str, u64)] = &[
+    ("ms", 1),
+    ("s", 1000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];

@@ -7,8 +7,14 @@ use crate::common::Site;
 
 /// What is said of each of these files must stand in `tests/files/said/NAME.txt`; with `UPDATE=1` it is written there.
 #[track_caller]
+#[allow(dead_code, reason = "some have a site of their own")]
 pub fn check(cases: &[(&str, String)]) {
-    let site = Site::new();
+    check_at(&Site::new(), cases);
+}
+
+/// [`check`], in a directory that has more.
+#[track_caller]
+pub fn check_at(site: &Site, cases: &[(&str, String)]) {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/files/said");
     let update = std::env::var_os("UPDATE").is_some();
     let mut wrong = String::new();

@@ -28,6 +28,15 @@ pub struct Definition {
     pub template_id: Option<String>,
 }
 
+impl Definition {
+    /// By which id the role is known everywhere: a built-in one by its template's, which tokens and assignments say.
+    pub fn known_as(&self) -> Id {
+        let told = self.template_id.as_deref().filter(|_| self.is_built_in);
+        let told = told.and_then(|id| Id::try_parse(id).ok());
+        told.unwrap_or(self.id)
+    }
+}
+
 /// A page of definitions.
 pub fn definitions(body: &[u8]) -> Result<Page<Definition>, Malformed> {
     envelope::list(body)

@@ -144,6 +144,36 @@ impl Exports {
         Ok(Signed { manifest, line })
     }
 
+    /// An export that was handed out, by its number, as it stands in the chain.
+    pub fn signed(&self, number: u64, key: &PublicKey) -> Result<Option<Signed>, ExportsError> {
+        let failed = ExportsError::file("read", &self.path);
+        let file = match File::open(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(&failed)?,
+        };
+        let mut lines = Lines::of(&file);
+        if number == 0 {
+            return Ok(None);
+        }
+        for _ in 1..number {
+            if lines.next().map_err(&failed)?.is_none() {
+                return Ok(None);
+            }
+        }
+        let Some(line) = lines.next().map_err(&failed)? else {
+            return Ok(None);
+        };
+        let manifest = open(line, key).ok().filter(|it| it.number == number);
+        let line = String::from_utf8(line.to_vec()).ok();
+        match (manifest, line) {
+            (Some(manifest), Some(line)) => Ok(Some(Signed { manifest, line })),
+            _ => Err(ExportsError::Broken {
+                path: self.path.clone(),
+                number,
+            }),
+        }
+    }
+
     /// Follows the chain from its beginning to its end. `kept` is the digest of a line that was handed out once, and
     /// has to be in it.
     pub fn verify(&self, key: &PublicKey, kept: Option<Digest>) -> Result<Verified, ExportsError> {

@@ -158,6 +158,7 @@ const fn parts(what: What) -> &'static [Part] {
             Part::Groups,
             Part::Roles,
             Part::ConditionalAccess,
+            Part::Locations,
             Part::Methods,
             Part::SecurityDefaults,
             Part::Domains,

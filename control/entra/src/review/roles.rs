@@ -32,9 +32,8 @@ impl Roles {
         each(moment, Part::Roles, |_, document| {
             match document {
                 OfRoles::Definition(role) => {
-                    roles
-                        .names
-                        .extend(role.display_name.map(|name| (role.id, name)));
+                    let id = role.known_as();
+                    roles.names.extend(role.display_name.map(|name| (id, name)));
                 }
                 OfRoles::Assignment(assignment) if is_running(&assignment, moment.at()) => {
                     let of_principal = roles.by_principal.entry(assignment.principal);

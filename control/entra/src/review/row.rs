@@ -108,6 +108,7 @@ impl<T> From<Option<T>> for Known<T> {
 
 /// A time as it is written everywhere: UTC, RFC 3339.
 pub(super) fn written(time: OffsetDateTime) -> String {
-    let utc = time.to_offset(time::UtcOffset::UTC);
+    let utc = time.checked_to_offset(time::UtcOffset::UTC);
+    let utc = utc.unwrap_or(time);
     utc.format(&Rfc3339).unwrap_or_else(|_| utc.to_string())
 }

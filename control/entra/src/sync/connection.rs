@@ -74,7 +74,7 @@ impl Engine {
                 self.proofs_failed = 0;
                 self.is_connected();
             }
-            Err(error) => self.unproved(finding(&error, graph.registration())),
+            Err(error) => self.unproved(Finding::of_proof(&error, graph.registration())),
         }
     }
 
@@ -133,7 +133,7 @@ impl Engine {
         reply: Reply<()>,
     ) {
         if let Err(error) = proof {
-            let finding = Box::new(finding(&error, graph.registration()));
+            let finding = Box::new(Finding::of_proof(&error, graph.registration()));
             return drop(reply.send(Err(CommandError::Refused(finding))));
         }
         let former = std::mem::replace(&mut self.graph, graph);
@@ -182,18 +182,5 @@ impl Engine {
 
     pub(super) fn parts(&self) -> Vec<Part> {
         self.tasks.keys().copied().collect()
-    }
-}
-
-fn finding(error: &ProofError, registration: &Registration) -> Finding {
-    match error {
-        ProofError::Failed(failure) => {
-            let mut finding = Finding::of_failure(failure, registration);
-            finding.part = None;
-            finding
-        }
-        ProofError::OtherTenant { .. } => {
-            Finding::of(Reason::OtherTenant, error.to_string(), registration)
-        }
     }
 }

@@ -36,6 +36,8 @@ pub struct Revision {
     pub applied: Applied,
     /// Users that were told of, and since when their sessions count; earlier ones are void.
     pub sessions: Vec<(Id, OffsetDateTime)>,
+    /// Every picture with a higher number has it, and none up to this one.
+    pub epoch: u64,
 }
 
 /// What is in memory, and what is to be drawn.
@@ -156,7 +158,11 @@ impl Picture {
         self.changes.groups.extend(changes.groups);
         // Edges are in the closure, and drawn from there.
         self.is_dirty |= !changes.edges.is_empty();
-        Revision { applied, sessions }
+        Revision {
+            applied,
+            sessions,
+            epoch: 0,
+        }
     }
 
     /// Says whether members of hidden groups are told.
@@ -284,6 +290,7 @@ impl Revision {
             list.dedup();
         }
         self.sessions.extend(later.sessions);
+        self.epoch = self.epoch.max(later.epoch);
     }
 }
 

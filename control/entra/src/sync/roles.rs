@@ -35,7 +35,7 @@ impl Kept {
             } else if let Ok(definition) = serde_json::from_slice::<Definition>(&bytes)
                 && let Some(name) = definition.display_name.clone()
             {
-                kept.names.insert(template(&definition), name);
+                kept.names.insert(definition.known_as(), name);
             }
         }
         Ok(kept)
@@ -71,7 +71,7 @@ impl Reader {
         }
         let templates: BTreeMap<Id, Id> = definitions
             .iter()
-            .map(|definition| (definition.id, template(definition)))
+            .map(|definition| (definition.id, definition.known_as()))
             .collect();
         let mut grouped: BTreeMap<String, BTreeSet<RoleAssignment>> = BTreeMap::new();
         for mut one in all {
@@ -112,16 +112,6 @@ impl Reader {
             Err(broken) => Err(broken),
         }
     }
-}
-
-/// By which id a role is known everywhere: a built-in one by its template's.
-fn template(definition: &Definition) -> Id {
-    let told = definition
-        .template_id
-        .as_deref()
-        .filter(|_| definition.is_built_in);
-    let told = told.and_then(|id| Id::try_parse(id).ok());
-    told.unwrap_or(definition.id)
 }
 
 /// Those with times take the place of those that are told plainly.

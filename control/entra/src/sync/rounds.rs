@@ -190,7 +190,10 @@ impl Engine {
         self.picture = Some(picture);
         self.draw_at = self.clock.elapsed();
         if !revision.is_empty() {
-            self.tell(revision);
+            self.tell(Revision {
+                epoch: self.epoch,
+                ..revision
+            });
         }
     }
 

@@ -29,6 +29,10 @@ pub struct Status {
     pub credential_ends: Option<OffsetDateTime>,
     /// Whether the credential from before is kept yet.
     pub keeps_former_credential: bool,
+    /// Whether the one that came in its place was refused, so that it is used again.
+    pub fell_back: bool,
+    /// Of which kind the credential is that is in use.
+    pub credential_kind: &'static str,
     /// Permissions that are missing for the parts that are read; any one of each suffices. Nothing while there is no
     /// token.
     pub missing: Vec<&'static [&'static str]>,
@@ -108,6 +112,8 @@ impl Engine {
             parts,
             credential_ends: ends,
             keeps_former_credential: self.former.is_some(),
+            fell_back: self.refused.is_some(),
+            credential_kind: registration.credential.kind(),
             missing: said
                 .as_ref()
                 .map_or_else(Vec::new, |said| missing(&said.roles, &read)),
@@ -181,7 +187,7 @@ fn own(store: &Store, registration: &Registration) -> Result<Own, StoreError> {
                 .filter(|key| key.hint == hint);
             alike.next().filter(|_| alike.next().is_none())
         }
-        Credential::ManagedIdentity(_) => None,
+        Credential::ManagedIdentity(_) | Credential::Unusable(_) => None,
     };
     Ok(found.map_or_else(Own::default, |key| Own {
         since: key.start_date_time,

@@ -100,6 +100,30 @@ fn exports_follow_one_another() {
 }
 
 #[test]
+fn an_export_is_found_by_its_number() {
+    let made = Made::new();
+    let exports = Exports::of(made.directory.path());
+    let public = made.public();
+    for signed in &made.signed {
+        let number = signed.manifest.number;
+        let found = exports.signed(number, &public).expect("it reads");
+        assert_eq!(found.as_ref(), Some(signed));
+    }
+    for none in [0, 4, 1000] {
+        let found = exports.signed(none, &public);
+        assert!(matches!(found, Ok(None)), "{none}: {found:?}");
+    }
+    let mut lines = made.lines();
+    lines[1] = lines[1].replace("\"rows\":7", "\"rows\":6");
+    made.put(&lines);
+    let found = exports.signed(2, &public);
+    assert!(matches!(found, Err(ExportsError::Broken { number: 2, .. })));
+    let nowhere = tempfile::tempdir().expect("there is room");
+    let found = Exports::of(nowhere.path()).signed(1, &public);
+    assert!(matches!(found, Ok(None)));
+}
+
+#[test]
 fn another_content_is_found() {
     let made = Made::new();
     let line = &made.signed[0].line;

@@ -15,7 +15,7 @@ use super::condition::{Application, Condition};
 use super::grant::{self, Grant};
 use super::places::Location;
 use super::{Rule, Template};
-use crate::{Country, DecisionKind, PolicySpec, RuleSpec};
+use crate::{Country, DecisionKind, PolicySpec, RuleSpec, Wanted};
 
 /// Names of claims that every service has.
 pub const BUILT_IN_CLAIMS: [&str; 18] = [
@@ -46,11 +46,15 @@ pub(super) struct Reading<'a> {
     pub(super) spec: &'a PolicySpec,
     pub(super) applications: &'a [Application],
     pub(super) locations: &'a [Arc<Location>],
+    pub(super) wanted: &'a mut Wanted,
+    /// Whether the rule is for this service.
+    pub(super) here: bool,
 }
 
 impl Reading<'_> {
     pub(crate) fn rule(&mut self, spec: &RuleSpec, service_target: Option<&Arc<Template>>) -> Rule {
         let index = Some(self.index);
+        self.here = self.is_for_this_service(spec);
         let named = spec
             .name
             .bytes()

@@ -59,7 +59,7 @@ impl Reading<'_> {
             self.report.warning(index, "then.decision", message);
             return;
         }
-        if self.spec.decide_at_token || !self.is_for_this_service(spec) {
+        if self.spec.decide_at_token || !self.here {
             return;
         }
         if kind == DecisionKind::StepUp {

@@ -8,12 +8,12 @@ use ipnet::{IpNet, Ipv4Net};
 use weir_abi::Class;
 
 use super::super::asked::Parties;
-use super::super::condition::{Application, Claim, Condition, Device, When};
+use super::super::condition::{Application, Claim, Condition, Device, Role, When, Written};
 use super::super::groups::Group;
 use super::super::places::{Location, Networks};
 use super::super::schedule::{self, DAYS, Schedule};
 use super::{BUILT_IN_CLAIMS, Reading, host_name};
-use crate::{Client, Country, Flow, Method, TimeSpec, Values, WhenSpec};
+use crate::{Client, Country, Flow, Method, TimeSpec, UserAttribute, Values, WhenSpec};
 
 impl Reading<'_> {
     pub(super) fn when(&mut self, spec: &WhenSpec, at: &str) -> When {
@@ -51,6 +51,7 @@ impl Reading<'_> {
             when = when.and(Condition::Service(services.contains(&self.spec.service)));
         }
         let about = [
+            self.member_conditions(spec, at),
             self.token_conditions(spec, at),
             self.place_conditions(spec, at),
         ];
@@ -62,17 +63,67 @@ impl Reading<'_> {
         when
     }
 
-    /// What only a token tells, and groups.
-    fn token_conditions(&mut self, spec: &WhenSpec, at: &str) -> Vec<Condition> {
+    /// What a directory tells, and a token too, of some of it.
+    fn member_conditions(&mut self, spec: &WhenSpec, at: &str) -> Vec<Condition> {
         let any_case = self.spec.claims_any_case;
+        let (index, here) = (self.index, self.here);
+        let place = |field: &str| here.then(|| (index, format!("{at}.{field}")));
         let mut found = Vec::new();
         if let Some(groups) = self.values(&spec.group, at, "group") {
-            let groups = groups.iter().map(|group| Group::new(group, any_case));
+            let groups = groups.iter().map(|group| {
+                let number = self.wanted.group(group, place("group"));
+                Group::new(group, any_case, number)
+            });
             found.push(Condition::Group(groups.collect()));
         }
         if let Some(roles) = self.values(&spec.role, at, "role") {
-            found.push(Condition::Claim(Claim::new("roles", &roles, any_case)));
+            let roles = roles.into_iter().map(|written| Role {
+                claim: Claim::new("roles", std::slice::from_ref(&written), any_case),
+                number: self.wanted.role(&written, place("role")),
+                written,
+            });
+            found.push(Condition::Role(roles.collect()));
         }
+        for (name, values) in &spec.attribute {
+            found.extend(self.attribute(name, values, at));
+        }
+        found
+    }
+
+    fn attribute(&mut self, name: &str, values: &Values, at: &str) -> Option<Condition> {
+        let (index, field) = (Some(self.index), format!("{at}.attribute.{name}"));
+        let known = UserAttribute::ALL
+            .into_iter()
+            .find(|known| known.name() == name);
+        if known.is_none() {
+            let all = UserAttribute::ALL.map(UserAttribute::name);
+            self.report.unknown(index, &field, "attribute", name, &all);
+        }
+        let values = self.values(values, at, &format!("attribute.{name}"));
+        if values.is_none() {
+            let message = "name the values of which the attribute must have one";
+            self.report.error(index, &field, message);
+        }
+        let (attribute, values) = (known?, values?);
+        let values: Vec<String> = values.iter().map(|value| value.to_lowercase()).collect();
+        if let Some(all) = attribute.values() {
+            for value in values.iter().filter(|value| !all.contains(&value.as_str())) {
+                let what = format!("value of {name}");
+                self.report.unknown(index, &field, &what, value, all);
+            }
+        }
+        let number = self.wanted.attribute(attribute);
+        Some(Condition::Attribute(Written {
+            attribute,
+            values,
+            number,
+        }))
+    }
+
+    /// What only a token tells.
+    fn token_conditions(&mut self, spec: &WhenSpec, at: &str) -> Vec<Condition> {
+        let any_case = self.spec.claims_any_case;
+        let mut found = Vec::new();
         for (name, values) in &spec.claim {
             let known = self.spec.claims.iter().map(String::as_str);
             let known: Vec<&str> = known.chain(BUILT_IN_CLAIMS).collect();

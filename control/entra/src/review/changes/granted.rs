@@ -80,7 +80,8 @@ fn names(documents: &BTreeMap<String, Vec<u8>>) -> Result<BTreeMap<Id, String>, 
     for document in documents.values() {
         for one in read(Part::Roles, document)? {
             if let OfRoles::Definition(role) = one {
-                names.extend(role.display_name.map(|name| (role.id, name)));
+                let id = role.known_as();
+                names.extend(role.display_name.map(|name| (id, name)));
             }
         }
     }

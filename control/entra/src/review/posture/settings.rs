@@ -1,5 +1,7 @@
 //! Settings of the tenant: security defaults, policies, methods, domains, and roles of others than users.
 
+use std::collections::HashMap;
+
 use super::super::documents::{OfDomains, all};
 use super::super::facts::Facts;
 use super::super::legacy::{Blocked, legacy};
@@ -8,6 +10,7 @@ use super::{Area, Finding, written_held};
 use crate::decode::conditional_access::Policy;
 use crate::decode::defaults::SecurityDefaults;
 use crate::decode::domains::{Domain, Federation, MfaBehavior, Protocol};
+use crate::decode::locations::Location;
 use crate::decode::methods;
 use crate::model::{Id, Part};
 
@@ -31,7 +34,10 @@ pub(super) fn settings(moment: &Moment, facts: &Facts) -> Result<Vec<Finding>, R
         by,
     ));
     match &facts.policies {
-        Some(policies) => findings.extend(policies.iter().map(|of| policy(facts, of))),
+        Some(policies) => {
+            let places = places(moment)?;
+            findings.extend(policies.iter().map(|of| policy(facts, &places, of)));
+        }
         None => findings.push(finding(Area::Policy, "", None, Vec::new())),
     }
     findings.extend(methods_of(moment)?);
@@ -50,7 +56,16 @@ fn finding(area: Area, subject: &str, state: Option<&str>, detail: Vec<String>) 
     }
 }
 
-fn policy(facts: &Facts, policy: &Policy) -> Finding {
+/// Names of named locations, by their ids.
+fn places(moment: &Moment) -> Result<HashMap<String, String>, ReviewError> {
+    let locations: Option<Vec<(_, Location)>> = all(moment, Part::Locations)?;
+    let locations = locations.into_iter().flatten();
+    Ok(locations
+        .map(|(_, location)| (location.id, location.display_name))
+        .collect())
+}
+
+fn policy(facts: &Facts, places: &HashMap<String, String>, policy: &Policy) -> Finding {
     let users = &policy.conditions.users;
     let id = |text: &String| Id::try_parse(text).ok();
     let group = |text: &String| id(text).map_or_else(|| text.clone(), |id| facts.group_name(id));
@@ -111,7 +126,13 @@ fn policy(facts: &Facts, policy: &Policy) -> Finding {
     );
     list(
         "excludes location",
-        policy.conditions.locations.exclude_locations.clone(),
+        policy
+            .conditions
+            .locations
+            .exclude_locations
+            .iter()
+            .map(|id| places.get(id).unwrap_or(id).clone())
+            .collect(),
     );
     Finding {
         id: policy.id.clone(),
