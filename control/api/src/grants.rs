@@ -37,6 +37,19 @@ pub struct Granted {
     pub rule: String,
     /// The service that was signed in at.
     pub service: String,
+    /// How far the groups of its principal let it open; absent where no group limits anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
+}
+
+/// How far groups of Entra let the grants of a principal open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Up to this class; absent when nobody can say: then nothing opens in the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
+    /// Which group says so, or why nobody can say.
+    pub why: String,
 }
 
 /// A principal that is granted nothing.
@@ -111,6 +124,13 @@ pub struct GrantsStatus {
     /// start.
     #[serde(default)]
     pub unconnected: u64,
+    /// Grants that ended because the directory says something else of their principal, since the start.
+    #[serde(default)]
+    pub withdrawn: u64,
+    /// Sign-ins whose grant is not for the kernel because the directory could not say how far it may open, since
+    /// the start.
+    #[serde(default)]
+    pub unsure: u64,
     /// Sign-ins that found no room or were too long to be any, since the start.
     pub missed: u64,
     /// Prefixes of one person an address that are watched for too short a time: the kernel goes by no grant

@@ -5,13 +5,16 @@
 //! RFC 3339 in UTC. Secrets never appear here.
 
 pub mod claims;
+pub mod entra;
 pub mod explain;
 pub mod grants;
 pub mod keys;
 pub mod lists;
+pub mod person;
 pub mod record;
 pub mod rehearsal;
 pub mod seen;
+pub mod sign_ins;
 pub mod status;
 
 pub use claims::{Looked, RuleSaw, ShownClaim, ShownClaims};

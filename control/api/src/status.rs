@@ -37,6 +37,9 @@ pub struct Status {
     /// The listening sockets.
     #[serde(default)]
     pub listeners: ListenersStatus,
+    /// The tenant, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entra: Option<crate::entra::EntraStatus>,
     /// What single addresses are granted.
     #[serde(default)]
     pub grants: crate::grants::GrantsStatus,

@@ -91,6 +91,18 @@ impl Client {
         })
     }
 
+    /// Writes an export as it comes, and gives its number.
+    pub async fn export(&self, path: &str, out: &mut impl io::Write) -> Result<u64, Failed> {
+        let response = self.send(Method::GET, path, Bytes::new()).await?;
+        let number = response.headers().get("weir-export");
+        let number = number.and_then(|number| number.to_str().ok()?.parse().ok());
+        let number = number.ok_or_else(|| {
+            Failed::refused("weir-control answers without a number", SAME_RELEASE)
+        })?;
+        self.write(response, out).await?;
+        Ok(number)
+    }
+
     /// Writes an answer as it comes.
     pub async fn copy(&self, path: &str, out: &mut impl io::Write) -> Result<(), Failed> {
         let response = self.send(Method::GET, path, Bytes::new()).await?;

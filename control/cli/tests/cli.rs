@@ -298,6 +298,22 @@ async fn check_works_without_the_daemon() {
         text(&good)
     );
 
+    let secret = directory.path().join("entra.secret");
+    std::fs::write(&secret, "abc~DEFghi.jkl-mno_pqr\n").expect("written");
+    let tenant = "[entra]\ntenant = \"11111111-2222-4333-8444-555555555555\"\n\
+        application = \"66666666-7777-4888-9999-aaaaaaaaaaaa\"\n\
+        [entra.credential]\nsecret = \"entra.secret\"\nexpires = 2090-12-31\n";
+    let with_tenant = CONFIG.replace("PROXY_USER", "0") + tenant;
+    std::fs::write(&path, with_tenant).expect("written");
+    let good = check(&path).await;
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good));
+    let said = text(&good);
+    assert!(
+        said.contains("a tenant with a secret until 2090-12-31"),
+        "{said}"
+    );
+    assert!(!said.contains("abc~"), "{said}");
+
     std::fs::write(
         directory.path().join("hq.list"),
         "203.0.113.0/24\n203.0.113.1/33\n",
@@ -397,12 +413,13 @@ async fn every_verb_has_help_that_ends_with_an_example() {
     }
 }
 
-const VERBS: [&[&str]; 17] = [
+const VERBS: [&[&str]; 26] = [
     &[],
     &["init"],
     &["check"],
     &["status"],
     &["explain"],
+    &["explain", "user"],
     &["lists"],
     &["lists", "show"],
     &["lists", "add"],
@@ -413,6 +430,14 @@ const VERBS: [&[&str]; 17] = [
     &["claims", "show"],
     &["rules", "diff"],
     &["rules", "test"],
+    &["entra", "sign-ins"],
+    &["review"],
+    &["review", "access"],
+    &["review", "joiners"],
+    &["review", "leavers"],
+    &["review", "posture"],
+    &["review", "key"],
+    &["review", "verify"],
     &["completions"],
     &["man"],
 ];

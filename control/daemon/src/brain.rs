@@ -7,6 +7,8 @@
 
 mod change;
 mod drain;
+mod entra;
+mod evidence;
 mod feeds;
 mod front;
 mod grace;
@@ -32,6 +34,7 @@ use crate::Error;
 use crate::audit::Audit;
 use crate::clock;
 use crate::descriptor_store::{DescriptorStore, Inherited};
+use crate::explain;
 use crate::first::First;
 use crate::flows::Flows;
 use crate::generation::{Candidate, Generation};
@@ -76,6 +79,7 @@ pub struct Brain {
     grants: grants::Grants,
     keys: keys::KeyRing,
     feeds: feeds::Feeds,
+    entra: entra::Entra,
     flows: Flows,
     /// Whoever captures has the one place.
     capturing: Arc<Semaphore>,
@@ -168,6 +172,7 @@ impl Brain {
             grants,
             keys,
             feeds: feeds::Feeds::default(),
+            entra: entra::Entra::default(),
             flows: Flows::default(),
             capturing: Arc::new(Semaphore::new(1)),
             store,
@@ -222,10 +227,11 @@ impl Brain {
         let path = self.parts.config.clone();
         let running = self.running();
         if dry_run {
-            let candidate = blocking(move || Candidate::read(&path)).await?;
+            let (candidate, named) = self.read(path).await?;
             candidate.keeps_entries_of(&running.candidate)?;
             let mut warnings = needs_restart(&running.candidate, &candidate);
             warnings.extend(words(&candidate));
+            warnings.extend(named);
             return Ok(Changed {
                 generation: running.number,
                 warnings,
@@ -237,15 +243,27 @@ impl Brain {
             .await
     }
 
+    /// Reads what is to be put in force, and holds the names in its rules against the tenant.
+    async fn read(&self, path: PathBuf) -> Result<(Candidate, Vec<String>), Error> {
+        let in_force = self.directory();
+        blocking(move || {
+            let candidate = Candidate::read(&path)?;
+            let named = explain::names(&candidate, in_force.as_ref())?;
+            Ok((candidate, named))
+        })
+        .await
+    }
+
     async fn reload_now(&self, who: Actor) -> Result<Changed, Error> {
         let path = self.parts.config.clone();
         let mut changing = self.changing.lock().await;
         let running = self.running();
         self.parts.notify.reloading();
         let result = async {
-            let candidate = blocking(move || Candidate::read(&path)).await?;
+            let (candidate, named) = self.read(path).await?;
             let mut warnings = needs_restart(&running.candidate, &candidate);
             warnings.extend(words(&candidate));
+            warnings.extend(named);
             self.publish(&mut changing, candidate, warnings).await
         }
         .await;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use weir_api::{Looked, Record, RecordBody, RuleSaw, ShownClaim, ShownClaims};
 use weir_link::Event;
-use weir_policy::{Facts, Method, Policy, TokenFacts, Told, Uncounted};
+use weir_policy::{Directory, Facts, Method, Policy, TokenFacts, Told};
 
 use crate::Error;
 use crate::audit::{Filter, Reader};
 use crate::brain::Brain;
-use crate::explain::looked;
+use crate::explain::{Known, looked};
 use crate::generation::Generation;
+use crate::tenant::InForce;
 
 impl Brain {
     /// What was received of a user in a token, most recently.
@@ -47,7 +48,9 @@ impl Brain {
             && let Some(facts) = event.facts.as_deref()
             && let Told::Verified(told) = &facts.token
         {
-            return Ok(shown(&running, seq, &event, facts, told, back));
+            let in_force = self.directory();
+            let heard = (facts, in_force.as_ref());
+            return Ok(shown(&running, seq, &event, heard, told, back));
         }
         Err(Error::NoClaims {
             user,
@@ -60,7 +63,7 @@ fn shown(
     running: &Generation,
     seq: u64,
     event: &Event,
-    facts: &Facts,
+    (facts, in_force): (&Facts, Option<&Arc<InForce>>),
     told: &TokenFacts,
     looked: Looked,
 ) -> ShownClaims {
@@ -71,12 +74,8 @@ fn shown(
         None => note = Some("its service is not in the configuration any more".to_owned()),
         Some(index) => {
             let policy = &candidate.policies[index];
-            rules(
-                policy,
-                facts,
-                Uncounted(candidate.users.as_deref()),
-                &mut claims,
-            );
+            let known = Known::new(candidate, in_force, policy);
+            rules(policy, facts, &known.now(), &mut claims);
             let types = candidate.claim_types(&candidate.config().services[index].name);
             for claim in claims.values_mut() {
                 claim.types = types(&claim.name);
@@ -130,10 +129,10 @@ fn received(told: &TokenFacts) -> BTreeMap<String, ShownClaim> {
 fn rules(
     policy: &Policy,
     facts: &Facts,
-    users: Uncounted<'_>,
+    directory: &dyn Directory,
     claims: &mut BTreeMap<String, ShownClaim>,
 ) {
-    let (_, tried) = policy.explain(&policy.as_judged(facts), &users);
+    let (_, tried) = policy.explain(&policy.as_judged(facts), directory);
     for (rule, names) in policy.asks() {
         let found = tried.iter().find(|tried| tried.rule == rule);
         let saw = RuleSaw {

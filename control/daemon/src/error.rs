@@ -148,6 +148,14 @@ pub enum Error {
         /// What is wrong with them.
         why: String,
     },
+    /// Rules name groups by names that several have.
+    #[error("the rules of service `{service}` name what the directory has twice: {why}")]
+    Names {
+        /// The service.
+        service: String,
+        /// Which they are.
+        why: String,
+    },
     /// Nothing can be granted or revoked.
     #[error("{0}")]
     Grant(#[from] crate::ledger::Refused),
@@ -163,6 +171,12 @@ pub enum Error {
     /// Keys of tokens.
     #[error(transparent)]
     Keys(#[from] crate::keys::KeysError),
+    /// Evidence about the tenant.
+    #[error(transparent)]
+    Evidence(#[from] crate::evidence::EvidenceError),
+    /// The tenant.
+    #[error(transparent)]
+    Entra(#[from] crate::tenant::TenantError),
     /// Somebody captures already.
     #[error("another capture is running, and there can be one at a time")]
     Capturing,
@@ -255,6 +269,7 @@ impl Error {
                                         that is `blocked` there stays so"
                 .into(),
             Self::Feeds(error) => error.help(),
+            Self::Evidence(error) => return error.help(),
             Self::NoGrant(_) => "`weir grants` shows all grants".into(),
             Self::NoClaims { .. } => {
                 "ask by user principal name, mail address, name id or TENANT/OBJECT; tokens are looked \
@@ -264,8 +279,10 @@ impl Error {
             Self::NoEvent { .. } => {
                 "block pages and `weir events` show reference ids: 16 hexadecimal digits".into()
             }
+            Self::Names { .. } => "write the object id of each instead of its name".into(),
             Self::Rules { .. } => "`weir check` names each mistake with its line".into(),
             Self::Keys(error) => error.help(),
+            Self::Entra(error) => return error.help(),
             Self::NotRevoked(_) => "`weir grants` shows whom is revoked".into(),
             Self::Reason => "write `--reason TEXT`: it stands in the audit log, and in `weir grants`".into(),
             Self::Capturing => {

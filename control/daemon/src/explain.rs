@@ -3,6 +3,8 @@
 //! recorded was made, and whether it would be made again.
 
 mod judged;
+mod known;
+mod user;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,13 +19,14 @@ use weir_api::{
 use weir_config::Service;
 use weir_dataplane::Probe;
 use weir_link::Event;
-use weir_policy::{ClaimTypes, Described, Head, Method, Policy, Target, TokenFacts, Uncounted};
+use weir_policy::{ClaimTypes, Classify, Described, Head, Method, Policy, Target, TokenFacts};
 
 use crate::Error;
 use crate::audit::{Filter, Reader};
 use crate::brain::Brain;
-use crate::generation::{Candidate, Generation};
+use crate::generation::Generation;
 pub(crate) use judged::{looked, of_facts};
+pub(crate) use known::{Known, names};
 
 impl Brain {
     /// What both planes would do; or what was done, and whether it would be done again.
@@ -105,9 +108,9 @@ impl Brain {
         let proxy = event.facts.as_deref().map(|facts| {
             let candidate = &running.candidate;
             let policy = &candidate.policies[index];
-            let users = Uncounted(candidate.users.as_deref());
+            let known = Known::new(candidate, self.directory().as_ref(), policy);
             let name = &candidate.config().services[index].name;
-            of_facts(policy, facts, &users, &candidate.claim_types(name))
+            of_facts(policy, facts, &known.now(), &candidate.claim_types(name))
         });
         let note = proxy.is_none().then(|| {
             "its facts were not recorded: it was decided before any rule, or by an older proxy"
@@ -154,7 +157,9 @@ impl Brain {
                     request,
                 };
                 let types = candidate.claim_types(&service.name);
-                let part = head.judge(service, policy, candidate, &supposed, &types);
+                let known = Known::new(candidate, self.directory().as_ref(), policy);
+                let lists = candidate.by_list();
+                let part = head.judge(service, policy, (&lists, &known), &supposed, &types);
                 let unseen = supposed.token.is_some() && !policy.decides_at_token();
                 let note = unseen.then(|| NO_TOKENS.to_owned());
                 (Some(part), note)
@@ -352,14 +357,13 @@ impl Asked<'_> {
         &self,
         service: &Service,
         policy: &Policy,
-        candidate: &Candidate,
+        (lists, known): (&dyn Classify, &Known),
         supposed: &Supposed,
         types: &ClaimTypes<'_>,
     ) -> ProxyPart {
-        let lists = candidate.by_list();
         let host = self.host.as_deref().unwrap_or_default();
         if service.tunnel.iter().any(|known| known == host) {
-            let (source, decision) = policy.tunnel(self.source, &lists);
+            let (source, decision) = policy.tunnel(self.source, lists);
             return judged::of_tunnel(&source, &decision);
         }
         let (request, target) = (self.request, &self.target);
@@ -380,12 +384,11 @@ impl Asked<'_> {
             moment: supposed.moment.unwrap_or_else(UtcDateTime::now),
             token: supposed.token.clone(),
         };
-        let facts = match policy.suppose(&described, &lists) {
+        let facts = match policy.suppose(&described, lists) {
             Ok(facts) => facts,
             Err(refusal) => return judged::of_refusal(&refusal),
         };
-        let users = Uncounted(candidate.users.as_deref());
-        let mut part = of_facts(policy, &facts, &users, types);
+        let mut part = of_facts(policy, &facts, &known.now(), types);
         for origin in &mut part.origins {
             let of_token = origin.fact.starts_with("claim ")
                 || matches!(origin.fact.as_str(), "token" | "methods" | "authenticated");

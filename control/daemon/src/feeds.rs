@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use weir_api::{HeldList, RemoteList};
 use weir_config::{Config, Outbound, Remote};
-use weir_feeds::{Feed, Fetched, Fetcher, Held, Unreadable};
+use weir_feeds::{Feed, Fetched, Fetcher, Held, Source, Unreadable, Web};
 use weir_https::{Client, Roots, Setup, Why};
 
 use crate::brain::blocking;
@@ -131,6 +131,7 @@ impl Asked {
     /// The list, unless it is still the one with this mark.
     pub(crate) async fn fetch(
         &self,
+        from: &Web,
         machine: Uuid,
         mark: Option<&str>,
     ) -> Result<Fetched, Unreadable> {
@@ -138,9 +139,9 @@ impl Asked {
         let client = blocking(move || Ok(asked.client())).await;
         let client = client
             .map_err(|error| Unreadable::Wrong(error.to_string()))?
-            .map_err(|why| Unreadable::Away(self.remote.source.to_string(), why))?;
+            .map_err(|why| Unreadable::Away(from.to_string(), why))?;
         let fetcher = Fetcher { client, machine };
-        fetcher.fetch(&self.remote.source, mark).await
+        fetcher.fetch(from, mark).await
     }
 
     /// Blocks.
@@ -197,6 +198,13 @@ impl Subscription {
             self.feed
                 .comes_from(&asked.remote.source, &asked.remote.limits);
             self.asked = Arc::new(asked.clone());
+            self.next = now;
+        }
+    }
+
+    /// The tenant's named locations were read: a list that is one of them is to be asked for now.
+    pub(crate) fn located(&mut self, now: Instant) {
+        if let Source::NamedLocation { .. } = self.asked.remote.source {
             self.next = now;
         }
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use tokio::time::Instant;
 use weir_claims::rollover::{self, Change, NotNamed, Published, Rollover};
-use weir_claims::{Fingerprint, KeyError, Keys, Trust};
+use weir_claims::{Certificate, Fingerprint, KeyError, Keys, Trust};
 
 use crate::watch::{Stamps, Watch};
 use fetch::Asked;
@@ -229,10 +229,16 @@ impl Book {
 }
 
 impl Saved {
-    /// What is known when a service publishes these keys, and what was decided of them.
-    pub(crate) fn taking(&self, published: Keys, time: &str) -> Result<(Self, Rollover), KeyError> {
+    /// What is known when a service publishes these keys, and what was decided of them; `vouched` are the
+    /// certificates that the tenant has for it.
+    pub(crate) fn taking(
+        &self,
+        published: Keys,
+        vouched: &[Certificate],
+        time: &str,
+    ) -> Result<(Self, Rollover), KeyError> {
         Trust::new(&published)?;
-        let decided = rollover::decide(&self.in_force, &published, &[]);
+        let decided = rollover::decide(&self.in_force, &published, vouched);
         let mut next = Self {
             held: None,
             fetched: Some(time.to_owned()),
@@ -251,6 +257,12 @@ impl Saved {
             }
         }
         Ok((next, decided))
+    }
+
+    /// Whether these keys would be held if the tenant did not vouch for them.
+    pub(crate) fn would_hold(&self, published: &Keys) -> bool {
+        let decided = rollover::decide(&self.in_force, published, &[]);
+        matches!(decided, Rollover::Held(_))
     }
 
     /// What is known when somebody approves keys that are held.

@@ -10,11 +10,17 @@
 //! second ends it, and nobody gets a new one until the window has passed. What was forwarded under a grant
 //! that ended by its time goes on for the drain window (its *rest*); what ended in another way is cut.
 //!
+//! How far the grants of a principal open is what a directory says of it ([`Reach`]), at each sign-in anew and
+//! whenever it changes. Who loses by that loses at once; where nobody can say, nothing new opens, and what is
+//! open closes as if its time had come.
+//!
 //! Everything is bounded. An address that there is no room to watch gets no kernel grant later either: nobody
 //! would know who was seen on it meanwhile.
 
 mod place;
+mod said;
 mod saved;
+mod void;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +34,9 @@ use weir_link::PrincipalId;
 
 use place::Place;
 pub use place::{Grant, Kernel};
+pub use said::{Answers, Reach};
 pub use saved::{Clocks, Saved};
+use void::Void;
 pub use watch::Watch;
 
 /// Milliseconds since boot; before it, less than zero.
@@ -70,6 +78,10 @@ pub struct Asked {
     pub rule: String,
     /// The service that was signed in at.
     pub service: String,
+    /// How far a directory lets it open.
+    pub reach: Reach,
+    /// How long ago the sign-in was.
+    pub ago: Duration,
 }
 
 /// Why nothing was granted.
@@ -84,6 +96,9 @@ pub enum Refused {
     /// The principal was revoked, or its groups give it nothing.
     #[error("the principal may have nothing")]
     Principal,
+    /// Its sessions are void from a moment on that is later than the sign-in.
+    #[error("its sessions were revoked after it had signed in")]
+    Void,
     /// All places are taken.
     #[error("there is no room for more grants")]
     Full,
@@ -124,6 +139,12 @@ struct Known {
     /// How far its grants open.
     class: Class,
     revoked: Option<Revocation>,
+    /// Whether the directory ever knew the account.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    listed: bool,
+    /// What the directory answered last to what rules ask of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    answers: Answers,
     /// Addresses that it has a grant or a rest at.
     #[serde(skip)]
     places: BTreeSet<IpAddr>,
@@ -148,6 +169,7 @@ pub struct Ledger {
     places: BTreeMap<IpAddr, Place>,
     deadlines: BTreeSet<(Moment, IpAddr)>,
     watch: Watch,
+    void: Void,
     touched: BTreeSet<IpAddr>,
     changed: BTreeSet<PrincipalId>,
     /// Where somebody lost what the kernel went by.
@@ -162,6 +184,7 @@ impl Ledger {
         watch.follow(&rules, now);
         Self {
             watch,
+            void: Void::default(),
             rules,
             principals: BTreeMap::new(),
             free: (0..room).collect(),
@@ -233,21 +256,30 @@ impl Ledger {
         if asked.lasts < Duration::from_secs(1) || asked.lasts > LONGEST {
             return Err(Refused::Duration);
         }
+        self.set_reach(who, asked.reach, now);
         let known = self.principals.get(&who);
-        if known.is_some_and(|known| known.reach() == Class::Unmanaged) {
+        if asked.reach.opens_nothing() || known.is_some_and(|known| known.revoked.is_some()) {
             return Err(Refused::Principal);
+        }
+        let earned = now - millis(asked.ago);
+        if self.void.is_void(who, earned) {
+            return Err(Refused::Void);
         }
         if (known.is_none() && self.free.len() <= self.rules.room / RESERVED)
             || (!self.places.contains_key(&source) && !self.make_place(source, now))
         {
             return Err(Refused::Full);
         }
-        self.know(who);
+        let known = self.know(who);
+        if let Reach::UpTo(class) = asked.reach {
+            known.class = class;
+        }
         let kernel = self.kernel(source, asked, now);
         let mut grant = Grant {
             principal: who,
             class: asked.class,
             since: now,
+            earned,
             until: now + millis(asked.lasts),
             kernel,
             rule: asked.rule.clone(),
@@ -269,6 +301,8 @@ impl Ledger {
             Kernel::Indirect
         } else if !is_single_user(&self.rules, source) {
             Kernel::NotSingleUser
+        } else if asked.reach == Reach::Unknown {
+            Kernel::Unsure
         } else if !asked.connected {
             Kernel::Unconnected
         } else if now < place.shared_until {
@@ -328,32 +362,6 @@ impl Ledger {
         Some(lifted)
     }
 
-    /// Says how far the grants of a principal open from now on. What it may not have any more is cut.
-    pub fn set_class(
-        &mut self,
-        who: PrincipalId,
-        class: Class,
-        now: Moment,
-    ) -> Result<(), Refused> {
-        if !self.principals.contains_key(&who) && self.free.is_empty() {
-            return Err(Refused::Full);
-        }
-        let known = self.know(who);
-        let loses = known.class != class && class != Class::Managed;
-        known.class = class;
-        self.changed.insert(who);
-        let places = self.principals[&who].places.clone();
-        for source in places.into_iter().filter(|_| loses) {
-            let mut any = false;
-            self.change(source, now, |place, drain| any = place.cut_rest(now, drain));
-            if any && is_single_user(&self.rules, source) {
-                self.cut.insert(source);
-            }
-        }
-        self.forget_if_idle(who);
-        Ok(())
-    }
-
     /// Some sign-in was not heard of: until the look-back window has passed, who is new on an address is not
     /// believed to be alone there.
     pub fn lose_sight(&mut self, now: Moment) {
@@ -368,6 +376,7 @@ impl Ledger {
             self.change(source, deadline, |place, drain| place.look(deadline, drain));
         }
         self.watch.look(now);
+        self.void.look(now);
     }
 
     /// When something is over next.
@@ -411,6 +420,11 @@ impl Ledger {
     /// The live grant of an address.
     pub fn grant(&self, source: IpAddr) -> Option<&Grant> {
         self.places.get(&source)?.grant.as_ref()
+    }
+
+    /// Why a principal is granted nothing.
+    pub fn revocation(&self, who: PrincipalId) -> Option<&Revocation> {
+        self.principals.get(&who)?.revoked.as_ref()
     }
 
     /// Every principal that was revoked.
@@ -500,15 +514,16 @@ impl Ledger {
                 index: free.pop_first().expect("the caller looked"),
                 class: Class::Managed,
                 revoked: None,
+                listed: false,
+                answers: Answers::new(),
                 places: BTreeSet::new(),
             }
         })
     }
 
     fn forget_if_idle(&mut self, who: PrincipalId) {
-        let idle = |known: &Known| {
-            known.places.is_empty() && known.revoked.is_none() && known.class == Class::Managed
-        };
+        // How far its grants open is said anew with its next sign-in.
+        let idle = |known: &Known| known.places.is_empty() && known.revoked.is_none();
         if let Some(known) = self.principals.get(&who)
             && idle(known)
         {

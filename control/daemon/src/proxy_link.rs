@@ -1,5 +1,5 @@
-//! The proxy's socket: hands every proxy that connects the generation in force, waits for it to say
-//! that it works with it, and brings its events to the audit store.
+//! The proxy's socket: hands every proxy that connects the generation in force and the directory, waits for
+//! it to say that it works with them, and brings its events to the audit store.
 //!
 //! Several proxies may be connected at once, while one takes over from another. The one that works
 //! with a generation and connected last is the *current* one; when it does, older ones are told to
@@ -10,6 +10,7 @@
 //! offered when it goes on. When a proxy has ended, what its last heartbeat had open is counted as broken,
 //! also when it ended while no weir-control ran (a small file in the run directory remembers it).
 
+mod directory;
 mod heard;
 mod memory;
 mod peers;
@@ -32,11 +33,13 @@ use crate::audit::Audit;
 use crate::brain::blocking;
 use crate::clock;
 use crate::process::{Identity, Process};
+use directory::Offered;
 use heard::Heard;
 pub(crate) use heard::Told;
 use memory::Memory;
 use wanted::Wanted;
 
+pub use directory::DirectoryHandover;
 pub use peers::{Peer, Peers, SILENT_AFTER};
 
 /// How long a proxy may take for its first message, and for a generation.
@@ -86,6 +89,7 @@ pub enum Answer {
 #[derive(Clone, Debug)]
 pub struct ProxyLink {
     offer: watch::Sender<Option<Arc<Handover>>>,
+    directory: watch::Sender<Offered>,
     peers: watch::Sender<Peers>,
     uid: u32,
     audit: Arc<Audit>,
@@ -101,6 +105,7 @@ impl ProxyLink {
         let memory = run.join("proxies.json");
         Self {
             offer: watch::Sender::new(None),
+            directory: watch::Sender::default(),
             peers: watch::Sender::new(Peers::remembered(Memory::read(&memory))),
             uid,
             audit,
@@ -157,6 +162,13 @@ impl ProxyLink {
     /// Offers a generation without waiting.
     pub fn offer(&self, handover: Arc<Handover>) {
         self.offer.send_replace(Some(handover));
+    }
+
+    /// Offers a directory, or none, to every proxy, now and later, without waiting: [`Peer::directory`] says
+    /// which one each asks.
+    pub fn offer_directory(&self, directory: Option<Arc<DirectoryHandover>>) {
+        let offered = directory.map_or(Offered::None, Offered::Directory);
+        self.directory.send_replace(offered);
     }
 
     /// The sign-ins that the proxies tell of.
@@ -346,6 +358,15 @@ impl ProxyLink {
                 tracing::error!(pid = peer.pid, generation, %why, "the proxy refuses the generation");
                 peer.refused = Some((generation, why.clone()));
             }),
+            FromProxy::DirectoryTaken { epoch } => change(&|peer| {
+                tracing::debug!(pid = peer.pid, epoch, "the proxy asks the directory");
+                peer.directory = Some(epoch);
+                peer.directory_refused = None;
+            }),
+            FromProxy::DirectoryRefused { epoch, why } => change(&|peer| {
+                tracing::error!(pid = peer.pid, epoch, %why, "the proxy refuses the directory");
+                peer.directory_refused = Some((epoch, why.clone()));
+            }),
             FromProxy::Draining => {
                 self.peers.send_modify(|peers| peers.drain(session));
             }
@@ -353,13 +374,15 @@ impl ProxyLink {
         }
     }
 
-    /// Sends every generation that is offered, until a newer proxy has taken over, and what the books have
-    /// taken in of its sign-ins.
+    /// Sends every generation that is offered, until a newer proxy has taken over, every directory, and what
+    /// the books have taken in of its sign-ins.
     async fn send(self, session: u64, mut sender: Sender) {
         let mut offer = self.offer.subscribe();
+        let mut directory = self.directory.subscribe();
         let mut peers = self.peers.subscribe();
         let mut taken = self.heard.taken();
         offer.mark_changed();
+        directory.mark_changed();
         let mut drains = false;
         loop {
             if let Some(handover) = changed(&mut offer).flatten() {
@@ -373,6 +396,12 @@ impl ProxyLink {
                     return;
                 }
             }
+            if let Some(offered) = changed(&mut directory)
+                && let Err(error) = offered.send(&mut sender).await
+            {
+                tracing::warn!(session, %error, "a directory cannot be sent");
+                return;
+            }
             if let Some(up_to) = changed(&mut taken).and_then(|all| all.get(&session).copied())
                 && let Err(error) = sender.send(&ToProxy::SignInsTaken { up_to }, &[]).await
             {
@@ -385,6 +414,7 @@ impl ProxyLink {
                     Err(_) => return,
                 },
                 // The sender lives as long as the link.
+                _ = directory.changed() => directory.mark_changed(),
                 _ = taken.changed() => taken.mark_changed(),
                 () = until_replaced(&mut peers, session), if !drains => {
                     let mut replaced = false;

@@ -1,7 +1,7 @@
 //! Rules are rehearsed: judged again by what was recorded, decisions show what other rules would change.
 //!
-//! In flow policies that are not in force, and the facts of the audit log; out comes what would change, in
-//! groups. Nothing is put in force and nothing is counted. Reading and judging happen where they may block,
+//! In flow policies that are not in force, and the facts of the audit log, with what the directory said then; out
+//! comes what would change, in groups. Of what nobody asked then the directory of now is asked. Nothing is put in force and nothing is counted. Reading and judging happen where they may block,
 //! a part of the log at a time, in bounded memory.
 
 use std::collections::hash_map::RandomState;
@@ -14,13 +14,15 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::Semaphore;
 use weir_api::{Diff, DiffGroup, DiffRequest, DiffSide, Record, RecordBody};
 use weir_link::Event;
-use weir_policy::{Decision, Facts, Policy, PolicySpec, Ruling, Told, Uncounted};
+use weir_policy::{Decision, Facts, Policy, PolicySpec, Ruling, Told};
 
 use crate::Error;
 use crate::audit::{Filter, Reader};
 use crate::brain::Brain;
 use crate::clock;
+use crate::explain::Known;
 use crate::generation::Generation;
+use crate::tenant::InForce;
 
 /// Lines that are read at a time.
 const BATCH: usize = 512;
@@ -59,7 +61,9 @@ impl Brain {
             ..Filter::default()
         };
         let policies = wanted.policies;
-        let mut rehearsal = blocking(move || Rehearsal::new(running, &policies)).await??;
+        let in_force = self.directory();
+        let new = move || Rehearsal::new(running, in_force.as_ref(), &policies);
+        let mut rehearsal = blocking(new).await??;
         let read = |error| Error::file("read the audit log", self.audit().path())(error);
         let until = self.audit().newest();
         let mut reader = Reader::new(self.audit(), readers, filter);
@@ -108,7 +112,9 @@ fn time(text: &str) -> Result<String, Error> {
 /// Judges one recorded decision after the other.
 struct Rehearsal {
     running: Arc<Generation>,
-    new: BTreeMap<String, Policy>,
+    /// What each of the policies in force asks.
+    old: Vec<Known>,
+    new: BTreeMap<String, (Policy, Known)>,
     diff: Diff,
     groups: HashMap<(String, DiffSide, DiffSide), Group>,
     hasher: RandomState,
@@ -131,7 +137,13 @@ struct Group {
 }
 
 impl Rehearsal {
-    fn new(running: Arc<Generation>, policies: &[PolicySpec]) -> Result<Self, Error> {
+    fn new(
+        running: Arc<Generation>,
+        in_force: Option<&Arc<InForce>>,
+        policies: &[PolicySpec],
+    ) -> Result<Self, Error> {
+        let candidate = &running.candidate;
+        let known = |policy: &Policy| Known::new(candidate, in_force, policy);
         let mut new = BTreeMap::new();
         for spec in policies {
             let policy = Policy::compile(spec).map_err(|errors| {
@@ -141,14 +153,17 @@ impl Rehearsal {
                     why: words.join("; "),
                 }
             })?;
-            new.insert(spec.service.clone(), policy);
+            let known = known(&policy);
+            new.insert(spec.service.clone(), (policy, known));
         }
+        let old = candidate.policies.iter().map(known).collect();
         let diff = Diff {
             generation: running.number,
             ..Diff::default()
         };
         Ok(Self {
             running,
+            old,
             new,
             diff,
             groups: HashMap::new(),
@@ -181,15 +196,14 @@ impl Rehearsal {
         let candidate = &self.running.candidate;
         let index = candidate.service(event.service.as_deref());
         let new = event.service.as_ref().and_then(|name| self.new.get(name));
-        let (Some(index), Some(new)) = (index, new) else {
+        let (Some(index), Some((new, known))) = (index, new) else {
             self.diff.without_service += 1;
             return;
         };
         self.diff.judged += 1;
-        let users = Uncounted(candidate.users.as_deref());
         let old = &candidate.policies[index];
-        let before = old.decide(&old.as_judged(facts), &users);
-        let after = new.decide(&new.as_judged(facts), &users);
+        let before = old.decide(&old.as_judged(facts), &self.old[index].now());
+        let after = new.decide(&new.as_judged(facts), &known.now());
         let (kind, rule, _) = before.told();
         if kind.name() != event.decision || **rule != *event.rule {
             self.diff.outdated += 1;

@@ -107,6 +107,7 @@ impl Brain {
             lists: self.summaries(&running),
             control: ControlStatus::default(),
             listeners: self.listeners_status(&running),
+            entra: self.entra_status(),
             grants: self.grants_status(),
             warnings,
         })
@@ -310,6 +311,7 @@ impl Brain {
         warnings.extend(self.grants_warnings());
         warnings.extend(self.keys_warnings());
         warnings.extend(self.feeds_warnings());
+        warnings.extend(self.entra_warnings());
         if let Some(why) = &noted.config_refused {
             warnings.push(format!(
                 "THE CONFIGURATION FILE IS NOT IN FORCE: {}; correct it and run `weir reload`",

@@ -1,11 +1,13 @@
 //! `weir check`: says what is wrong with a configuration file, without the daemon.
 
+use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use weir_config::{Report, Severity};
+use time::OffsetDateTime;
+use weir_config::{Entra, Report, Severity};
 
 use crate::failed::Failed;
 use crate::render::{Colour, Out};
@@ -29,6 +31,21 @@ struct Outcome {
     services: usize,
     lists: usize,
     entries: usize,
+    /// What the tenant is signed in to with; nothing without a tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<Credential>,
+}
+
+/// A credential, without what it holds.
+#[derive(Serialize)]
+struct Credential {
+    kind: &'static str,
+    /// Until when it can be used, where anybody knows; RFC 3339.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    expires: Option<OffsetDateTime>,
 }
 
 impl Check {
@@ -54,12 +71,14 @@ impl Check {
             services: 0,
             lists: 0,
             entries: 0,
+            credential: None,
         };
         let loaded = match weir_config::load(&self.file) {
             Ok(loaded) => loaded,
             Err(report) => return invalid(report),
         };
         let mut diagnostics = loaded.warnings;
+        let credential = loaded.config.entra.as_ref().and_then(Credential::of);
         match weir_config::load_lists(&loaded.config) {
             Ok((lists, report)) => {
                 diagnostics.append(report);
@@ -69,6 +88,7 @@ impl Check {
                     services: loaded.config.services.len(),
                     lists: lists.len(),
                     entries: lists.iter().map(|list| list.prefixes.len()).sum(),
+                    credential,
                 }
             }
             Err(report) => {
@@ -91,8 +111,12 @@ impl Check {
         let file = self.file.display();
         let warnings = plural(of(Severity::Warning), "warning");
         let line = if outcome.valid {
+            let credential = match &outcome.credential {
+                Some(credential) => format!("{credential}, "),
+                None => String::new(),
+            };
             let line = format!(
-                "{file} is valid: {}, {} with {}, {warnings}",
+                "{file} is valid: {}, {} with {}, {credential}{warnings}",
                 plural(outcome.services, "service"),
                 plural(outcome.lists, "list"),
                 if outcome.entries == 1 {
@@ -110,6 +134,26 @@ impl Check {
             out.paint(Colour::Bad, &line)
         };
         Ok(writeln!(out, "{line}")?)
+    }
+}
+
+impl Credential {
+    fn of(entra: &Entra) -> Option<Self> {
+        let credential = entra.credential.load().ok()?;
+        Some(Self {
+            kind: credential.kind(),
+            expires: credential.expires(),
+        })
+    }
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a tenant with a {}", self.kind)?;
+        match self.expires {
+            Some(expires) => write!(f, " until {}", expires.date()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! `weir explain`: what both planes would do with a connection and a request, or did.
 
+mod user;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use weir_api::{Explain as Answer, ExplainRequest, KernelPart, ProxyPart, Recorded, Tried};
 
 use crate::client::Client;
@@ -23,9 +25,13 @@ use crate::words::{address, claim, time};
 /// force would decide otherwise now.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  weir explain 198.51.100.7\n  weir explain 198.51.100.7 --url 'https://sts.corp.example/adfs/ls/?wa=wsignin1.0'\n  weir explain 2001:db8::7 --method POST --url /adfs/services/trust/2005/usernamemixed \\\n    --header 'Content-Type: application/soap+xml' --body-file request.xml\n  weir explain 198.51.100.7 --url /adfs/ls/?wa=wsignin1.0 --claim upn=alice@corp.example --claim groups=staff \\\n    --auth-method mfa\n  weir explain 198.51.100.7 --request captured.http\n  weir explain --id 3f9c02d4a1b87e65"
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:\n  weir explain 198.51.100.7\n  weir explain 198.51.100.7 --url 'https://sts.corp.example/adfs/ls/?wa=wsignin1.0'\n  weir explain 2001:db8::7 --method POST --url /adfs/services/trust/2005/usernamemixed \\\n    --header 'Content-Type: application/soap+xml' --body-file request.xml\n  weir explain 198.51.100.7 --url /adfs/ls/?wa=wsignin1.0 --claim upn=alice@corp.example --claim groups=staff \\\n    --auth-method mfa\n  weir explain 198.51.100.7 --request captured.http\n  weir explain --id 3f9c02d4a1b87e65\n  weir explain user alice@corp.example"
 )]
 pub struct Explain {
+    #[command(subcommand)]
+    of: Option<Of>,
     /// Address that the connection comes from.
     #[arg(value_parser = address, required_unless_present_any = ["id", "from"])]
     source: Option<IpAddr>,
@@ -73,8 +79,17 @@ pub struct Explain {
     time: Option<String>,
 }
 
+/// What is explained besides connections.
+#[derive(Debug, Subcommand)]
+enum Of {
+    User(user::User),
+}
+
 impl Explain {
     pub async fn run(self, client: &Client, out: &mut Out) -> Result<(), Failed> {
+        if let Some(Of::User(user)) = self.of {
+            return user.run(client, out).await;
+        }
         let request = self.asked()?;
         let answer = client.post::<Answer>("/v1/explain", &request).await?;
         if out.json {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
 use weir_api::grants::{
-    Granted, Grants as Answer, GrantsStatus, RestoreRequest, RevokeRequest, Taken,
+    Granted, Grants as Answer, GrantsStatus, Limit, RestoreRequest, RevokeRequest, Taken,
 };
 
 use crate::client::{Client, encode};
@@ -171,6 +171,9 @@ fn rows(out: &Out, grants: &[Granted]) -> Vec<String> {
                 &format!("  not in the kernel: {}", clean(why)),
             ));
         }
+        if let Some(limit) = &grant.limit {
+            all.push(out.paint(Colour::Faint, &format!("  {}", limited(limit))));
+        }
     }
     all
 }
@@ -196,12 +199,25 @@ pub fn told(grant: &Granted) -> String {
         None => String::new(),
         Some(why) => format!("; not in the kernel: {}", clean(why)),
     };
+    let limit = grant
+        .limit
+        .as_ref()
+        .map_or_else(String::new, |limit| format!("; {}", limited(limit)));
     format!(
-        "{} until {} UTC, earned by {}{kernel}",
+        "{} until {} UTC, earned by {}{kernel}{limit}",
         grant.class.name(),
         moment(&grant.until),
         clean(&grant.principal)
     )
+}
+
+/// How far the groups of a principal let its grants open, and why.
+fn limited(limit: &Limit) -> String {
+    let why = clean(&limit.why);
+    match limit.class {
+        Some(class) => format!("its principal may have up to {}: {why}", class.name()),
+        None => format!("what its principal may have is unknown: {why}"),
+    }
 }
 
 /// Grants in `weir status`; nothing while there are none, and nothing happened.
@@ -220,6 +236,8 @@ pub fn summary(out: &Out, status: &GrantsStatus) -> Option<String> {
         (status.refused, "refused"),
         (status.strangers, "ended by strangers"),
         (status.unconnected, "without a connection"),
+        (status.withdrawn, "ended by the directory"),
+        (status.unsure, "of unknown groups"),
     ];
     words.extend(
         counted

@@ -124,6 +124,9 @@ fn planes(out: &Out, state: &State, all: bool) -> Vec<String> {
     lines.extend(row(out, "proxy", &proxy(out, &state.proxy)));
     lines.extend(row(out, "listeners", &listeners(&state.listeners)));
     lines.extend(kernel(out, &state.kernel, all));
+    if let Some(entra) = &state.entra {
+        lines.extend(row(out, "entra", &super::entra::summary(out, entra)));
+    }
     if let Some(grants) = super::grants::summary(out, &state.grants) {
         lines.extend(row(out, "grants", &grants));
     }

@@ -12,7 +12,9 @@ use serde::Serialize;
 use weir_api::{Actor, Failure, RecordBody};
 
 use super::request::{Command, Head};
-use super::{Body, CONTROL, DESCRIPTION, Peer, Refusal, Role, Server, events, flows, lists};
+use super::{
+    Body, CONTROL, DESCRIPTION, Peer, Refusal, Role, Server, events, evidence, flows, lists,
+};
 use crate::{Error, clock};
 
 /// How long this machine may take to name a user.
@@ -133,6 +135,17 @@ impl Server {
                         .await?,
                 )
             }
+            Command::ExplainUser(user) => done(&brain.explain_user(user, &self.reviewers).await?),
+            Command::Review(wanted) => {
+                let who = actor(peer).await;
+                evidence::answer(brain.review(who, wanted, &self.reviewers).await?)
+            }
+            Command::ReviewKey => evidence::key(&brain.review_key().await?),
+            Command::ReviewSignature(number) => {
+                evidence::signature(&brain.review_signature(number).await?)
+            }
+            Command::SignIns(wanted) => done(&brain.sign_ins(*wanted, &self.readers).await?),
+            Command::Entra(wanted) => self.tenant(peer, wanted).await?,
             Command::Describe => answer_of(
                 StatusCode::OK,
                 "application/json",
@@ -229,7 +242,7 @@ impl Server {
 }
 
 /// Who asked, with the name that this machine knows. It may be asked of a directory that is away.
-async fn actor(peer: Peer) -> Actor {
+pub(super) async fn actor(peer: Peer) -> Actor {
     let Peer { uid, pid } = peer;
     let asking = tokio::task::spawn_blocking(move || User::from_uid(Uid::from_raw(uid)));
     let name = match tokio::time::timeout(NAME_WITHIN, asking).await {
@@ -248,7 +261,7 @@ pub(super) fn answer_of(status: StatusCode, kind: &'static str, body: Body) -> R
     response
 }
 
-fn done(value: &impl Serialize) -> Response<Body> {
+pub(super) fn done(value: &impl Serialize) -> Response<Body> {
     json(StatusCode::OK, value)
 }
 
@@ -289,6 +302,7 @@ fn status(error: &Error) -> StatusCode {
         | Error::Principal(_)
         | Error::Grant(_)
         | Error::Reason
+        | Error::Names { .. }
         | Error::Rules { .. }
         | Error::Emptied { .. }
         | Error::NoAccount { .. } => StatusCode::UNPROCESSABLE_ENTITY,
@@ -301,6 +315,8 @@ fn status(error: &Error) -> StatusCode {
         | Error::NotRevoked(_) => StatusCode::NOT_FOUND,
         Error::Keys(error) => error.status(),
         Error::Feeds(error) => error.status(),
+        Error::Entra(error) => error.status(),
+        Error::Evidence(error) => error.status(),
         Error::InlineList { .. } | Error::RemoteList { .. } | Error::Capturing => {
             StatusCode::CONFLICT
         }

@@ -10,12 +10,14 @@ mod answer;
 mod counts;
 mod denied;
 mod events;
+mod evidence;
 mod flows;
 mod lists;
 mod operations;
 mod patience;
 mod refusal;
 pub mod request;
+mod tenant;
 
 use std::convert::Infallible;
 use std::io;
@@ -39,9 +41,11 @@ use crate::brain::Brain;
 use crate::{Error, sockets};
 use counts::Counts;
 use denied::Denied;
+pub use evidence::EXPORT;
 pub use operations::{OPERATIONS, Operation};
 use patience::Patience;
 pub use refusal::Refusal;
+pub use tenant::Tenant;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -125,6 +129,7 @@ pub fn serve(brain: &Arc<Brain>, sockets: Sockets, limits: Limits) -> [JoinHandl
         counts: Counts::default(),
         denied: Denied::default(),
         readers: Arc::new(Semaphore::new(2)),
+        reviewers: Arc::new(Semaphore::new(1)),
     });
     let Sockets { control, read } = sockets;
     [
@@ -141,6 +146,8 @@ struct Server {
     denied: Denied,
     /// How many may read the files of the audit log at a time.
     readers: Arc<Semaphore>,
+    /// How many may read the whole tenant at a time.
+    reviewers: Arc<Semaphore>,
 }
 
 /// The process on the other end of a connection.

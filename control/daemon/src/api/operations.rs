@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use http::Method;
+use weir_entra::review::What;
 
 use super::refusal::Refusal;
 
@@ -50,11 +51,23 @@ pub(super) enum Does {
     Keys,
     RefreshKeys,
     ApproveKeys,
+    ExplainUser,
+    Review(What),
+    ReviewKey,
+    ReviewSignature,
+    SignIns,
+    Entra,
+    CheckEntra,
+    ConnectEntra,
+    SyncEntra,
+    ApproveEntra,
+    DiscardEntra,
+    DisconnectEntra,
     Describe,
 }
 
 /// All operations; of two paths that fit, the first one is meant.
-pub static OPERATIONS: [Operation; 24] = [
+pub static OPERATIONS: [Operation; 39] = [
     get("/v1/status", &[], Does::Status),
     get("/v1/counters", &[], Does::Counters),
     get(
@@ -186,6 +199,75 @@ pub static OPERATIONS: [Operation; 24] = [
         &[],
         Some(&["service", "fingerprints"]),
         Does::ApproveKeys,
+    ),
+    get("/v1/explain/user", &["user"], Does::ExplainUser),
+    get(
+        "/v1/entra/review/access",
+        &["format", "as_of"],
+        Does::Review(What::Access),
+    ),
+    get(
+        "/v1/entra/review/joiners",
+        &["format", "from", "to"],
+        Does::Review(What::Joiners),
+    ),
+    get(
+        "/v1/entra/review/leavers",
+        &["format", "from", "to"],
+        Does::Review(What::Leavers),
+    ),
+    get(
+        "/v1/entra/review/posture",
+        &["format", "as_of"],
+        Does::Review(What::Posture),
+    ),
+    get("/v1/entra/review/key", &[], Does::ReviewKey),
+    get(
+        "/v1/entra/review/signature",
+        &["export"],
+        Does::ReviewSignature,
+    ),
+    get(
+        "/v1/entra/sign-ins",
+        &["from", "to", "user", "source", "limit"],
+        Does::SignIns,
+    ),
+    get("/v1/entra", &[], Does::Entra),
+    change(Method::POST, "/v1/entra/check", &[], None, Does::CheckEntra),
+    change(
+        Method::POST,
+        "/v1/entra/connect",
+        &[],
+        Some(&["callback"]),
+        Does::ConnectEntra,
+    ),
+    change(
+        Method::POST,
+        "/v1/entra/sync",
+        &[],
+        Some(&["part", "full"]),
+        Does::SyncEntra,
+    ),
+    change(
+        Method::POST,
+        "/v1/entra/approve",
+        &[],
+        Some(&["digest"]),
+        Does::ApproveEntra,
+    ),
+    change(
+        Method::POST,
+        "/v1/entra/discard",
+        &[],
+        Some(&["digest"]),
+        Does::DiscardEntra,
+    ),
+    change(
+        Method::POST,
+        "/v1/entra/disconnect",
+        &[],
+        Some(&["purge"]),
+        Does::DisconnectEntra,
     ),
     get("/v1/openapi.json", &[], Does::Describe),
 ];

@@ -3,6 +3,8 @@
 //! In: what any process that may connect has sent. Out: a [`Command`], or a [`Refusal`] that says what
 //! to write instead. It must never guess: a key, a value or an escape that is not known is refused.
 
+mod evidence;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,8 +23,10 @@ use weir_link::PrincipalId;
 
 use super::operations::{Does, Operation};
 use super::refusal::{Refusal, meant, quoted};
+use super::tenant::Tenant;
 use crate::audit::Filter;
 use crate::flows::Wanted;
+use crate::{evidence as exports, sign_ins};
 
 /// Longest body, in bytes, in which a key that is misspelt is looked for.
 const SHORT: usize = 64 << 10;
@@ -105,6 +109,18 @@ pub enum Command {
     RefreshKeys(RefreshKeys),
     /// `POST /v1/keys/approve`
     ApproveKeys(ApproveKeys),
+    /// `GET /v1/explain/user`
+    ExplainUser(String),
+    /// `GET /v1/entra/review/...`
+    Review(exports::Wanted),
+    /// `GET /v1/entra/review/key`
+    ReviewKey,
+    /// `GET /v1/entra/review/signature`
+    ReviewSignature(u64),
+    /// `GET /v1/entra/sign-ins`
+    SignIns(Box<sign_ins::Wanted>),
+    /// `/v1/entra`, and below it what is done about the tenant
+    Entra(Tenant),
     /// `GET /v1/openapi.json`
     Describe,
 }
@@ -233,6 +249,23 @@ impl Head {
             Does::Keys => Command::Keys,
             Does::RefreshKeys => Command::RefreshKeys(object(body, known)?),
             Does::ApproveKeys => Command::ApproveKeys(object(body, known)?),
+            Does::ExplainUser => {
+                Command::ExplainUser(query.take("user").ok_or(Refusal::Missing("user"))?)
+            }
+            Does::Review(what) => Command::Review(evidence::review(&mut query, what)?),
+            Does::ReviewKey => Command::ReviewKey,
+            Does::ReviewSignature => {
+                let number = query.number("export")?;
+                Command::ReviewSignature(number.ok_or(Refusal::Missing("export"))?)
+            }
+            Does::SignIns => Command::SignIns(Box::new(evidence::sign_ins(&mut query)?)),
+            Does::Entra => Command::Entra(Tenant::Show),
+            Does::CheckEntra => Command::Entra(Tenant::Check),
+            Does::ConnectEntra => Command::Entra(Tenant::Connect(object(body, known)?)),
+            Does::SyncEntra => Command::Entra(Tenant::Sync(object(body, known)?)),
+            Does::ApproveEntra => Command::Entra(Tenant::Approve(object(body, known)?)),
+            Does::DiscardEntra => Command::Entra(Tenant::Discard(object(body, known)?)),
+            Does::DisconnectEntra => Command::Entra(Tenant::Disconnect(object(body, known)?)),
             Does::Describe => Command::Describe,
         })
     }
@@ -378,14 +411,16 @@ impl Query {
 
     /// RFC 3339, as it stands in the audit log.
     fn time(&mut self, key: &'static str) -> Result<Option<String>, Refusal> {
-        use time::OffsetDateTime;
         use time::format_description::well_known::Rfc3339;
+        use time::{OffsetDateTime, UtcOffset};
         let Some(value) = self.take(key) else {
             return Ok(None);
         };
-        match OffsetDateTime::parse(&value, &Rfc3339) {
-            Ok(time) => Ok(Some(crate::clock::text(time))),
-            Err(_) => Err(Refusal::Value {
+        let time = OffsetDateTime::parse(&value, &Rfc3339).ok();
+        // At the end of time there is no UTC.
+        match time.and_then(|time| time.checked_to_offset(UtcOffset::UTC)) {
+            Some(time) => Ok(Some(crate::clock::text(time))),
+            None => Err(Refusal::Value {
                 key,
                 value,
                 expected: "write a time as RFC 3339 says: 2026-01-01T08:00:00Z".to_owned(),

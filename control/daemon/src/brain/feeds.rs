@@ -5,7 +5,7 @@
 //! from the disk, and stays whatever cannot be fetched.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use time::OffsetDateTime;
@@ -14,12 +14,15 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 use uuid::Uuid;
 use weir_api::{Actor, ListSummary, RemoteList};
-use weir_feeds::{Feed, Fetched, Taken, Unreadable};
+use weir_entra::model::Part;
+use weir_feeds::{Feed, Fetched, Source, Taken, Unreadable};
 
 use super::{Brain, blocking};
 use crate::Error;
 use crate::clock;
 use crate::feeds::{self, Asked, FeedsError, Subscription, told};
+use crate::locations;
+use crate::tenant::kept::{self, NotKept};
 use crate::watch;
 
 /// See the module.
@@ -29,6 +32,8 @@ pub(super) struct Feeds {
     /// Whoever changes what is written down holds it.
     step: tokio::sync::Mutex<()>,
     machine: OnceCell<Uuid>,
+    /// When the tenant's named locations were last read.
+    located: Mutex<Option<OffsetDateTime>>,
 }
 
 impl Feeds {
@@ -111,9 +116,15 @@ impl Brain {
         let mark = self
             .feeds
             .one(list, |one| one.feed.mark().map(str::to_owned))?;
-        let fetched = match self.machine().await {
-            Ok(machine) => asked.fetch(machine, mark.as_deref()).await,
-            Err(error) => Err(Unreadable::Wrong(error.to_string())),
+        let fetched = match &asked.remote.source {
+            Source::Web(from) => match self.machine().await {
+                Ok(machine) => asked.fetch(from, machine, mark.as_deref()).await,
+                Err(error) => Err(Unreadable::Wrong(error.to_string())),
+            },
+            Source::NamedLocation {
+                location,
+                must_be_trusted,
+            } => self.named_location(location, *must_be_trusted).await,
         };
         let taken = self.take_list(list, &asked, fetched).await;
         let done = taken.is_ok();
@@ -127,6 +138,47 @@ impl Brain {
             self.lists_changed().await;
         }
         Ok(())
+    }
+
+    /// Takes in when the tenant's named locations were last read: where that is new, lists that are some of them are
+    /// due.
+    pub(super) fn locations_read(&self, at: Option<OffsetDateTime>) {
+        // It is whole at every moment.
+        let located = self.feeds.located.lock();
+        let before = std::mem::replace(&mut *located.unwrap_or_else(PoisonError::into_inner), at);
+        if at.is_some() && before != at {
+            let now = Instant::now();
+            self.feeds
+                .all(|known| known.values_mut().for_each(|one| one.located(now)));
+        }
+    }
+
+    /// What the tenant has under the name of a location, as it was last read.
+    async fn named_location(
+        &self,
+        location: &str,
+        must_be_trusted: bool,
+    ) -> Result<Fetched, Unreadable> {
+        let wrong = |why: &dyn Display| Unreadable::Wrong(why.to_string());
+        let unread = NotKept::Unread(Part::Locations);
+        let tenant = self.tenant().ok_or_else(|| wrong(&unread))?;
+        let kept = blocking(move || {
+            let (store, max_age) = (&tenant.store, tenant.config.max_age);
+            Ok(kept::documents(
+                store,
+                Part::Locations,
+                max_age,
+                OffsetDateTime::now_utc(),
+            ))
+        });
+        let kept = kept.await.map_err(|error| wrong(&error))?;
+        let kept = kept.map_err(|why| wrong(&why))?;
+        let all = locations::read(kept.values());
+        let prefixes = all.and_then(|all| locations::prefixes(&all, location, must_be_trusted));
+        Ok(Fetched::List {
+            prefixes: prefixes.map_err(|why| wrong(&why))?,
+            mark: None,
+        })
     }
 
     /// Takes in what came, writes it down, and says whether there is something to be put in force.

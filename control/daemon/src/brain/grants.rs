@@ -7,6 +7,7 @@
 
 mod acts;
 mod keeper;
+mod said;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -23,10 +24,12 @@ use super::Brain;
 use crate::Error;
 use crate::clock;
 use crate::generation::Generation;
-use crate::ledger::{Asked, Kernel, Ledger, Moment, Rules};
+use crate::ledger::{Asked, Kernel, Ledger, Moment, Refused, Rules};
 use crate::plane::Plane;
 use crate::proxy_link::Told;
+use crate::witness::{Account, Witness};
 use keeper::Keeper;
+use said::Heard;
 
 /// Sign-ins that share a step.
 const BATCH: usize = 256;
@@ -47,7 +50,11 @@ struct Books {
     counts: Counts,
     missed: u64,
     trouble: Option<String>,
+    heard: Heard,
 }
+
+/// What was done about somebody: the action, and what is to be told of it.
+type Deed = (&'static str, Result<String, String>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
@@ -55,6 +62,8 @@ struct Counts {
     refused: u64,
     strangers: u64,
     unconnected: u64,
+    withdrawn: u64,
+    unsure: u64,
 }
 
 impl Grants {
@@ -72,6 +81,7 @@ impl Grants {
                 counts: Counts::default(),
                 missed: 0,
                 trouble: None,
+                heard: Heard::default(),
             }),
             keeper: tokio::sync::Mutex::new(keeper),
         })
@@ -121,36 +131,50 @@ impl Brain {
 
     /// Whether something is to be done without anybody asking.
     async fn is_behind(&self) -> bool {
-        let rules = rules(&self.running());
+        let (running, directory) = (self.running(), self.directory());
+        let rules = rules(&running);
         let missed = self.parts.link.heard().missed();
         let keeper = self.grants.keeper.lock().await;
-        self.grants
-            .books(|books| books.missed != missed || keeper.is_behind(&rules, &books.ledger))
+        self.grants.books(|books| {
+            books.missed != missed
+                || books.heard.is_behind(&running, directory.as_deref())
+                || keeper.is_behind(&rules, &books.ledger)
+        })
     }
 
     async fn take_in(&self, batch: &[SignIn]) -> Result<(), Error> {
         let running = self.running();
         let missed = self.parts.link.heard().missed();
         let connected = self.connected(&running, batch).await;
+        let directory = self.directory();
         let mut told = Vec::new();
         let carried = self.step(|books, now| {
             if books.missed != missed {
                 books.missed = missed;
                 books.ledger.lose_sight(now);
             }
-            for (sign_in, connected) in batch.iter().zip(connected) {
-                books.sign_in(&running, sign_in, connected, now, &mut told);
+            if books.heard.is_behind(&running, directory.as_deref()) {
+                books.rebind(&running, directory.as_deref(), now, &mut told);
             }
+            books.by_witness(&running, directory.as_deref(), |books, witness| {
+                for (sign_in, connected) in batch.iter().zip(connected) {
+                    books.sign_in(&running, witness, sign_in, connected, now, &mut told);
+                }
+            });
         });
         let carried = carried.await;
-        for one in told {
-            let one = one.map(|told| match &carried {
+        self.tell(told, &carried);
+        carried
+    }
+
+    fn tell(&self, told: Vec<Deed>, carried: &Result<(), Error>) {
+        for (action, one) in told {
+            let one = one.map(|told| match carried {
                 Ok(()) => told,
                 Err(error) => format!("{told}; that is not carried out yet: {error}"),
             });
-            self.note(Actor::Weir, "grant", one);
+            self.note(Actor::Weir, action, one);
         }
-        carried
     }
 
     /// Which of the sign-ins that ask for the kernel came over a connection that there is. The proxies tell
@@ -195,7 +219,8 @@ impl Brain {
                     keeper::text(until)
                 )
             });
-            trouble.into_iter().chain(blind).collect()
+            let doubts = books.heard.doubts();
+            trouble.into_iter().chain(blind).chain(doubts).collect()
         })
     }
 
@@ -215,6 +240,8 @@ impl Brain {
             refused: books.counts.refused,
             strangers: books.counts.strangers,
             unconnected: books.counts.unconnected,
+            withdrawn: books.counts.withdrawn,
+            unsure: books.counts.unsure,
             missed,
             unwatched: (books.ledger.watch().new_prefixes(keeper::now()))
                 .map(|(prefix, until)| Unwatched {
@@ -232,29 +259,32 @@ impl Books {
     fn sign_in(
         &mut self,
         running: &Generation,
+        witness: &Witness<'_>,
         sign_in: &SignIn,
         connected: bool,
         now: Moment,
-        told: &mut Vec<Result<String, String>>,
+        told: &mut Vec<Deed>,
     ) {
         let (who, source) = (sign_in.principal, sign_in.source.to_canonical());
         let services = &running.candidate.config().services;
         let Some(at) = services.iter().position(|one| one.name == sign_in.service) else {
             self.counts.refused += 1;
-            told.push(Err(format!(
+            let why = format!(
                 "a sign-in of {who} is of no service that there is: both daemons must be of the same \
                  release"
-            )));
+            );
+            told.push(("grant", Err(why)));
             return;
         };
         if let Some(ended) = self.ledger.see(who, source, now) {
             self.counts.strangers += 1;
-            told.push(Ok(format!(
+            let ended = format!(
                 "{} for {source}, earned by {}, ended: {who} was seen there (sign-in {})",
                 ended.class.name(),
                 ended.principal,
                 sign_in.id
-            )));
+            );
+            told.push(("grant", Ok(ended)));
         }
         let Some(wanted) = &sign_in.grant else { return };
         let for_whom = format!("for {source}, of {who} (sign-in {})", sign_in.id);
@@ -268,6 +298,8 @@ impl Books {
             connected,
             rule: wanted.rule.clone(),
             service: sign_in.service.clone(),
+            reach: witness.reach(who).0,
+            ago: sign_in.was_ago(),
         };
         let earned = if !written {
             Err("the name of its rule is none".to_owned())
@@ -277,28 +309,38 @@ impl Books {
             Err("a list blocks the address".to_owned())
         } else if let Err(why) = granted_by_rule(running, at, wanted) {
             Err(why.to_owned())
+        } else if let Some(why) = self.is_shut(witness, who) {
+            Err(why.to_owned())
         } else {
             let earned = self.ledger.earn(who, source, &asked, now);
-            earned.map_err(|refused| refused.to_string())
+            earned.map_err(|refused| match (refused, witness.reach(who)) {
+                (Refused::Principal, (reach, because)) if reach.opens_nothing() => {
+                    format!("{refused}: {because}")
+                }
+                _ => refused.to_string(),
+            })
         };
         match earned {
             Ok(grant) => {
+                self.take_note(witness, who);
+                self.counts.unsure += u64::from(grant.kernel == Kernel::Unsure);
                 self.counts.earned += 1;
                 self.counts.unconnected += u64::from(grant.kernel == Kernel::Unconnected);
                 let kernel = match grant.kernel.why_not() {
                     None => "the kernel goes by it".to_owned(),
                     Some(why) => format!("not in the kernel: {why}"),
                 };
-                told.push(Ok(format!(
+                let earned = format!(
                     "{} {for_whom}, until {}, by rule {}; {kernel}",
                     grant.class.name(),
                     keeper::text(grant.until),
                     grant.rule
-                )));
+                );
+                told.push(("grant", Ok(earned)));
             }
             Err(why) => {
                 self.counts.refused += 1;
-                told.push(Err(format!("nothing {for_whom}: {why}")));
+                told.push(("grant", Err(format!("nothing {for_whom}: {why}"))));
             }
         }
     }
@@ -341,6 +383,7 @@ fn shown(address: std::net::IpAddr, grant: &crate::ledger::Grant) -> Granted {
         why_not: grant.kernel.why_not().map(str::to_owned),
         rule: grant.rule.clone(),
         service: grant.service.clone(),
+        limit: None,
     }
 }
 

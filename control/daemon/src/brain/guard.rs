@@ -40,6 +40,7 @@ impl Brain {
             self.guard_grants(),
             self.guard_keys(),
             self.guard_feeds(),
+            self.guard_entra(),
         );
     }
 

@@ -212,13 +212,15 @@ impl Brain {
 
     /// Decides on keys that a service publishes, and puts in force what may be.
     async fn take_keys(&self, service: &str, published: Keys) -> Result<(), KeysError> {
+        let vouched = self.vouched(service).await;
         let step = self.keys.step.lock().await;
         let time = clock::now();
-        let (file, held, decided) = self.keys.book(service, |book| {
+        let (file, held, by_tenant, decided) = self.keys.book(service, |book| {
             let saved = book.saved()?;
-            let (next, decided) = saved.taking(published, &time)?;
+            let by_tenant = saved.would_hold(&published);
+            let (next, decided) = saved.taking(published, &vouched, &time)?;
             let held = next.is_held_since(saved);
-            Ok::<_, KeysError>((book.file().to_owned(), held, (next, decided)))
+            Ok::<_, KeysError>((book.file().to_owned(), held, by_tenant, (next, decided)))
         })??;
         let (next, decided) = decided;
         self.keep_keys(service, &file, next).await?;
@@ -251,7 +253,12 @@ impl Brain {
                 Ok(())
             }
             Rollover::Rolled(change) => {
-                let told = format!("{service}: other keys: {}", line(&change));
+                let why = if by_tenant {
+                    "all keys were replaced, and the tenant's federation settings hold the new ones"
+                } else {
+                    "other keys"
+                };
+                let told = format!("{service}: {why}: {}", line(&change));
                 self.note(Actor::Weir, "keys", Ok(told));
                 self.publish_taken().await;
                 Ok(())

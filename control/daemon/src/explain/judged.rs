@@ -3,14 +3,20 @@
 use weir_api::{AtToken, Looked, ProxyPart, Tried};
 use weir_policy::{ClaimTypes, Decision, Directory, Facts, Policy, Refusal, Ruling, Source};
 
-/// What a policy makes of these facts, with every rule that it tries. Counts nothing.
+/// What a policy makes of these facts, with every rule that it tries, and what the directory said or says of it.
+/// Counts nothing.
 pub fn of_facts(
     policy: &Policy,
     facts: &Facts,
-    users: &dyn Directory,
+    directory: &dyn Directory,
     types: &ClaimTypes<'_>,
 ) -> ProxyPart {
-    let (ruling, tried) = policy.explain(&policy.as_judged(facts), users);
+    let mut judged = policy.as_judged(facts).into_owned();
+    let (ruling, tried) = policy.explain_noting(&mut judged, directory);
+    let facts = &Facts {
+        directory: judged.directory,
+        ..facts.clone()
+    };
     let (kind, rule, reason) = ruling.told();
     let (status, at_token) = match &ruling {
         Ruling::Now(decision) => (decision.status, None),

@@ -17,6 +17,9 @@ pub struct Grant {
     pub since: Moment,
     /// Until when.
     pub until: Moment,
+    /// When the sign-in was that earned it, the newest one.
+    #[serde(default)]
+    pub earned: Moment,
     /// Whether the kernel goes by it.
     pub kernel: Kernel,
     /// The rule that granted it.
@@ -45,6 +48,8 @@ pub enum Kernel {
     New,
     /// The kernel has no connection from there.
     Unconnected,
+    /// Nobody can say how far the groups of its principal let it open.
+    Unsure,
 }
 
 impl Kernel {
@@ -67,6 +72,9 @@ impl Kernel {
             Self::Unconnected => {
                 Some("the kernel has no open connection of the service from there (any more)")
             }
+            Self::Unsure => Some(
+                "the directory could not say in which groups of [[entra.group]] its principal is",
+            ),
         }
     }
 }
@@ -80,6 +88,9 @@ pub(super) struct Rest {
     held: u8,
     /// Until when.
     pub(super) until: Moment,
+    /// When the sign-in was that earned the last of the grants.
+    #[serde(default)]
+    pub(super) earned: Moment,
 }
 
 /// See the module.
@@ -157,7 +168,7 @@ impl Place {
     pub(super) fn cut_rest(&mut self, now: Moment, drain: Moment) -> bool {
         let any = self.is_held();
         if any {
-            self.rest = rest(None, ClassSet::EMPTY, now + drain, now);
+            self.rest = rest(None, ClassSet::EMPTY, now + drain, now, now);
         }
         any
     }
@@ -170,6 +181,7 @@ impl Place {
         if old.principal == new.principal && old.class == new.class && open[0] == open[1] {
             new.since = old.since;
             new.until = new.until.max(old.until);
+            new.earned = new.earned.max(old.earned);
         } else {
             self.rest_of_grant(now, drain);
         }
@@ -180,14 +192,15 @@ impl Place {
         let Some(grant) = self.grant.as_ref().filter(|one| one.kernel == Kernel::Open) else {
             return;
         };
-        let who = grant.principal;
+        let (who, mut earned) = (grant.principal, grant.earned);
         let mut held = ClassSet::EMPTY.with(grant.class);
         let mut until = now + drain;
         if let Some(before) = self.rest.filter(|before| before.principal == Some(who)) {
             held = held.union(ClassSet::from_bits(before.held));
             until = until.max(before.until);
+            earned = earned.max(before.earned);
         }
-        self.rest = rest(Some(who), held, until, now);
+        self.rest = rest(Some(who), held, until, earned, now);
     }
 
     /// The rest is over at this moment at the latest.
@@ -232,8 +245,8 @@ impl Place {
         let grant = self
             .grant
             .iter()
-            .flat_map(|grant| [grant.since, grant.until]);
-        let rest = self.rest.iter().map(|rest| rest.until);
+            .flat_map(|grant| [grant.since, grant.until, grant.earned]);
+        let rest = self.rest.iter().flat_map(|rest| [rest.until, rest.earned]);
         let seen = self.seen.iter().flatten().map(|(_, at)| *at);
         let own = [self.since, self.shared_until].into_iter();
         own.chain(seen).chain(grant).chain(rest)
@@ -245,6 +258,31 @@ impl Place {
         self.shared_until += by;
         for (_, at) in self.seen.iter_mut().flatten() {
             *at += by;
+        }
+    }
+
+    /// Who is on the address, as far as anybody knows, and was seen last when: nobody else was there for as long
+    /// as it is remembered.
+    pub(super) fn alone(&self, now: Moment, look_back: Moment) -> Option<(PrincipalId, Moment)> {
+        let (who, at) = self.seen[0]?;
+        let other = self.seen[1].is_some_and(|(_, at)| now - at < look_back);
+        let lately = now - at < look_back;
+        (lately && !other && now >= self.shared_until).then_some((who, at))
+    }
+
+    /// Whether something of a principal goes on that was earned before a moment.
+    pub(super) fn has_of(&self, who: PrincipalId, before: Moment) -> bool {
+        let grant = self.grant.as_ref();
+        let grant = grant.is_some_and(|one| one.principal == who && one.earned < before);
+        let rest = self.rest.as_ref();
+        grant || rest.is_some_and(|one| one.principal == Some(who) && one.earned < before)
+    }
+
+    /// Whether something of a principal goes on that rests on an answer; what of earlier grants goes on may.
+    pub(super) fn rests_on(&self, who: PrincipalId, does: impl Fn(&Grant) -> bool) -> bool {
+        match &self.grant {
+            Some(grant) if grant.principal == who => does(grant),
+            _ => matches!(self.rest, Some(Rest { principal: Some(other), .. }) if other == who),
         }
     }
 
@@ -301,11 +339,13 @@ fn rest(
     principal: Option<PrincipalId>,
     held: ClassSet,
     until: Moment,
+    earned: Moment,
     now: Moment,
 ) -> Option<Rest> {
     (until > now).then(|| Rest {
         principal,
         held: held.bits(),
         until,
+        earned,
     })
 }

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::place::Place;
+use super::void::Void;
 use super::watch::Watch;
 use super::{Known, Ledger, Moment, Rules};
 use weir_link::PrincipalId;
@@ -39,6 +40,8 @@ pub struct Saved {
     clocks: Clocks,
     #[serde(default)]
     watch: Watch,
+    #[serde(default, skip_serializing_if = "Void::is_empty")]
+    void: Void,
     principals: BTreeMap<PrincipalId, Known>,
     places: BTreeMap<IpAddr, Place>,
 }
@@ -65,7 +68,9 @@ impl Saved {
         }
         let places = self.places.values().flat_map(Place::moments);
         let clocks = [self.clocks.since_boot, self.clocks.wall];
-        let mut moments = places.chain(self.watch.moments()).chain(clocks);
+        let mut moments = (places.chain(self.watch.moments()))
+            .chain(self.void.moments())
+            .chain(clocks);
         if let Some(odd) = moments.find(|moment| moment.unsigned_abs() > LATEST) {
             return Err(format!(
                 "it tells of the moment {odd}, which no machine lives to see"
@@ -94,6 +99,7 @@ impl Ledger {
             version: VERSION,
             clocks,
             watch: self.watch.clone(),
+            void: self.void.clone(),
             principals: self.principals.clone(),
             places: self.places.clone(),
         }
@@ -113,6 +119,8 @@ impl Ledger {
         ledger.watch = saved.watch;
         ledger.watch.shift(shift);
         ledger.watch.follow(&ledger.rules, clocks.since_boot);
+        ledger.void = saved.void;
+        ledger.void.shift(shift);
         for (who, known) in saved.principals {
             ledger.free.remove(&known.index);
             ledger.changed.insert(who);

@@ -23,6 +23,10 @@ pub struct Peer {
     pub acknowledged: Option<u64>,
     /// Newest generation that it could not use, and why.
     pub refused: Option<(u64, String)>,
+    /// Number of the directory that it asks; 0 when it was told that there is none.
+    pub directory: Option<u64>,
+    /// Newest directory that it could not use, and why.
+    pub directory_refused: Option<(u64, String)>,
     /// When it was last heard of.
     pub heard: Instant,
     /// Since when it is heard of without a pause.
@@ -41,6 +45,8 @@ impl Peer {
             identity,
             acknowledged: None,
             refused: None,
+            directory: None,
+            directory_refused: None,
             heard: now,
             alive_since: now,
             counts: Counts::default(),

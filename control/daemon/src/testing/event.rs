@@ -6,9 +6,10 @@ use time::UtcDateTime;
 use weir_abi::Class;
 use weir_api::RecordBody;
 use weir_link::{Event, EventKind};
-use weir_policy::{Described, Facts, Head, Ruling, Told, Uncounted};
+use weir_policy::{Described, Facts, Head, Ruling, Told};
 
 use super::Appliance;
+use crate::explain::Known;
 
 /// Rules that wait for a token: one on a group, and one on a department.
 pub const TOKEN_RULES: &str = r#"[[rule]]
@@ -108,7 +109,8 @@ pub fn signed_in(appliance: &Appliance, id: &str, source: &str, told: Told) -> S
     let lists = candidate.by_list();
     let mut facts = policy.suppose(&described, &lists).expect("a sign-in page");
     facts.token = told;
-    let ruling = policy.decide(&facts, &Uncounted(None));
+    let known = Known::new(candidate, appliance.brain.directory().as_ref(), policy);
+    let ruling = policy.judge(&mut facts, &known.now());
     let event = decided(id, "sts", &facts, &ruling);
     let rule = event.rule.clone();
     let body = RecordBody::Event(Box::new(event));

@@ -47,6 +47,17 @@ pub enum Received {
     Taken(u64),
 }
 
+/// A directory that the proxy got.
+#[derive(Debug)]
+pub struct SentDirectory {
+    /// Its number.
+    pub epoch: u64,
+    /// After how long without a sign it is unknown.
+    pub max_age: Duration,
+    /// The bytes of the snapshot.
+    pub bytes: Vec<u8>,
+}
+
 /// Connections that a played proxy says it has open.
 pub const OPEN: u64 = 3;
 
@@ -117,6 +128,7 @@ impl Drop for ProxyProcess {
 #[derive(Debug)]
 pub struct FakeProxy {
     received: mpsc::UnboundedReceiver<Received>,
+    directories: mpsc::UnboundedReceiver<Option<SentDirectory>>,
     say: mpsc::UnboundedSender<FromProxy>,
     refuse: Arc<Mutex<Option<String>>>,
     hangs: watch::Sender<bool>,
@@ -149,6 +161,7 @@ impl FakeProxy {
         let (mut sender, mut receiver) = channel.split();
         let (say, mut to_say) = mpsc::unbounded_channel();
         let (inbox, arrivals) = mpsc::unbounded_channel();
+        let (shelf, directories) = mpsc::unbounded_channel();
         let refuse = Arc::new(Mutex::new(None::<String>));
         let hello = FromProxy::Hello {
             version,
@@ -196,6 +209,13 @@ impl FakeProxy {
                     return;
                 }
                 let message = match message {
+                    message @ (ToProxy::Directory { .. } | ToProxy::NoDirectory) => {
+                        let sent = directory_in(&message, descriptors);
+                        let epoch = sent.as_ref().map_or(0, |sent| sent.epoch);
+                        let _ = answer.send(FromProxy::DirectoryTaken { epoch });
+                        let _ = shelf.send(sent);
+                        continue;
+                    }
                     ToProxy::Drain { .. } => Received::Drain,
                     ToProxy::TurnedAway { why } => Received::TurnedAway(why),
                     ToProxy::SignInsTaken { up_to } => Received::Taken(up_to),
@@ -205,15 +225,8 @@ impl FakeProxy {
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
                             .take();
-                        let said = match why {
-                            Some(why) => FromProxy::Refused {
-                                generation: number,
-                                why,
-                            },
-                            None => FromProxy::Ready { generation: number },
-                        };
                         if !muted.load(Ordering::Relaxed) {
-                            let _ = answer.send(said);
+                            let _ = answer.send(answer_to(number, why));
                         }
                         unpack(generation, descriptors)
                     }
@@ -225,6 +238,7 @@ impl FakeProxy {
         });
         Self {
             received: arrivals,
+            directories,
             say,
             refuse,
             hangs,
@@ -237,6 +251,12 @@ impl FakeProxy {
     /// The next message; `None` when weir-control has closed the connection.
     pub async fn next(&mut self) -> Option<Received> {
         self.received.recv().await
+    }
+
+    /// The next directory, or that there is none.
+    pub async fn next_directory(&mut self) -> Option<SentDirectory> {
+        let next = self.directories.recv().await;
+        next.expect("weir-control is there, and tells of a directory")
     }
 
     /// The next generation, by its number and lists.
@@ -303,6 +323,31 @@ impl Drop for FakeProxy {
             task.abort();
         }
     }
+}
+
+fn answer_to(generation: u64, why: Option<String>) -> FromProxy {
+    match why {
+        Some(why) => FromProxy::Refused { generation, why },
+        None => FromProxy::Ready { generation },
+    }
+}
+
+fn directory_in(message: &ToProxy, mut descriptors: Vec<OwnedFd>) -> Option<SentDirectory> {
+    let ToProxy::Directory {
+        epoch,
+        length,
+        max_age,
+    } = *message
+    else {
+        return None;
+    };
+    let memory = descriptors.pop().expect("the memory is attached");
+    assert!(descriptors.is_empty(), "and nothing else");
+    Some(SentDirectory {
+        epoch,
+        max_age,
+        bytes: sealed::read(memory, length).expect("the memory is sealed"),
+    })
 }
 
 fn unpack(generation: Box<Generation>, descriptors: Vec<OwnedFd>) -> Received {

@@ -232,22 +232,3 @@ async fn sign_ins_that_are_too_long_to_keep_count_as_missed() {
     let status = appliance.get("/v1/status").await;
     assert_eq!(status["grants"]["missed"], count);
 }
-
-#[tokio::test]
-async fn a_directory_says_how_far_grants_open() {
-    let (appliance, proxy, mut log) = start("1h").await;
-    proxy.sign_in(earn('a', POOL, 600));
-    next(&mut log).await;
-    connect(&appliance, POOL);
-    let who = id('a').parse().expect("two ids");
-    let up_to = |class| appliance.brain.set_principal_class(who, class);
-    for class in [Class::Bypass, Class::Unmanaged] {
-        up_to(class).await.expect("there is room");
-        let (grant, now) = appliance.kernel.granted_to(ip(POOL)).expect("it lives on");
-        assert_eq!((now, grant.cut), (class, true));
-        assert_eq!(connections(&appliance), 0);
-    }
-    up_to(Class::Managed).await.expect("there is room");
-    let (grant, now) = appliance.kernel.granted_to(ip(POOL)).expect("it lives on");
-    assert_eq!((grant.class, now), (Class::Managed, Class::Managed));
-}

@@ -1,25 +1,28 @@
-//! What administrators do about grants and principals, and what a directory will do by the same means.
+//! What administrators do about grants and principals.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use weir_abi::Class;
 use weir_api::Actor;
-use weir_api::grants::{Granted, Grants, RevokedPrincipal, Taken};
+use weir_api::grants::{Granted, Grants, Limit, RevokedPrincipal, Taken};
 use weir_link::PrincipalId;
 
 use super::{shown, time};
 use crate::Error;
 use crate::brain::Brain;
-use crate::ledger::Revocation;
+use crate::ledger::{Moment, Reach, Revocation};
+use crate::witness::Witness;
 
 impl Brain {
     /// Every live grant, and every revoked principal.
     pub fn grants(&self) -> Grants {
+        let (running, directory) = (self.running(), self.directory());
         self.grants.books(|books| Grants {
-            grants: (books.ledger.grants())
-                .map(|(address, grant)| shown(address, grant))
-                .collect(),
+            grants: books.by_witness(&running, directory.as_deref(), |books, witness| {
+                let grants = books.ledger.grants();
+                let shown = grants.map(|(address, grant)| limited(address, grant, witness));
+                shown.collect()
+            }),
             revoked: (books.ledger.revoked())
                 .map(|(who, why)| RevokedPrincipal {
                     principal: who.to_string(),
@@ -33,9 +36,12 @@ impl Brain {
 
     /// The live grant of an address.
     pub fn grant_of(&self, address: IpAddr) -> Option<Granted> {
+        let (running, directory) = (self.running(), self.directory());
         self.grants.books(|books| {
-            let grant = books.ledger.grant(address)?;
-            Some(shown(address, grant))
+            books.by_witness(&running, directory.as_deref(), |books, witness| {
+                let grant = books.ledger.grant(address)?;
+                Some(limited(address, grant, witness))
+            })
         })
     }
 
@@ -99,7 +105,12 @@ impl Brain {
                 reason: reason.clone(),
             };
             let taken = brain
-                .step(|books, now| books.ledger.revoke(principal, why, now))
+                .step(|books, now| {
+                    let taken = books.ledger.revoke(principal, why, now);
+                    let lost = [(principal, Moment::MAX)].into();
+                    books.ledger.cut_where_alone(&lost, now);
+                    taken
+                })
                 .await;
             let result = match taken {
                 Ok(Ok(taken)) => Ok(all(&taken)),
@@ -127,25 +138,6 @@ impl Brain {
         .await
     }
 
-    /// Says how far the grants of a principal open: what its groups give it. What it may not have any more is
-    /// cut at once.
-    pub async fn set_principal_class(
-        &self,
-        principal: PrincipalId,
-        class: Class,
-    ) -> Result<(), Error> {
-        self.finish(move |brain| async move {
-            let set = brain
-                .step(|books, now| books.ledger.set_class(principal, class, now))
-                .await?;
-            set.map_err(Error::Grant)?;
-            let told = format!("{principal} may have up to {}", class.name());
-            brain.note(Actor::Weir, "principal", Ok(told));
-            Ok(())
-        })
-        .await
-    }
-
     /// Acts to the end, also when whoever asked for it does not wait.
     pub(in crate::brain) async fn finish<T, F>(
         &self,
@@ -166,6 +158,24 @@ impl Brain {
             Err(error) => Err(format!("{what}; {error}")),
         };
         self.note(who, action, told);
+    }
+}
+
+/// A grant, and how far it opens.
+fn limited(address: IpAddr, grant: &crate::ledger::Grant, witness: &Witness<'_>) -> Granted {
+    let limit = witness.has_limits().then(|| {
+        let (reach, because) = witness.reach(grant.principal);
+        Limit {
+            class: match reach {
+                Reach::UpTo(class) => Some(class),
+                Reach::Unknown => None,
+            },
+            why: because.to_string(),
+        }
+    });
+    Granted {
+        limit,
+        ..shown(address, grant)
     }
 }
 
