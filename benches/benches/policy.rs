@@ -5,16 +5,19 @@ mod timing;
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use uuid::Uuid;
+use weir_directory::{Attribute, Builder, NewGroup, NewUser, Snapshot};
 use weir_policy::{
-    Classified, Classify, Head, Policy, PolicySpec, RuleSetName, RuleSpec, ThenSpec, TokenFacts,
-    Told, Uncounted, Values, WhenSpec,
+    Classified, Classify, Head, Policy, PolicySpec, Resident, RuleSetName, RuleSpec, ThenSpec,
+    TokenFacts, Told, Uncounted, Values, WhenSpec,
 };
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 
-criterion_group!(name = benches; config = timing::short(); targets = recognise, decide, decide_by_token);
+criterion_group!(name = benches; config = timing::short(); targets = recognise, decide, decide_by_token, decide_by_directory);
 criterion_main!(benches);
 
 /// Everybody is unmanaged, so that the whole rule set is gone through.
@@ -158,6 +161,143 @@ fn decide_by_token(criterion: &mut Criterion) {
             });
         }
     }
+}
+
+/// Two hundred and fifty rules, each about a group that is none of the user's, and one about the last of theirs; the
+/// token names nobody's groups. The directory is as large as that of a large organisation.
+fn decide_by_directory(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decide by the directory");
+    let rule = |number: usize, decision: &str| {
+        let rule = format!(
+            r#"{{"name":"r{number}","when":{{"group":"{}"}},"then":{{"decision":"{decision}"}}}}"#,
+            id(number)
+        );
+        serde_json::from_str(&rule).expect("a rule")
+    };
+    let (all, users) = (GROUPS, USERS);
+    let theirs = |user: usize| (0..150).map(move |at| 250 + (user * 61 + at * 613) % (all - 250));
+    let snapshot = large_tenant(all, users, &theirs);
+    let head = Head {
+        method: "GET",
+        host: "sts.corp.example",
+        path: "/adfs/ls/",
+        query: Some("wa=wsignin1.0&wtrealm=urn%3afederation%3aMicrosoftOnline"),
+        headers: &[],
+    };
+    for (name, decision) in [("block", "block"), ("pass", "pass")] {
+        let user = users / 3;
+        let last = theirs(user).next_back().expect("they are in some");
+        let rules = (0..250).map(|number| rule(number, decision));
+        let rules = rules.chain([rule(last, "pass")]).collect();
+        let spec = PolicySpec {
+            rules,
+            decide_at_token: true,
+            ..spec()
+        };
+        let policy = Policy::compile(&spec).expect("the rules are valid");
+        let resolved = policy.resolve(&snapshot);
+        let mut facts = facts(&policy, &head, None);
+        let mut token = TokenFacts::default();
+        let values = &mut token.values;
+        values.insert("upn".into(), vec![upn(user)]);
+        values.insert("immutable_id".into(), vec![immutable_id(user)]);
+        token.missing.insert("groups".into());
+        facts.token = Told::Verified(token);
+        let judge = |facts: &mut weir_policy::Facts| {
+            let view = snapshot.at(SEEN_AT, Duration::from_hours(24));
+            let directory = Resident::new(None, Some((view, &resolved)));
+            policy.judge(facts, &directory)
+        };
+        let ruling = judge(&mut facts.clone()).without_token();
+        assert_eq!(&*ruling.rule, format!("rule/r{last}"));
+        let mut judged = facts.clone();
+        group.bench_function(
+            BenchmarkId::new(
+                "250 rules on groups, 150 groups of the user, and the record, rules that",
+                name,
+            ),
+            |bencher| bencher.iter(|| black_box(judge(black_box(&mut judged)))),
+        );
+        group.bench_function(
+            BenchmarkId::new(
+                "250 rules on groups, 150 groups of the user, rules that",
+                name,
+            ),
+            |bencher| {
+                bencher.iter(|| {
+                    let view = snapshot.at(SEEN_AT, Duration::from_hours(24));
+                    let directory = Resident::new(None, Some((view, &resolved)));
+                    black_box(policy.decide(black_box(&facts), &directory))
+                });
+            },
+        );
+        group.bench_function(
+            BenchmarkId::new("what the names mean in a snapshot, rules that", name),
+            |bencher| {
+                bencher.iter(|| black_box(policy.resolve(black_box(&snapshot))));
+            },
+        );
+    }
+}
+
+const GROUPS: usize = 20_000;
+const USERS: usize = 100_000;
+const SEEN_AT: i64 = 1_795_177_800;
+
+fn upn(user: usize) -> String {
+    format!("user{user}@corp.example")
+}
+
+fn immutable_id(user: usize) -> String {
+    format!("{user:022}==")
+}
+
+/// Every user is in a hundred and fifty groups.
+fn large_tenant<I: Iterator<Item = usize>>(
+    groups: usize,
+    users: usize,
+    of: &impl Fn(usize) -> I,
+) -> Snapshot<Vec<u8>> {
+    let mut builder = Builder::new(weir_directory::Head {
+        tenant: Uuid::from_u128(1),
+        epoch: 1,
+        taken_at: SEEN_AT,
+        checked: [Some(SEEN_AT); 3],
+    });
+    let by_id = |count: usize, salt: usize| {
+        let mut ids: Vec<(Uuid, usize)> = (0..count)
+            .map(|number| (id(number + salt).parse().expect("an id"), number))
+            .collect();
+        ids.sort_unstable();
+        ids
+    };
+    let mut numbers = vec![0; groups];
+    for (group, number) in by_id(groups, 0) {
+        let name = format!("Group {number}");
+        let group = NewGroup {
+            id: group,
+            name: Some(&name),
+            complete: true,
+        };
+        numbers[number] = builder.group(group).expect("in order");
+    }
+    for (user, number) in by_id(users, 1 << 30) {
+        let mut groups: Vec<u32> = of(number).map(|group| numbers[group]).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        let user = NewUser {
+            id: user,
+            enabled: Some(true),
+            groups: builder.set(&groups).expect("in order"),
+        };
+        let (upn, immutable_id) = (upn(number), immutable_id(number));
+        let texts = [
+            (Attribute::Upn, &*upn),
+            (Attribute::ImmutableId, &*immutable_id),
+        ];
+        builder.user(user, texts).expect("in order");
+    }
+    Snapshot::parse(builder.finish().expect("there is room")).expect("what was written")
 }
 
 /// An id as Entra gives them to groups: as good as random.

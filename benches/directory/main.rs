@@ -5,6 +5,8 @@
 //! no kernel programs.
 
 mod cost;
+mod pages;
+mod rounds;
 mod tenant;
 
 use std::collections::BTreeSet;
@@ -68,10 +70,13 @@ fn main() -> Result<()> {
     tell_load(&mut report, &tenant, &loads, &closure, &snapshot);
     lookups(&mut report, &snapshot, runs)?;
     deltas(&mut report, &tenant, &mut closure, snapshot, runs)?;
+    drop(closure);
+    rounds::measure(&mut report, &tenant, runs)?;
     for note in [
         "Full load: users, groups and edges one by one, as the store hands them over, then the closure, the flattened \
-         snapshot, and its check by the reader. What it takes to make the tenant up is measured alone and taken off. \
-         Decoding pages and reading the store come on top.",
+         snapshot, and its check by the reader. What it takes to make the tenant up is measured alone and taken off.",
+        "First rounds: the same from Graph's JSON pages on, decoded, committed to the store on the disk and read from \
+         there; once.",
         "Memory: the most that was resident during the load, above what was resident before it (VmHWM after it was \
          reset).",
         "One change: taken up by the closure with 20 watched groups, drawn from the snapshot before, and checked by \

@@ -124,6 +124,14 @@ impl Tenant {
             .collect()
     }
 
+    /// One of the largest groups, and somebody who is in it.
+    pub fn somebody(&self) -> (Id, Id) {
+        let group = self.by_size()[3];
+        let mut people = self.people_in(group);
+        let (group, member, _) = people.next().expect("a large group has people");
+        (group, member)
+    }
+
     /// Changes of several kinds, each of them so often; every second one takes the one before back.
     pub fn changes(&self, count: usize) -> Vec<(&'static str, Vec<Changes>)> {
         let large = self.by_size();

@@ -8,10 +8,11 @@ use crate::paths;
 use crate::step::{run, step};
 
 /// The programs that the lab starts.
-const BINARIES: [&str; 5] = [
+const BINARIES: [&str; 6] = [
     "weir",
     "weir-control",
     "weir-lab",
+    "weir-lab-entra",
     "weir-lab-servers",
     "weir-proxy",
 ];

@@ -42,7 +42,8 @@ enum Task {
     Demo {
         #[command(flatten)]
         set_up: SetUp,
-        /// Handed to the demo: `--json FILE`, `--only ROWS`, `--switch-off RULE`, `--keep`.
+        /// Handed to the demo: `--json FILE`, `--only ROWS`, `--switch-off RULE`, `--keep`; `entra` first shows a tenant's
+        /// directory instead.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

@@ -27,6 +27,13 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
                     .arg(paths::demo().join("demo.json")),
             )
         })?;
+        step("run the demo of a tenant", || {
+            crate::step::run(
+                lab::demo_command()
+                    .args(["entra", "--json"])
+                    .arg(paths::demo().join("entra.json")),
+            )
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }

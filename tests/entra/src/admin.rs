@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use http::{Method, StatusCode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -10,6 +13,7 @@ use weir_lab_servers::http::{Handler, Request, Response, json as json_answer};
 
 use crate::faults::Fault;
 use crate::lab::Shared;
+use crate::world::apps::{App, Certificate};
 use crate::world::documents::Section;
 use crate::world::object::Kind;
 use crate::world::{Consent, Licence, Quirks, Refused, World};
@@ -99,6 +103,25 @@ pub enum Change {
         app: Uuid,
         /// The permissions.
         roles: Vec<String>,
+    },
+    /// Takes away an application's account: nobody has consented to it.
+    Dismiss {
+        /// The application.
+        app: Uuid,
+    },
+    /// Registers a certificate with an application.
+    Register {
+        /// The application.
+        app: Uuid,
+        /// The certificate, as PEM.
+        certificate: String,
+    },
+    /// Takes a certificate of an application away.
+    Unregister {
+        /// The application.
+        app: Uuid,
+        /// The certificate, as PEM.
+        certificate: String,
     },
     /// Voids all delta links.
     ExpireLinks,
@@ -193,6 +216,18 @@ pub fn apply(world: &mut World, tenant: Uuid, change: Change) -> Result<Value, R
             world.consent = decision;
             world.consent_delay = time::Duration::seconds(delay);
         }
+        Change::Register { app, certificate } => {
+            let der = der(&certificate)?;
+            let certificates = &mut application(world, app)?.certificates;
+            let digest = digest(&SHA256, &der);
+            let key_id = Uuid::from_slice(&digest.as_ref()[..16]).expect("sixteen bytes");
+            certificates.push(Certificate { key_id, der });
+        }
+        Change::Unregister { app, certificate } => {
+            let der = der(&certificate)?;
+            let certificates = &mut application(world, app)?.certificates;
+            certificates.retain(|known| known.der != der);
+        }
         change => return within(world, tenant, change),
     }
     Ok(json!({}))
@@ -232,15 +267,35 @@ fn within(world: &mut World, tenant: Uuid, change: Change) -> Result<Value, Refu
             let account = account.ok_or_else(|| Refused::Unknown(format!("application {app}")))?;
             account.grants = roles.into_iter().map(|role| (role, now)).collect();
         }
+        Change::Dismiss { app } => {
+            let account = edit.tenant.account(app);
+            let account = account.ok_or_else(|| Refused::Unknown(format!("application {app}")))?;
+            let object = account.object_id;
+            edit.tenant.accounts.retain(|account| account.app_id != app);
+            edit.delete(object)?;
+        }
         Change::ExpireLinks => edit.expire_links(),
         Change::Fault { .. }
         | Change::Mend
         | Change::Advance { .. }
         | Change::Quirks { .. }
         | Change::Throttle { .. }
+        | Change::Register { .. }
+        | Change::Unregister { .. }
         | Change::Consent { .. } => unreachable!("made by the caller"),
     }
     Ok(json!({}))
+}
+
+fn application(world: &mut World, app: Uuid) -> Result<&mut App, Refused> {
+    let unknown = || Refused::Unknown(format!("application {app}"));
+    world.app_mut(app).ok_or_else(unknown)
+}
+
+fn der(certificate: &str) -> Result<Vec<u8>, Refused> {
+    let read = CertificateDer::from_pem_slice(certificate.as_bytes());
+    let read = read.map_err(|_| Refused::WrongForm("a certificate".to_owned()))?;
+    Ok(read.to_vec())
 }
 
 fn said(status: StatusCode, text: &str) -> Response {

@@ -33,6 +33,7 @@
 //! Quirks::none()` makes it behave by the book, `lab.world().throttle.on = false` takes all limits away.
 
 pub mod admin;
+mod appliance;
 pub mod chance;
 pub mod faults;
 pub mod graph;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use support::{Answer, Client, http, quiet, read, secret};
 use time::Duration;
 use weir_lab_entra::Entra;
+use weir_lab_entra::admin::{Change, apply};
 use weir_lab_entra::faults::{Act, Fault};
 use weir_lab_entra::world::Consent;
 use weir_lab_entra::world::apps::Secret;
@@ -285,6 +286,34 @@ async fn secrets_expire_and_accounts_are_disabled() {
     assert_eq!(client.ask_token(&secret()).await.status, StatusCode::OK);
     lab.edit(|edit| edit.tenant.account_mut(APP).expect("an account").enabled = false);
     assert_eq!(client.ask_token(&secret()).await.aadsts(), 7_000_112);
+}
+
+#[tokio::test]
+async fn whom_nobody_consented_to_is_not_known_and_certificates_come_and_go() {
+    let lab = quiet().await;
+    let client = Client::new(&lab).await;
+    let made = |change| apply(&mut lab.world(), TENANT, change).expect("it is a good change");
+    let certificate = lab.certificate().to_owned();
+    made(Change::Unregister {
+        app: APP,
+        certificate: certificate.clone(),
+    });
+    let with_it = || assertion(&lab, Algorithm::PS256, |_, _| ());
+    let refused = present(&client, &with_it()).await;
+    assert_eq!(refused.aadsts(), 700_027);
+    made(Change::Register {
+        app: APP,
+        certificate,
+    });
+    let taken = present(&client, &with_it()).await;
+    assert_eq!(taken.status, StatusCode::OK);
+    made(Change::Dismiss { app: APP });
+    assert_eq!(client.ask_token(&secret()).await.aadsts(), 700_016);
+    let garbage = Change::Register {
+        app: APP,
+        certificate: "no certificate".to_owned(),
+    };
+    assert!(apply(&mut lab.world(), TENANT, garbage).is_err());
 }
 
 #[tokio::test]

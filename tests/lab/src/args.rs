@@ -102,9 +102,18 @@ pub struct Exec {
     pub command: Vec<std::ffi::OsString>,
 }
 
+/// What is shown apart from the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Show {
+    /// A tenant of Entra: its directory, kept in step, and what depends on it.
+    Entra,
+}
+
 /// The demonstration.
 #[derive(Debug, Args)]
 pub struct Demo {
+    /// What is shown [default: all but what is named here].
+    pub show: Option<Show>,
     /// The lab that it runs in.
     #[command(flatten)]
     pub raise: Raise,
@@ -142,6 +151,7 @@ impl Raise {
             object,
             switched_off: self.switch_off.clone(),
             hook: self.hook,
+            tenant: false,
         })
     }
 }

@@ -20,7 +20,7 @@ use crate::settings::{self, Hook, STRICT, Settings, Setup};
 use crate::sources::{Class, Family, PROXY_UID};
 use crate::supervisor::{Manager, Ready, Service, Supervisor, Unit, managed};
 use crate::weir::{self, Control};
-use crate::{require, topology};
+use crate::{require, tenant, topology};
 
 /// What a lab is made from.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Options {
     pub switched_off: Vec<String>,
     /// Where the kernel plane is told to decide.
     pub hook: Option<Hook>,
+    /// Whether there is a tenant of Entra in the cloud.
+    pub tenant: bool,
 }
 
 /// A standing lab.
@@ -274,6 +276,13 @@ impl Lab {
         self.entry(Part::Cloud, None, Identity::Root)?
             .apply(&mut command);
         supervisor.start(server("cloud", command)).await?;
+        if self.options.tenant {
+            progress("a tenant of Entra, with Graph");
+            let mut command = tenant::command(self)?;
+            self.entry(Part::Cloud, None, Identity::Root)?
+                .apply(&mut command);
+            supervisor.start(server("entra", command)).await?;
+        }
         let daemons = self.start_weir(supervisor, progress).await?;
         let description = self.options.out.join("lab.json");
         fs::write(&description, serde_json::to_vec_pretty(&self.describe())?)

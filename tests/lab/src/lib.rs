@@ -25,5 +25,6 @@ pub mod require;
 pub mod settings;
 pub mod sources;
 pub mod supervisor;
+pub mod tenant;
 pub mod topology;
 pub mod weir;

@@ -1,5 +1,6 @@
 //! The configuration that Weir gets in the lab, and what differs in it from house to house.
 
+mod tenant;
 mod tokens;
 
 use std::fs;
@@ -13,6 +14,7 @@ use crate::sources::{Class, PROXY_UID};
 use crate::topology::{INSIDE, OUTSIDE};
 use crate::weir::{run_directory, state_directory};
 
+pub use tenant::{Slot, Tenant};
 pub use tokens::{Tokens, write_books};
 
 /// The rule set that is shipped with Weir and recommended.
@@ -67,6 +69,8 @@ pub struct Settings {
     pub plane: Plane,
     /// How tokens are looked at; they are not without.
     pub tokens: Option<Tokens>,
+    /// The tenant whose directory is kept in step.
+    pub tenant: Option<Tenant>,
 }
 
 /// What the kernel plane can be told.
@@ -102,6 +106,7 @@ impl Settings {
             everything_proxied: false,
             plane: Plane::Usual,
             tokens: None,
+            tenant: None,
         }
     }
 
@@ -121,6 +126,7 @@ impl Settings {
             words.extend(word.map(|word| format!("proxy_down of {service} {word}")));
         }
         words.extend(self.tokens.map(Tokens::words));
+        words.extend(self.tenant.map(|_| "the directory of a tenant".to_owned()));
         words.join(", ")
     }
 }
@@ -251,6 +257,9 @@ relying_parties = ["urn:federation:MicrosoftOnline"]
 hosts = ["login.microsoftonline.com"]
 "#,
     );
+    if let Some(tenant) = settings.tenant {
+        text.push_str(&tenant.table(setup.plan));
+    }
     if let Some(tokens) = settings.tokens {
         text.push_str(tokens.rules);
     }
@@ -278,9 +287,11 @@ fn service_table(
         Product::Adfs => kind,
         _ => "plain",
     };
+    // The other says the cloud's ids too.
+    let joined = settings.tenant.is_some() && service.kind == ServiceKind::Adfs;
     let tokens = settings
         .tokens
-        .map(|_| tokens::table(setup.plan, product))
+        .map(|_| tokens::table(setup.plan, product, joined))
         .unwrap_or_default();
     let addresses: Vec<String> = service
         .listen

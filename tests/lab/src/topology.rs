@@ -235,6 +235,8 @@ fn wire_cloud(cloud: &Netns, plan: &Plan) -> Result<()> {
         &plan.cloud.application,
         &plan.cloud.portal,
         &plan.cloud.reverse_proxy,
+        &plan.cloud.sign_in,
+        &plan.cloud.graph,
     ];
     let addresses = sites
         .into_iter()

@@ -61,6 +61,9 @@ pub fn create(plan: &Plan) -> Result<(), Error> {
         "application".to_owned(),
         vec![plan.cloud.application.host.clone()],
     ));
+    let tenant = [&plan.cloud.sign_in, &plan.cloud.graph];
+    let tenant = tenant.map(|site| site.host.clone());
+    leaves.push(("tenant".to_owned(), tenant.to_vec()));
     leaves.push(("portal".to_owned(), vec![plan.cloud.portal.host.clone()]));
     leaves.push((
         "reverse-proxy".to_owned(),
@@ -140,7 +143,13 @@ fn issue(ca: &Authority, mut params: CertificateParams) -> Result<(String, Strin
 
 /// An RSA key with a certificate of its own that bears `name`: certificate and key, as PEM.
 pub fn token_signer(name: &str) -> Result<(String, String), rcgen::Error> {
-    let params = dated(CertificateParams::new(Vec::new())?, name);
+    token_signer_for(name, Duration::days(364))
+}
+
+/// The same, whose certificate is good for so long from now on.
+pub fn token_signer_for(name: &str, life: Duration) -> Result<(String, String), rcgen::Error> {
+    let mut params = dated(CertificateParams::new(Vec::new())?, name);
+    params.not_after = OffsetDateTime::now_utc() + life;
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256)?;
     Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
 }

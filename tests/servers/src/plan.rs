@@ -113,6 +113,10 @@ pub struct CloudPlan {
     pub egress: Vec<IpAddr>,
     /// The tenant's id.
     pub tenant: String,
+    /// Where a tenant's application signs in, when somebody serves it.
+    pub sign_in: Site,
+    /// Where the tenant tells an application of its people.
+    pub graph: Site,
 }
 
 /// A host name and where it is served.
@@ -200,7 +204,9 @@ impl Plan {
                 portal_front: sockets(["192.0.2.30", "2001:db8:10::30"], 443),
                 reverse_proxy: site("proxy.example", ["198.51.100.30", "2001:db8:c0::30"]),
                 egress: ["198.51.100.40", "2001:db8:c0::40"].map(address).to_vec(),
-                tenant: "8b0e7d2c-6f1a-4a1e-9c57-3d5f0a2b4c6e".to_owned(),
+                tenant: "7d3c1a52-9f0e-4f5b-8c3d-2b6a1e0f4d10".to_owned(),
+                sign_in: site("login.entra.example", ["198.51.100.60", "2001:db8:c0::60"]),
+                graph: site("graph.entra.example", ["198.51.100.61", "2001:db8:c0::61"]),
             },
             users: users(),
             domains: vec![
@@ -308,7 +314,8 @@ impl Plan {
                 hosts.push((host.clone(), service.listen.clone()));
             }
         }
-        for site in [&self.cloud.login, &self.cloud.application] {
+        let Self { cloud, .. } = self;
+        for site in [&cloud.login, &cloud.application] {
             hosts.push((site.host.clone(), site.listen.clone()));
         }
         let portal = &self.cloud.portal.host;
@@ -318,6 +325,10 @@ impl Plan {
             real.into_iter()
                 .map(|host| (host, self.cloud.reverse_proxy.listen.clone())),
         );
+        // Nobody reaches these through the reverse proxy.
+        for site in [&cloud.sign_in, &cloud.graph] {
+            hosts.push((site.host.clone(), site.listen.clone()));
+        }
         hosts
     }
 
@@ -399,7 +410,8 @@ impl Files<'_> {
         self.pki("other-ca.pem")
     }
 
-    /// Certificate chain of a leaf, leaf first. Names: each service's name, `login`, `application`, `portal`, `reverse-proxy`;
+    /// Certificate chain of a leaf, leaf first. Names: each service's name, `login`, `application`, `portal`, `reverse-proxy`,
+    /// `tenant` (both names of the tenant's);
     /// `other-sts` is the first service's names under the untrusted authority; `client-NAME` is a user's certificate.
     pub fn chain(&self, leaf: &str) -> PathBuf {
         self.pki(&format!("{leaf}.pem"))

@@ -126,6 +126,14 @@ impl<'a> Edit<'a> {
             let changed = json!({ "displayName": name, "oldValue": json!([before]).to_string(),
                 "newValue": json!([value]).to_string() });
             self.audit(&activity(kind, "Update"), slot, &[changed]);
+            if name == "accountEnabled" {
+                let verb = if *value == json!(true) {
+                    "Enable"
+                } else {
+                    "Disable"
+                };
+                self.audit(&format!("{verb} account"), slot, &[]);
+            }
         }
         Ok(())
     }
@@ -200,6 +208,11 @@ impl<'a> Edit<'a> {
             Section::RoleAssignments,
             json!({ "id": id, "principalId": principal, "directoryScopeId": scope, "roleDefinitionId": role }),
         );
+        if let Ok(slot) = self.slot(principal) {
+            let role = json!({ "displayName": "Role.TemplateId", "oldValue": null,
+                "newValue": json!(role).to_string() });
+            self.audit("Add member to role", slot, &[role]);
+        }
         self.put(
             Section::RoleAssignmentSchedules,
             json!({ "id": id, "principalId": principal, "directoryScopeId": scope, "roleDefinitionId": role,
@@ -280,15 +293,20 @@ impl<'a> Edit<'a> {
             } else {
                 "Remove member from group"
             };
-            let name = json!([self.tenant.directory.object(at).text("displayName")]).to_string();
-            let [old, new] = if came {
-                [Value::Null, json!(name)]
-            } else {
-                [json!(name), Value::Null]
-            };
-            let changed =
-                json!({ "displayName": "Group.DisplayName", "oldValue": old, "newValue": new });
-            self.audit(words, who, &[changed]);
+            let name = self.tenant.directory.object(at).text("displayName");
+            let told = [
+                ("Group.ObjectID", json!(group).to_string()),
+                ("Group.DisplayName", json!(name).to_string()),
+            ];
+            let changed = told.map(|(property, value)| {
+                let [old, new] = if came {
+                    [Value::Null, json!(value)]
+                } else {
+                    [json!(value), Value::Null]
+                };
+                json!({ "displayName": property, "oldValue": old, "newValue": new })
+            });
+            self.audit(words, who, &changed);
         }
         Ok(())
     }

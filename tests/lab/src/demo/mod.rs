@@ -8,6 +8,7 @@ mod capture;
 mod chromium;
 mod client;
 mod curl;
+mod entra;
 mod forge;
 mod form;
 mod kernel;
@@ -61,6 +62,9 @@ struct Report {
 
 /// Raises a lab for each hook, does the rows, prints the tables, and says by the exit status whether all is as expected.
 pub async fn run(wanted: &args::Demo) -> Result<ExitCode> {
+    if wanted.show == Some(args::Show::Entra) {
+        return entra::run(wanted).await;
+    }
     let plan = Plan::new(&wanted.raise.out);
     let hooks = match wanted.raise.hook {
         Some(hook) => vec![Some(hook)],

@@ -108,6 +108,11 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// Where the kernel plane has to decide.
+    pub fn hook(&self) -> Hook {
+        self.hook
+    }
+
     /// Puts a house's settings in force, in both planes.
     pub async fn enter(&mut self, house: &House) -> Result<()> {
         let product = house.settings.tokens.map(|tokens| tokens.product);
@@ -149,7 +154,8 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    async fn perform(&mut self, house: &House, row: &Row) -> Result<Done> {
+    /// Does a row of a house that was entered.
+    pub async fn perform(&mut self, house: &House, row: &Row) -> Result<Done> {
         let product = house.settings.tokens.map(|tokens| tokens.product);
         let mut complaints = Vec::new();
         for turn in &row.turns {
@@ -174,6 +180,15 @@ impl<'a> Stage<'a> {
         done.ok &= complaints.is_empty();
         done.remarks.extend(complaints);
         Ok(done)
+    }
+
+    /// Forgets what was seen since the row before: it was no row's.
+    pub async fn forget(&mut self) -> Result<()> {
+        self.witness.seen()?;
+        for service in SERVICES {
+            self.events_until_mark(service, &[]).await?;
+        }
+        self.firewall_since().map(drop)
     }
 
     /// Does rows of blocked sources at the same time.

@@ -43,8 +43,9 @@ pub(super) fn profile(product: Product) -> String {
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// `[service.tokens]`
-pub(super) fn table(plan: &Plan, product: Product) -> String {
+/// `[service.tokens]`. Where people are joined to a directory, that goes by what any AD FS says of them, and not by the
+/// cloud's own ids, which hardly one says.
+pub(super) fn table(plan: &Plan, product: Product, joined: bool) -> String {
     let parties = plan.relying_parties.iter();
     let audiences: Vec<&str> = parties
         .map(|party| &*party.identifier)
@@ -58,8 +59,11 @@ pub(super) fn table(plan: &Plan, product: Product) -> String {
     };
     let metadata = metadata.map_or_else(String::new, |path| format!("metadata = \"{path}\"\n"));
     let host = &plan.cloud.application.host;
-    let names = NAMES.map(|(name, types)| format!("{name} = {types:?}\n"));
-    let names = names.concat();
+    let names = NAMES
+        .iter()
+        .filter(|(name, _)| !joined || !IDS.contains(name));
+    let names = names.map(|(name, types)| format!("{name} = {types:?}\n"));
+    let names = names.collect::<Vec<_>>().concat();
     format!(
         "[service.tokens]\ndecide = true\naudiences = {audiences:?}\nforms = {{ \"https://{host}\" = \"https://{}\" \
          }}\n{metadata}[service.tokens.claims]\n{names}",
@@ -141,6 +145,9 @@ const NAMES: [(&str, &[&str]); 10] = [
     ("device_compliant", &[claims::COMPLIANT]),
     ("device_trust", &[claims::TRUST]),
 ];
+
+/// The names of those claims that say who somebody is in the cloud.
+const IDS: [&str; 2] = ["tenant_id", "object_id"];
 
 /// Writes down that somebody watched the addresses of one person each for long enough, as on a machine that has done
 /// its work since the day before.

@@ -481,9 +481,19 @@ impl<'a> Ward<'a> {
 impl Lived {
     /// A row of the house `kernel` that begins.
     pub(super) fn of_kernel(name: &'static str, what: &'static str, hook: Hook) -> Self {
+        Self::of(super::kernel::HOUSE, name, what, hook)
+    }
+
+    /// A row of a house that begins.
+    pub(super) fn of(
+        house: &'static str,
+        name: &'static str,
+        what: &'static str,
+        hook: Hook,
+    ) -> Self {
         Self {
             name,
-            house: super::kernel::HOUSE,
+            house,
             hook: Some(hook),
             what,
             begun: Some(Instant::now()),

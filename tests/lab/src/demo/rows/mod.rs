@@ -17,6 +17,7 @@ use super::row::{Act, Decider, PORTS, Row, Verdict};
 use crate::settings::{Hook, OFFICE365, STRICT, Settings};
 use crate::sources::{Class, Family};
 
+pub(super) use claims::entra;
 pub use kinds::BROWSER;
 pub use requests::passive;
 

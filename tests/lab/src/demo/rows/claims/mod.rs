@@ -5,6 +5,7 @@ mod door;
 mod lasting;
 mod odd;
 mod reply;
+mod tenant;
 
 use url::Url;
 use weir_lab_servers::idp::product::Endpoint;
@@ -12,6 +13,7 @@ use weir_lab_servers::plan::{MICROSOFT_ONLINE, Plan, Product, ServicePlan, User}
 
 use self::door::{Door, ecp, has, password};
 use self::lasting::GRANTING;
+pub(in crate::demo) use self::tenant::entra;
 use super::kinds::active_at;
 use super::{House, Rows, house};
 use crate::demo::chromium::Visit;
