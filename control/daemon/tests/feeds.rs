@@ -331,13 +331,18 @@ async fn it_is_fetched_through_the_proxy_and_by_the_authorities_of_outbound() {
     .await;
     let (status, summary) = refresh(&appliance).await;
     assert_eq!((status, &summary["entries"]), (StatusCode::OK, &json!(3)));
+    // It may be asking again just now: the proxy first.
+    let came = publisher.asked().len();
     let asked = asked.lock().expect("nobody panics with it").clone();
     let expected = format!("CONNECT {} HTTP/1.1", publisher.address);
     assert!(
         !asked.is_empty() && asked.iter().all(|line| *line == expected),
         "{asked:?}"
     );
-    assert_eq!(publisher.asked().len(), asked.len(), "nobody went past it");
+    assert!(
+        came <= asked.len(),
+        "somebody went past it: {came}, {asked:?}"
+    );
 }
 
 /// An HTTP proxy that connects to whatever it is asked for, and what it was asked.
