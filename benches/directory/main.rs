@@ -9,7 +9,7 @@ mod pages;
 mod rounds;
 mod tenant;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -189,15 +189,9 @@ fn tell_load(
          when flattened\n\nfull load, CPU seconds",
         counts.users, counts.groups, counts.edges,
     );
-    for (step, seconds) in steps {
-        println!("  {step:<24} {seconds:>8.2}");
-    }
-    println!(
-        "  {:<24} {cpu:>8.2}\n  {:<24} {peak:>8.0} MB\n  {:<24} {size:>8.0} MB",
-        "together", "peak memory", "snapshot"
-    );
+    let told = tell_steps(&steps, cpu, &[("peak memory", peak), ("snapshot", size)]);
     report.row(json!({
-        "full_load": steps.iter().map(|(step, seconds)| (step.to_string(), *seconds)).collect::<std::collections::BTreeMap<_, _>>(),
+        "full_load": told,
         "cpu_s": cpu, "peak_mb": peak, "snapshot_mb": size, "users": counts.users, "groups": counts.groups,
         "edges": counts.edges, "nested": nested, "cycles": cycles, "memberships": memberships,
     }));
@@ -208,6 +202,20 @@ fn tell_load(
         Limit::Most(60.0),
     );
     report.target("full load, memory", "MB", Some(peak), Limit::Most(1024.0));
+}
+
+/// Shows what each step took in seconds of CPU, all together, and sizes in MB; gives the steps for the report.
+fn tell_steps(steps: &[(&str, f64)], cpu: f64, sizes: &[(&str, f64)]) -> BTreeMap<String, f64> {
+    for (step, seconds) in steps.iter().chain(&[("together", cpu)]) {
+        println!("  {step:<24} {seconds:>8.2}");
+    }
+    for (what, size) in sizes {
+        println!("  {what:<24} {size:>8.0} MB");
+    }
+    let steps = steps.iter();
+    steps
+        .map(|(step, seconds)| ((*step).to_owned(), *seconds))
+        .collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "it is shown, not reckoned with")]

@@ -17,7 +17,7 @@ use weir_entra::store::Store;
 
 use crate::cost::{self, Cost, measured};
 use crate::tenant::Tenant;
-use crate::{WATCHED, head, megabytes, pages};
+use crate::{WATCHED, head, megabytes, pages, tell_steps};
 
 /// Measures the first rounds of a tenant, and then rounds that tell of one person.
 pub fn measure(report: &mut Report, tenant: &Tenant, runs: usize) -> Result<()> {
@@ -81,16 +81,9 @@ impl First {
         let pages = megabytes((users.bytes + groups.bytes) as u64);
         let size = megabytes(std::fs::metadata(store)?.len());
         println!("\nfirst rounds from Graph's pages ({pages:.0} MB), CPU seconds");
-        for (step, seconds) in steps {
-            println!("  {step:<24} {seconds:>8.2}");
-        }
-        println!(
-            "  {:<24} {cpu:>8.2}\n  {:<24} {peak:>8.0} MB\n  {:<24} {size:>8.0} MB",
-            "together", "peak memory", "store"
-        );
+        let told = tell_steps(&steps, cpu, &[("peak memory", peak), ("store", size)]);
         report.row(json!({
-            "first_rounds": steps.iter().map(|(step, seconds)| ((*step).to_owned(), *seconds))
-                .collect::<std::collections::BTreeMap<_, _>>(),
+            "first_rounds": told,
             "cpu_s": cpu, "peak_mb": peak, "store_mb": size, "pages_mb": pages,
         }));
         report.target(

@@ -59,7 +59,7 @@ fn a_store_of_another_tenant_is_refused_with_what_to_do() {
     assert!(matches!(error, StoreError::OtherTenant { theirs, .. } if theirs == TENANT));
     let words = error.to_string();
     assert!(
-        words.contains(&TENANT.to_string()) && words.contains("`tenant_id`"),
+        words.contains(&TENANT.to_string()) && words.contains("`tenant`"),
         "{words}"
     );
     Store::open(&path, TENANT).expect("it is as it was");

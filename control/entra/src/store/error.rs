@@ -29,7 +29,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The file is another tenant's.
-    #[error("the directory store {} belongs to tenant {theirs}, and the configuration names {ours}: put `tenant_id` right, or move the file away, and tenant {ours} is read in full", path.display())]
+    #[error("the directory store {} belongs to tenant {theirs}, and the configuration names {ours}: put `tenant` right, or move the file away, and tenant {ours} is read in full", path.display())]
     OtherTenant {
         /// The file.
         path: PathBuf,
