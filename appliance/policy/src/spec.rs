@@ -243,7 +243,8 @@ pub struct ThenSpec {
     /// How long ago at most the multi-factor authentication of a step-up may be: `1h`.
     #[serde(default)]
     pub within: Option<String>,
-    /// Class that the source address gets for a while when this rule passes a sign-in.
+    /// Class that the source address gets for a while when this rule passes a sign-in. Not, where nobody can say
+    /// whether a rule in front of it holds that passes and grants less.
     #[serde(default)]
     pub grant: Option<GrantSpec>,
 }

@@ -226,6 +226,44 @@ fn a_grant_needs_a_verified_token() {
 }
 
 #[test]
+fn a_rule_in_front_that_may_hold_leaves_nothing_of_a_larger_grant() {
+    let granted = |front: &str, groups: &[(&str, &str)]| {
+        let front = format!(r#"{{"name":"front","when":{{"group":"Staff"}},"then":{front}}}"#);
+        let policy = policy(&[
+            &front,
+            r#"{"name":"earns","then":{"decision":"pass","grant":{"class":"bypass","for":"30m"}}}"#,
+        ]);
+        let facts = facts(&policy, &browser(), token(&["mfa"], groups));
+        let (ruling, tried) = policy.explain(&facts, &Known);
+        let decision = ruling.without_token();
+        assert_eq!(decision.kind, DecisionKind::Pass);
+        assert_eq!(policy.decide(&facts, &Known).without_token(), decision);
+        let last = tried.last().expect("a rule matched").why.clone();
+        (decision.grant.map(|it| it.class.name()), last)
+    };
+    let elsewhere = [("groups", "Others")];
+    for (front, may_hold) in [
+        (r#"{"decision":"pass"}"#, None),
+        (r#"{"decision":"step-up"}"#, None),
+        (
+            r#"{"decision":"pass","grant":{"class":"bypass","for":"10m"}}"#,
+            None,
+        ),
+        (
+            r#"{"decision":"pass","grant":{"class":"managed","for":"30m"}}"#,
+            Some("bypass"),
+        ),
+    ] {
+        assert_eq!(granted(front, &elsewhere).0, Some("bypass"), "{front}");
+        // A token that names no groups leaves it open whether the rule in front holds.
+        let (class, why) = granted(front, &[]);
+        assert_eq!(class, may_hold, "{front}");
+        let told = why.ends_with("it grants nothing, because rule/front may hold");
+        assert_eq!(told, may_hold.is_none(), "{why}");
+    }
+}
+
+#[test]
 fn a_location_is_found_in_overlapping_networks() {
     let policy =
         policy(&[r#"{"name":"office","when":{"location":"office"},"then":{"decision":"pass"}}"#]);

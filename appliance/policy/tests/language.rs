@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use time::UtcDateTime;
 use time::macros::utc_datetime;
+use weir_abi::Class;
 use weir_policy::{
     DecisionKind, Facts, LocationSpec, Method, PolicySpec, RuleSpec, Ruling, TokenFacts, Told,
 };
@@ -79,6 +80,8 @@ fn any_rule() -> impl Strategy<Value = RuleSpec> {
     let then = prop::sample::select(vec![
         json!({"decision": "pass"}),
         json!({"decision": "pass", "grant": {"class": "managed", "for": "30m"}}),
+        json!({"decision": "pass", "grant": {"class": "managed", "for": "10m", "kernel": true}}),
+        json!({"decision": "pass", "grant": {"class": "bypass", "for": "30m"}}),
         json!({"decision": "block"}),
         json!({"decision": "redirect"}),
         json!({"decision": "step-up"}),
@@ -246,7 +249,8 @@ proptest! {
             Some((index, kind)) => {
                 prop_assert_eq!(&*decision.rule, format!("rule/r{index}"));
                 prop_assert_eq!(decision.kind, kind);
-                prop_assert_eq!(decision.grant.is_some(), spec.rules[index].then.grant.is_some());
+                let granted = model::grants(&spec, index, &facts, &model::People::default());
+                prop_assert_eq!(decision.grant.is_some(), granted);
             }
             None => prop_assert!(!decision.rule.starts_with("rule/"), "{}", decision.rule),
         }
@@ -290,8 +294,11 @@ proptest! {
         if before.kind != DecisionKind::Pass {
             prop_assert_ne!(after.kind, DecisionKind::Pass, "{} then {}", before.rule, after.rule);
         }
-        if before.grant.is_none() {
-            prop_assert_eq!(after.grant, None);
+        if let Some(grant) = &after.grant {
+            let before = before.grant.as_deref().expect("there was a grant before");
+            prop_assert!(before.class == Class::Managed || grant.class == Class::Bypass);
+            prop_assert!(before.lasts >= grant.lasts);
+            prop_assert!(before.kernel || !grant.kernel);
         }
     }
 

@@ -18,6 +18,15 @@ pub struct Grant {
     pub kernel: bool,
 }
 
+impl Grant {
+    /// Whether who has this has all that the other one gives.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        (self.class == other.class || self.class == Class::Managed)
+            && self.lasts >= other.lasts
+            && (self.kernel || !other.kernel)
+    }
+}
+
 /// No grant lasts longer.
 pub(crate) const LONGEST: Duration = Duration::from_hours(1);
 

@@ -90,6 +90,13 @@ impl Compiled {
         let tell = |rule: &Rule, effect| tried.push(rule.tried(asked, effect));
         let walked = walk(|_| rules.next(), asked, tell);
         let ruling = self.ruling(&walked, asked, Counting::Ask);
+        if let Some((rule, DecisionKind::Pass)) = walked.settled
+            && let Some(front) = self.withheld_by(rule, asked)
+            && let Some(settled) = tried.last_mut()
+        {
+            let why = format!("; it grants nothing, because {} may hold", front.name);
+            settled.why.push_str(&why);
+        }
         if let (Ruling::Now(decision), Some((rule, _))) = (&ruling, walked.settled)
             && decision.rule != rule.name
             && let Some(stopped) = tried.last_mut()
@@ -117,7 +124,10 @@ impl Compiled {
             let decision = no_rule(self.set, asked.facts);
             return self.unless_pending(walked, asked, decision, false);
         };
-        let decision = self.stops.conclude(rule, kind, asked, counting);
+        let mut decision = self.stops.conclude(rule, kind, asked, counting);
+        if self.withheld_by(rule, asked).is_some() {
+            decision.grant = None;
+        }
         if kind == DecisionKind::StepUp && matches!(asked.token, Known::Ahead) {
             return Ruling::AtToken {
                 pending: walked.waits.unwrap_or(rule).name.clone(),
@@ -128,6 +138,17 @@ impl Compiled {
         // What is let through within a rate is counted when it is let through, and stops here.
         let stopped = kind == DecisionKind::Pass && decision.kind != kind;
         self.unless_pending(walked, asked, decision, stopped)
+    }
+
+    /// The rule in front of one that grants which may hold as well, nobody can say, and then would have passed the
+    /// request with less.
+    fn withheld_by(&self, rule: &Rule, asked: &Asked<'_>) -> Option<&Rule> {
+        let grant = rule.grant.as_deref()?;
+        self.rules
+            .iter()
+            .take_while(|front| !std::ptr::eq(*front, rule))
+            .filter(|front| !front.grant.as_deref().is_some_and(|it| it.covers(grant)))
+            .find(|front| front.may_pass(asked))
     }
 
     /// The decision stands, unless a rule in front of it may still do better than it.
@@ -178,6 +199,13 @@ impl Rule {
         } else {
             Effect::Waits(kind)
         }
+    }
+
+    /// Whether it would let the request through, if only somebody could say that it matches.
+    fn may_pass(&self, asked: &Asked<'_>) -> bool {
+        !self.off
+            && self.amounts_to(asked) == DecisionKind::Pass
+            && self.when.truth(asked).may_be(Truth::UNKNOWN)
     }
 
     /// A step-up is a pass for whom the token proves it, a demand where the token is still to come or does

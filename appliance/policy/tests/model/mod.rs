@@ -31,6 +31,27 @@ pub fn first(spec: &PolicySpec, facts: &Facts, people: &People) -> Option<(usize
     })
 }
 
+/// Whether the rule at a place gives its grant: not, where one in front may hold that passes with less.
+pub fn grants(spec: &PolicySpec, index: usize, facts: &Facts, people: &People) -> bool {
+    let Some(grant) = &spec.rules[index].then.grant else {
+        return false;
+    };
+    let minutes = |lasts: &str| -> u32 {
+        let minutes = lasts.strip_suffix('m').expect("minutes");
+        minutes.parse().expect("a number")
+    };
+    spec.rules[..index].iter().all(|front| {
+        let as_much = front.then.grant.as_ref().is_some_and(|it| {
+            (it.class == "managed" || grant.class == "bypass")
+                && minutes(&it.lasts) >= minutes(&grant.lasts)
+                && it.kernel >= grant.kernel
+        });
+        as_much
+            || kind(front, facts) != DecisionKind::Pass
+            || when(&front.when, spec, facts, people).is_some()
+    })
+}
+
 fn kind(rule: &RuleSpec, facts: &Facts) -> DecisionKind {
     let is_page = matches!(facts.flow, Flow::Passive | Flow::OauthBrowser);
     let is_browser = facts.client == Client::Browser && is_page;
