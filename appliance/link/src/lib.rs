@@ -13,6 +13,7 @@
 pub mod notify;
 pub mod sealed;
 mod sign_in;
+mod tally;
 mod transport;
 
 use std::collections::BTreeMap;
@@ -28,12 +29,13 @@ use weir_policy::PolicySpec;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 pub use sign_in::{GrantAsked, NoPrincipal, PrincipalId, SignIn};
+pub use tally::{Counted, TOOK_WITHIN};
 pub use transport::{Channel, Error, MAX_DESCRIPTORS, Receiver, Sender};
 
 /// Largest frame that either side accepts, in bytes.
 pub const MAX_FRAME: usize = 16 << 20;
 /// Version of the messages; both sides refuse another one, with a message that names both.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// From weir-control to weir-proxy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -125,6 +127,11 @@ pub enum FromProxy {
     /// Sent every second, and before the proxy ends: the sign of life. What is open in the last one that
     /// a proxy sent is broken when it has ended.
     Heartbeat(Counts),
+    /// Sent with each heartbeat: what is counted by names, each as it stands now.
+    Tally {
+        /// Each with its number.
+        rows: Vec<(Counted, u64)>,
+    },
     /// It accepts no more connections, because it was told to drain or to end: once what is open is
     /// finished, it ends.
     Draining,

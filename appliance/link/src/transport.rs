@@ -138,30 +138,54 @@ impl Sender {
             });
         }
         // A generation holds private keys: the bytes are wiped when the frame is dropped.
-        let mut frame = Zeroizing::new(vec![0; HEADER]);
-        serde_json::to_writer(&mut *frame, message).map_err(Error::Message)?;
-        let length = frame.len() - HEADER;
-        if length > MAX_FRAME {
-            return Err(Error::TooLarge { length });
-        }
-        let header = u32::try_from(length)
-            .expect("MAX_FRAME is below 4 GiB")
-            .to_be_bytes();
-        frame[..HEADER].copy_from_slice(&header);
-
+        let mut frame = Zeroizing::new(Vec::new());
+        add_frame(&mut frame, message)?;
         let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        self.write(&frame, &raw).await
+    }
+
+    /// Sends messages together, each a frame of its own, as [`Sender::send`] sends one. For messages without
+    /// secrets: their bytes are not wiped.
+    pub async fn send_all<M: Serialize>(
+        &mut self,
+        messages: impl IntoIterator<Item = M>,
+    ) -> Result<(), Error> {
+        let mut frames = Vec::new();
+        for message in messages {
+            add_frame(&mut frames, &message)?;
+        }
+        self.write(&frames, &[]).await
+    }
+
+    async fn write(&self, bytes: &[u8], descriptors: &[RawFd]) -> Result<(), Error> {
         let mut sent = 0;
-        while sent < frame.len() {
-            let attached = if sent == 0 { raw.as_slice() } else { &[] };
+        while sent < bytes.len() {
+            let attached = if sent == 0 { descriptors } else { &[] };
             sent += self
                 .stream
                 .async_io(Interest::WRITABLE, || {
-                    send_part(&self.stream, &frame[sent..], attached)
+                    send_part(&self.stream, &bytes[sent..], attached)
                 })
                 .await?;
         }
         Ok(())
     }
+}
+
+/// Appends a message with its length in front.
+fn add_frame<M: Serialize>(frames: &mut Vec<u8>, message: &M) -> Result<(), Error> {
+    let start = frames.len();
+    frames.extend([0; HEADER]);
+    serde_json::to_writer(&mut *frames, message).map_err(Error::Message)?;
+    let length = frames.len() - start - HEADER;
+    if length > MAX_FRAME {
+        return Err(Error::TooLarge { length });
+    }
+    let header = u32::try_from(length)
+        .expect("MAX_FRAME is below 4 GiB")
+        .to_be_bytes();
+    frames[start..start + HEADER].copy_from_slice(&header);
+    Ok(())
 }
 
 /// The half that receives.

@@ -313,6 +313,28 @@ async fn more_descriptors_than_the_kernel_takes_are_refused_before_sending() {
 }
 
 #[tokio::test]
+async fn messages_that_are_sent_together_arrive_one_by_one() {
+    // More than the socket takes at once.
+    const MANY: u64 = 5_000;
+    let (mut control, proxy) = Channel::pair().unwrap();
+    let (mut sender, _receiver) = proxy.split();
+    let sending = tokio::spawn(async move {
+        let all = (0..MANY).map(|open| {
+            FromProxy::Heartbeat(Counts {
+                open,
+                ..Counts::default()
+            })
+        });
+        sender.send_all(all).await
+    });
+    for expected in 0..MANY {
+        let (message, _) = control.receive::<FromProxy>().await.unwrap().unwrap();
+        assert!(matches!(message, FromProxy::Heartbeat(Counts { open, .. }) if open == expected));
+    }
+    sending.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_receive_that_is_given_up_loses_nothing() {
     let (mut raw, mut proxy) = raw_pair();
     let body = br#"{"type":"drain","grace":{"secs":3,"nanos":0}}"#;

@@ -4,6 +4,7 @@
 //! it itself. A trusted relay (Exchange Online) is the exception: its word about the application and
 //! the client behind it travels on.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
@@ -25,13 +26,17 @@ pub enum Upstream {
 /// hop-by-hop headers, and everything that only a proxy may say. Names in any case; `_` counts as `-`,
 /// because CGI-like servers cannot tell them apart.
 pub fn strip_inbound(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace('_', "-");
+    strips(&plain(name))
+}
+
+/// The same of a name that is written as [`plain`] writes it.
+fn strips(name: &str) -> bool {
     // The device and the broker speak by these to AD FS; no proxy writes them.
     if CLIENT_OWN.iter().any(|own| name.starts_with(own)) {
         return false;
     }
-    HOP_BY_HOP.contains(&name.as_str())
-        || STRIPPED.contains(&name.as_str())
+    HOP_BY_HOP.contains(&name)
+        || STRIPPED.contains(&name)
         || STRIPPED_PREFIXES
             .iter()
             .any(|prefix| name.starts_with(prefix))
@@ -39,6 +44,15 @@ pub fn strip_inbound(name: &str) -> bool {
         || name.contains("client-ip")
         || name.contains("clientcert")
         || name.contains("client-cert")
+}
+
+/// A name in lower case and with `-` for `_`, as nearly all are already.
+fn plain(name: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte != b'_' && !byte.is_ascii_uppercase();
+    if name.bytes().all(is_plain) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.to_ascii_lowercase().replace('_', "-"))
 }
 
 /// Decides for every header of one request whether it travels on.
@@ -57,7 +71,7 @@ impl Hygiene {
             .values("connection")
             .flat_map(|line| line.split(|byte| *byte == b','))
             .filter_map(|name| std::str::from_utf8(name.trim_ascii()).ok())
-            .map(|name| name.to_ascii_lowercase().replace('_', "-"))
+            .map(|name| plain(name).into_owned())
             .filter(|name| !name.is_empty() && !NEVER_NAMED.contains(&name.as_str()))
             .collect();
         Self { relayed, named }
@@ -70,10 +84,8 @@ impl Hygiene {
             && RELAYS_WORD
                 .iter()
                 .any(|word| word.eq_ignore_ascii_case(name));
-        let named = self
-            .named
-            .contains(&name.to_ascii_lowercase().replace('_', "-"));
-        !named && (by_relay || !strip_inbound(name))
+        let plain = plain(name);
+        !self.named.contains(&*plain) && (by_relay || !strips(&plain))
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::StartHandshake;
+use tokio_rustls::server::TlsStream;
 use weir_link::EventKind;
 use weir_policy::{Classify, DecisionKind};
 
@@ -22,6 +23,7 @@ use crate::events::{event, reference_id};
 use crate::generation::{Live, Service};
 use crate::hello::{self, read_hello, read_proxy_header};
 use crate::serve::{Client, serve};
+use crate::shares::Place;
 use crate::{Shared, splice};
 
 /// Data that a client does not acknowledge for so long ends the connection.
@@ -126,28 +128,69 @@ impl Drop for Open {
     }
 }
 
-async fn connection(open: Open, mut stream: TcpStream, hop: SocketAddr, listener: SocketAddr) {
+/// What a connection is after its first bytes.
+enum Opened {
+    /// It is terminated, and its handshake is over.
+    Http(Arc<Client>, Box<TlsStream<TcpStream>>),
+    /// It is passed on, beginning with the bytes that were read.
+    Tunnel {
+        peer: SocketAddr,
+        client: TcpStream,
+        upstream: TcpStream,
+        first: Vec<u8>,
+        /// Held until it ends.
+        place: Place,
+    },
+}
+
+async fn connection(open: Open, stream: TcpStream, hop: SocketAddr, listener: SocketAddr) {
     let shared = &open.shared;
+    // In a place of its own, which goes with it: a handshake needs more room than an idle connection.
+    match Box::pin(opened(shared, stream, hop, listener)).await {
+        Some(Opened::Http(client, stream)) => serve(client, stream).await,
+        Some(Opened::Tunnel {
+            peer,
+            client,
+            upstream,
+            first,
+            place: _place,
+        }) => Box::pin(pass_on(shared, peer, client, upstream, &first)).await,
+        None => {}
+    }
+}
+
+/// Reads and answers up to the end of the handshake. `None` when nothing more is to be done.
+async fn opened(
+    shared: &Arc<Shared>,
+    mut stream: TcpStream,
+    hop: SocketAddr,
+    listener: SocketAddr,
+) -> Option<Opened> {
     prepare(&stream);
     let live = shared.live.load_full();
-    let Some(service) = live.service_at(listener) else {
-        return;
-    };
+    let service = live.service_at(listener)?;
     let hop = SocketAddr::new(hop.ip().to_canonical(), hop.port());
     let patience = shared.limits.handshake;
     let deadline = Instant::now() + patience;
     let peer = match within(deadline, introduced(&mut stream, hop, &live)).await {
         Ok(peer) => peer,
-        Err(error) => return refuse_bytes(shared, &live, service, hop, &mut stream, error).await,
+        Err(error) => {
+            refuse_bytes(shared, &live, service, hop, &mut stream, error).await;
+            return None;
+        }
     };
     // Before it says anything: who holds all that one source may gets no second of a handshake.
     let Some(place) = shared.shares.enter(peer.ip()) else {
         let (rule, why) = ("proxy/source-full", shared.shares.full().to_string());
-        return refuse(shared, &live, service, peer, None, rule, &why);
+        refuse(shared, &live, service, peer, None, rule, &why);
+        return None;
     };
     let hello = match within(deadline, read_hello(&mut stream)).await {
         Ok(hello) => hello,
-        Err(error) => return refuse_bytes(shared, &live, service, peer, &mut stream, error).await,
+        Err(error) => {
+            refuse_bytes(shared, &live, service, peer, &mut stream, error).await;
+            return None;
+        }
     };
     let name = hello
         .accepted
@@ -156,12 +199,15 @@ async fn connection(open: Open, mut stream: TcpStream, hop: SocketAddr, listener
         .map(str::to_ascii_lowercase);
     match name {
         Some(name) if service.tunnel.contains(&name) => {
-            let upstream = tunnel(shared, &live, service, peer, name, &mut stream).await;
             // A tunnel may live for days, and must not keep the lists of its first hour in memory.
-            drop(live);
-            if let Some(upstream) = upstream {
-                pass_on(shared, peer, stream, upstream, &hello.raw).await;
-            }
+            let upstream = tunnel(shared, &live, service, peer, name, &mut stream).await?;
+            Some(Opened::Tunnel {
+                peer,
+                client: stream,
+                upstream,
+                first: hello.raw,
+                place,
+            })
         }
         Some(name) if service.hosts.contains(&name) => {
             let start = StartHandshake::from_parts(hello.accepted, stream);
@@ -177,15 +223,15 @@ async fn connection(open: Open, mut stream: TcpStream, hop: SocketAddr, listener
                         let (rule, why) = ("proxy/handshake", error.to_string());
                         refuse(shared, &live, service, peer, Some(name), rule, &why);
                     }
-                    return;
+                    return None;
                 }
             };
-            let service = service.name.clone();
+            shared.counters.tally.handshake(stream.get_ref().1);
             // From here on every request asks for the generation in force itself.
-            drop(live);
+            let service = service.name.clone();
             let shared = Arc::clone(shared);
             let client = Client::new(shared, service, peer, listener, name, place, &stream);
-            serve(client, stream).await;
+            Some(Opened::Http(Arc::new(client), Box::new(stream)))
         }
         other => {
             let (rule, reason) = match other {
@@ -197,6 +243,7 @@ async fn connection(open: Open, mut stream: TcpStream, hop: SocketAddr, listener
             // Whether the client still reads or not: the connection ends here.
             let _ = stream.write_all(&UNRECOGNIZED_NAME).await;
             let _ = stream.shutdown().await;
+            None
         }
     }
 }

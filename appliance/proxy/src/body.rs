@@ -68,6 +68,9 @@ pub async fn read(
     lenient: bool,
     client: &Client,
 ) -> Result<Whole, Unread> {
+    if body.is_end_stream() {
+        return Ok(Whole::default());
+    }
     let most = client.shared.limits.request_body;
     let read = tokio::time::timeout(most, collect(&mut body, limit, client)).await;
     let read = read.unwrap_or(Err(Unread::Slow));

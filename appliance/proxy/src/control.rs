@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 use weir_link::notify::Notify;
 use weir_link::{Channel, Event, FromProxy, Generation, Receiver, Sender, ToProxy, VERSION};
@@ -25,6 +26,10 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
 /// A weir-control that takes nothing for so long is taken for dead.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Events are sent together, so many at a time.
+const TOGETHER: usize = 256;
+/// After some have been sent, the next ones are gathered for so long: neither end wakes for each of them.
+const GATHER: Duration = Duration::from_millis(5);
 /// At the end, so long is left for the events that still wait.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -32,6 +37,14 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Link {
     shared: Arc<Shared>,
     events: mpsc::Receiver<Box<Event>>,
+    /// Those that are sent next.
+    #[expect(
+        clippy::vec_box,
+        reason = "so they come from the queue, and go into messages"
+    )]
+    together: Vec<Box<Event>>,
+    /// When they may be: until then they are gathered.
+    gathered: Instant,
     path: PathBuf,
     listeners: Listeners,
     beat: Interval,
@@ -52,7 +65,8 @@ enum Next {
     Retry,
     Message(ToProxy, Vec<OwnedFd>),
     Gone,
-    Event(Box<Event>),
+    /// They lie in [`Link::together`].
+    Events,
     SignIn(FromProxy),
     KeysWanted(FromProxy),
     Beat,
@@ -71,6 +85,8 @@ impl Link {
         Self {
             shared,
             events,
+            together: Vec::with_capacity(TOGETHER),
+            gathered: Instant::now(),
             path,
             listeners: Listeners::default(),
             beat,
@@ -123,8 +139,9 @@ impl Link {
     /// Sends the events that still wait and the last counts, as far as there is time.
     pub async fn flush(&mut self) {
         let rest = async {
-            while let Ok(event) = self.events.try_recv() {
-                self.pass_on(Next::Event(event)).await;
+            while !self.events.is_empty() {
+                self.events.recv_many(&mut self.together, TOGETHER).await;
+                self.pass_on(Next::Events).await;
             }
             while self.sender.is_some()
                 && let Some(message) = self.shared.sign_ins.try_next()
@@ -179,6 +196,10 @@ impl Link {
                 _ => std::future::pending().await,
             }
         };
+        let gathered = async {
+            sleep_until(self.gathered).await;
+            self.events.recv_many(&mut self.together, TOGETHER).await
+        };
         tokio::select! {
             () = retry => Next::Retry,
             message = message => match message {
@@ -191,7 +212,7 @@ impl Link {
             },
             _ = self.beat.tick() => Next::Beat,
             // While weir-control is away, events wait in the queue.
-            Some(event) = self.events.recv(), if self.sender.is_some() => Next::Event(event),
+            1.. = gathered, if self.sender.is_some() => Next::Events,
             message = self.shared.sign_ins.next(), if self.sender.is_some() => Next::SignIn(message),
             message = self.shared.keys_wanted.next(), if self.sender.is_some() => {
                 Next::KeysWanted(message)
@@ -210,9 +231,13 @@ impl Link {
                 self.sender = None;
                 self.receiver = None;
             }
-            Next::Event(event) => {
-                if !self.send(&FromProxy::Event(event)).await {
-                    self.shared.counters.events_lost.add();
+            Next::Events => {
+                let events = self.together.len();
+                if events < TOGETHER {
+                    self.gathered = Instant::now() + GATHER;
+                }
+                if !self.send_together().await {
+                    self.shared.counters.events_lost.add_many(events);
                 }
             }
             Next::Message(ToProxy::SignInsTaken { up_to }, _) => {
@@ -256,6 +281,8 @@ impl Link {
             service.upstream.sweep();
         }
         self.send(&FromProxy::Heartbeat(self.shared.counts())).await;
+        let rows = self.shared.tally();
+        self.send(&FromProxy::Tally { rows }).await;
     }
 
     /// Works where it may block. However long it takes, this is no silence.
@@ -303,7 +330,22 @@ impl Link {
         let Some(sender) = &mut self.sender else {
             return false;
         };
-        let error = match timeout(SEND_TIMEOUT, sender.send(message, &[])).await {
+        let sent = timeout(SEND_TIMEOUT, sender.send(message, &[])).await;
+        self.is_sent(sent)
+    }
+
+    /// Whether weir-control was there and took the events.
+    async fn send_together(&mut self) -> bool {
+        let events = self.together.drain(..).map(FromProxy::Event);
+        let Some(sender) = &mut self.sender else {
+            return false;
+        };
+        let sent = timeout(SEND_TIMEOUT, sender.send_all(events)).await;
+        self.is_sent(sent)
+    }
+
+    fn is_sent(&mut self, sent: Result<Result<(), weir_link::Error>, Elapsed>) -> bool {
+        let error = match sent {
             Ok(Ok(())) => return true,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it takes no messages".to_owned(),

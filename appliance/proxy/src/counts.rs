@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The live counters. Every field is one of [`weir_link::Counts`].
+use crate::tally::Tally;
+
+/// The live counters. Every field but the last is one of [`weir_link::Counts`].
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Connections accepted.
@@ -23,6 +25,8 @@ pub struct Counters {
     pub events_skipped: Counter,
     /// Answers that ended early, because something in them looked like a token.
     pub answers_cut: Counter,
+    /// What is counted by names.
+    pub tally: Tally,
 }
 
 impl Counters {
@@ -54,6 +58,11 @@ impl Counter {
     /// One more.
     pub fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many more.
+    pub fn add_many(&self, more: usize) {
+        self.0.fetch_add(more as u64, Ordering::Relaxed);
     }
 
     /// How many so far.

@@ -42,7 +42,7 @@ pub fn tell(client: &Client, ended: &Ended) {
 }
 
 /// Answers a head of which a part has come, but never the rest (RFC 9110, section 15.5.9).
-pub async fn answer_slow_head(client: &Client, stream: TokioIo<TlsStream<TcpStream>>) {
+pub async fn answer_slow_head(client: &Client, stream: TokioIo<Box<TlsStream<TcpStream>>>) {
     const WHY: &str = "the head of the request did not arrive in time";
     let id = reference_id();
     let refusal = Refusal {

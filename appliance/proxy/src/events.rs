@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 use time::format_description::StaticFormatDescription;
@@ -44,9 +45,15 @@ impl Events {
         (events, waiting)
     }
 
+    /// Counts how long a request of a service took, from its head to the head of its answer.
+    pub fn answered(&self, service: &str, time: Duration) {
+        self.counters.tally.took(service, time);
+    }
+
     /// Hands an event over, or counts it as lost. Never waits. Refusals are counted, and only sampled when
     /// there are too many.
     pub fn send(&self, mut event: Box<Event>) {
+        self.counters.tally.decided(&event);
         if event.kind == EventKind::Refused {
             self.counters.refused.add();
         }

@@ -26,6 +26,7 @@ pub mod serve;
 pub mod shares;
 pub mod sign_ins;
 pub mod splice;
+pub mod tally;
 pub mod tls;
 pub mod token;
 pub mod upstream;
@@ -74,6 +75,15 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// All that is counted by names, as it stands now.
+    pub fn tally(&self) -> Vec<(weir_link::Counted, u64)> {
+        let mut rows = self.counters.tally.read();
+        for service in self.live.load().services() {
+            rows.extend(service.upstream.connections(&service.name));
+        }
+        rows
+    }
+
     /// All that is counted, as it stands now.
     pub fn counts(&self) -> weir_link::Counts {
         weir_link::Counts {

@@ -160,8 +160,8 @@ impl Asking<'_> {
             }
             Ruling::AtToken { .. } => {}
         }
-        let sent = asked.body.clone().unwrap_or_else(|| body.bytes.clone());
-        let outgoing = forward::request(self, &facts, sent, &asked);
+        let sent = asked.body.as_ref().unwrap_or(&body.bytes);
+        let outgoing = || forward::request(self, &facts, sent.clone(), &asked);
         let answered = self.service.upstream.send(outgoing, client).await;
         match (answered, looks) {
             (Ok(response), None) => Ok(record.finish(forward::response(response))),

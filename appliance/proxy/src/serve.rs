@@ -127,8 +127,7 @@ impl Drop for Begun<'_> {
 }
 
 /// Serves requests until the connection ends, the proxy drains, or nothing more comes.
-pub async fn serve(client: Client, stream: TlsStream<TcpStream>) {
-    let client = Arc::new(client);
+pub async fn serve(client: Arc<Client>, stream: Box<TlsStream<TcpStream>>) {
     let service = {
         let client = Arc::clone(&client);
         service_fn(move |request: hyper::Request<Incoming>| {
@@ -136,7 +135,8 @@ pub async fn serve(client: Client, stream: TlsStream<TcpStream>) {
             async move {
                 let mut begun = Begun::new(&client);
                 let is_head = request.method() == Method::HEAD;
-                let answer = handle(&client, request).await;
+                // Boxed: room for this is kept for as long as the connection is, and most of them are idle.
+                let answer = Box::pin(handle(&client, request)).await;
                 begun.answered = true;
                 answer.map(|answer| {
                     if is_head {
@@ -178,8 +178,9 @@ pub async fn serve(client: Client, stream: TlsStream<TcpStream>) {
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20))
             .serve_connection(stream, service);
-        let connection = std::pin::pin!(connection);
-        drive(&client, connection, http2::Connection::graceful_shutdown).await
+        let mut connection = Box::pin(connection);
+        let finish = http2::Connection::graceful_shutdown;
+        drive(&client, connection.as_mut(), finish).await
     };
     if let Err(ended) = ended {
         ended::tell(&client, &ended);

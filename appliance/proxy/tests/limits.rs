@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::client::Source;
 use common::upstream::{Seen, held, stream, text};
-use common::{BYPASS, HOST, MANAGED, Setting, Stage, UNMANAGED, patiently};
+use common::{BYPASS, HOST, MANAGED, Setting, Stage, TUNNEL, UNMANAGED, patiently};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use ipnet::IpNet;
@@ -237,6 +237,19 @@ async fn a_source_has_so_many_connections_at_once() {
     drop(silent);
     stage.control.counts(|counts| counts.open == 1).await;
     assert_eq!(stage.http1(MANAGED).await.get(PAGE).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_tunnel_counts_among_the_connections_of_its_source() {
+    let limits = Limits {
+        connections_per_source: 1,
+        ..Limits::default()
+    };
+    let mut stage = Stage::with(limited(limits), |_| text(200, "hello")).await;
+    let _tunnel = stage.tls(MANAGED, TUNNEL, &[]).await.unwrap();
+    assert_eq!(stage.event().await.decision, "pass");
+    assert!(stage.tls(MANAGED, HOST, &["h2"]).await.is_err());
+    assert_eq!(stage.event().await.rule, "proxy/source-full");
 }
 
 #[tokio::test]

@@ -324,3 +324,21 @@ async fn a_client_that_waits_for_100_continue_gets_it() {
     assert_eq!(&seen.body[..], b"a=b");
     assert_eq!(seen.header("expect"), None);
 }
+
+#[tokio::test]
+async fn each_of_many_requests_is_told_once_and_in_order() {
+    // More than are told together.
+    const MANY: usize = 600;
+    let mut stage = Stage::new().await;
+    let id = |number: usize| format!("7f5c3c7e-4f5b-4f3a-9f2c-{number:012}");
+    let mut client = stage.http1(MANAGED).await;
+    for number in 0..MANY {
+        let target = format!("/adfs/ls/?wa=wsignin1.0&client-request-id={}", id(number));
+        assert_eq!(client.get(&target).await.status, 200);
+    }
+    for number in 0..MANY {
+        assert_eq!(stage.event().await.client_request_id, Some(id(number)));
+    }
+    stage.control.counts(|_| true).await;
+    stage.control.no_more_events();
+}

@@ -16,6 +16,7 @@ use crate::serve::Client;
 pub struct Record<'a> {
     event: Option<Box<Event>>,
     events: &'a Events,
+    began: Instant,
 }
 
 impl<'a> Record<'a> {
@@ -25,6 +26,7 @@ impl<'a> Record<'a> {
         Self {
             event: Some(event),
             events: &client.shared.events,
+            began: Instant::now(),
         }
     }
 
@@ -65,6 +67,9 @@ impl<'a> Record<'a> {
     /// Sends the event with the status of this answer.
     pub fn finish<B>(mut self, answer: Response<B>) -> Response<B> {
         self.status = Some(answer.status().as_u16());
+        if let Some(service) = &self.service {
+            self.events.answered(service, self.began.elapsed());
+        }
         self.send();
         answer
     }

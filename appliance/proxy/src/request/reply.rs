@@ -59,7 +59,8 @@ impl Asking<'_> {
                 return Ok(record.finish(own));
             }
         }
-        let outgoing = forward::request(self, &facts, body.bytes.clone(), &Asked::default());
+        let asked = Asked::default();
+        let outgoing = || forward::request(self, &facts, body.bytes.clone(), &asked);
         match self.service.upstream.send(outgoing, client).await {
             Ok(response) => Ok(record.finish(forward::response(response))),
             Err(failure) => without_answer(record, &facts, &failure),

@@ -7,7 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,8 +66,10 @@ impl Lease {
 /// connection closes.
 #[derive(Debug)]
 pub struct UpstreamBody {
-    /// `None` when there is no body.
+    /// `None` when there is no body, or it is here already.
     frames: Option<Arc<Waiting>>,
+    /// A body that came whole with its head and is small, with the client's exchange until it is taken.
+    here: Option<(Bytes, OwnedSemaphorePermit)>,
     /// Bytes that are still to come, when that is known.
     left: Option<u64>,
     ended: bool,
@@ -75,8 +77,8 @@ pub struct UpstreamBody {
 
 /// Where an answer is.
 enum Source {
-    /// On its way. The last is one of the client's exchanges.
-    Upstream(Incoming, Lease, OwnedSemaphorePermit),
+    /// On its way, with the connection unless it has come whole. The last is one of the client's exchanges.
+    Upstream(Incoming, Option<Lease>, OwnedSemaphorePermit),
     Memory(Whole),
     /// Begun in memory, and the rest on its way, as long as nothing is seen in it.
     Begun(Whole, UpstreamBody, Option<Watched>),
@@ -96,29 +98,52 @@ type Frames = Receiver<Item>;
 
 impl UpstreamBody {
     /// `place` is one of the client's exchanges; it is held until the client has taken everything.
-    /// `stalled` is the longest time in which it takes nothing.
+    /// `stalled` is the longest time in which it takes nothing. Where answers go out in turn (`in_turn`), no
+    /// others wait beside a small one, and it needs nobody to look after it.
     pub(super) fn new(
-        inner: Incoming,
+        mut inner: Incoming,
         lease: Lease,
         place: OwnedSemaphorePermit,
         stalled: Duration,
+        in_turn: bool,
     ) -> Self {
         let left = inner.size_hint().exact();
         if inner.is_end_stream() {
             lease.give_back();
             return Self {
                 frames: None,
+                here: None,
                 left,
                 ended: true,
             };
         }
-        Self::begun(Source::Upstream(inner, lease, place), left, stalled)
+        let mut lease = Some(lease);
+        // What came with the head goes on with it, in one record and one packet.
+        let mut first = ready_now(&mut inner);
+        if let Some(item) = &first {
+            settle(&mut lease, item, &inner);
+        }
+        if in_turn
+            && lease.is_none()
+            && let Some(Ok(Some(frame))) = &mut first
+            && let Some(data) = frame.data_mut()
+            && data.len() <= PART
+            && left == Some(data.len() as u64)
+        {
+            return Self {
+                frames: None,
+                here: Some((std::mem::take(data), place)),
+                left,
+                ended: false,
+            };
+        }
+        Self::begun(Source::Upstream(inner, lease, place), first, left, stalled)
     }
 
     /// An answer that was read whole, which is held until the client has taken everything.
     pub fn whole(whole: Whole, stalled: Duration) -> Self {
         let left = Some(whole.bytes.len() as u64);
-        Self::begun(Source::Memory(whole), left, stalled)
+        Self::begun(Source::Memory(whole), None, left, stalled)
     }
 
     /// An answer of which some was read: that, and then the rest of it. Nothing more comes when `watch` sees
@@ -128,11 +153,16 @@ impl UpstreamBody {
             waiting.seen_to.store(true, Ordering::Relaxed);
         }
         let left = rest.left.map(|left| left + first.bytes.len() as u64);
-        Self::begun(Source::Begun(first, rest, watch), left, stalled)
+        Self::begun(Source::Begun(first, rest, watch), None, left, stalled)
     }
 
-    fn begun(source: Source, left: Option<u64>, stalled: Duration) -> Self {
+    /// `ready` is the first frame, when it is there already.
+    fn begun(source: Source, ready: Option<Item>, left: Option<u64>, stalled: Duration) -> Self {
         let (sender, frames) = mpsc::channel(1);
+        if let Some(ready) = ready {
+            let sent = sender.try_send(ready);
+            sent.expect("there is room for one, and nothing was sent");
+        }
         let waiting = Arc::new(Waiting {
             frames: Mutex::new(frames),
             seen_to: AtomicBool::new(false),
@@ -158,6 +188,7 @@ impl UpstreamBody {
         });
         Self {
             frames: Some(waiting),
+            here: None,
             left,
             ended: false,
         }
@@ -172,6 +203,11 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if let Some((data, _place)) = self.here.take() {
+            self.left = Some(0);
+            self.ended = true;
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
         let Some(frames) = self.frames.as_ref().filter(|_| !self.ended) else {
             return Poll::Ready(None);
         };
@@ -216,19 +252,13 @@ enum Taken {
 
 /// Hands the frames of an answer on. The exchange with the upstream is over when this returns, and as
 /// soon as the last frame has been read.
-async fn pass_on(mut inner: Incoming, lease: Lease, client: &Client) -> Taken {
-    let mut lease = Some(lease);
+async fn pass_on(mut inner: Incoming, mut lease: Option<Lease>, client: &Client) -> Taken {
     while lease.is_some() {
         let item = tokio::select! {
             item = next(&mut inner) => item,
             () = client.sender.closed() => return Taken::Over,
         };
-        match &item {
-            Ok(Some(_)) if !inner.is_end_stream() => {}
-            // Before the client sees the end: its next request may need this very connection.
-            Ok(_) => lease.take().into_iter().for_each(Lease::give_back),
-            Err(_) => lease = None,
-        }
+        settle(&mut lease, &item, &inner);
         match client.room().await {
             Ok(room) => room.send(item),
             Err(taken) => return taken,
@@ -281,6 +311,25 @@ async fn go_on(
         if is_last {
             return client.room().await.err().unwrap_or(Taken::Over);
         }
+    }
+}
+
+/// Ends the exchange where this is the last of its answer.
+fn settle(lease: &mut Option<Lease>, item: &Item, inner: &Incoming) {
+    match item {
+        Ok(Some(_)) if !inner.is_end_stream() => {}
+        // Before the client sees the end: its next request may need this very connection.
+        Ok(_) => lease.take().into_iter().for_each(Lease::give_back),
+        Err(_) => *lease = None,
+    }
+}
+
+/// What need not be waited for. Whoever waits for the rest asks again.
+fn ready_now(inner: &mut Incoming) -> Option<Item> {
+    let mut context = Context::from_waker(Waker::noop());
+    match Pin::new(inner).poll_frame(&mut context) {
+        Poll::Ready(frame) => Some(frame.transpose().map_err(io::Error::other)),
+        Poll::Pending => None,
     }
 }
 

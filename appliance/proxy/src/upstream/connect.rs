@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::Connection;
+use crate::counts::Counter;
 use crate::tls;
 
 /// Longest wait for one server to accept.
@@ -78,6 +79,8 @@ struct Server {
     address: SocketAddr,
     /// Tried last until so many milliseconds after `Connector::started`.
     avoid_until: AtomicU64,
+    connected: Counter,
+    failed: Counter,
 }
 
 impl Connector {
@@ -86,6 +89,8 @@ impl Connector {
         let server = |address: &SocketAddr| Server {
             address: *address,
             avoid_until: 0.into(),
+            connected: Counter::default(),
+            failed: Counter::default(),
         };
         Ok(Self {
             servers: spec.servers.iter().map(server).collect(),
@@ -100,7 +105,10 @@ impl Connector {
         let mut last = ConnectError::NoServers;
         for server in self.in_order() {
             match self.http_to(server.address).await {
-                Ok(connection) => return Ok(connection),
+                Ok(connection) => {
+                    server.connected.add();
+                    return Ok(connection);
+                }
                 Err(error) => {
                     self.avoid(server);
                     last = error;
@@ -115,7 +123,10 @@ impl Connector {
         let mut last = ConnectError::NoServers;
         for server in self.in_order() {
             match tcp_to(server.address).await {
-                Ok(stream) => return Ok((stream, server.address)),
+                Ok(stream) => {
+                    server.connected.add();
+                    return Ok((stream, server.address));
+                }
                 Err(error) => {
                     self.avoid(server);
                     last = error;
@@ -123,6 +134,13 @@ impl Connector {
             }
         }
         Err(last)
+    }
+
+    /// How many connections were opened to each server, and could not be.
+    pub fn counts(&self) -> impl Iterator<Item = (SocketAddr, u64, u64)> {
+        self.servers
+            .iter()
+            .map(|one| (one.address, one.connected.read(), one.failed.read()))
     }
 
     async fn http_to(&self, server: SocketAddr) -> Result<Connection, ConnectError> {
@@ -156,6 +174,7 @@ impl Connector {
     }
 
     fn avoid(&self, server: &Server) {
+        server.failed.add();
         let until = self.now() + u64::try_from(BACK_OFF.as_millis()).expect("seconds");
         server.avoid_until.store(until, Ordering::Relaxed);
     }

@@ -21,6 +21,7 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use weir_link::Counted;
 
 use crate::serve::Client;
 use body::{Home, Lease};
@@ -110,6 +111,24 @@ impl Upstream {
         &self.spec
     }
 
+    /// How many connections were opened to each server of this service, and could not be.
+    pub fn connections(&self, service: &str) -> Vec<(Counted, u64)> {
+        let mut rows = Vec::new();
+        for (server, connected, failed) in self.connector.counts() {
+            let service = || service.to_owned();
+            let opened = Counted::Connected {
+                service: service(),
+                server,
+            };
+            let refused = Counted::NotConnected {
+                service: service(),
+                server,
+            };
+            rows.extend([(opened, connected), (refused, failed)]);
+        }
+        rows
+    }
+
     /// A plain TCP connection to the first server that can be reached, for tunnels.
     pub async fn tunnel(&self) -> Result<TcpStream, ConnectError> {
         self.connector.tcp().await.map(|(stream, _)| stream)
@@ -120,12 +139,14 @@ impl Upstream {
         self.pool.sweep();
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer. `outgoing` makes the request, the same each time:
+    /// once, and again where it has to be sent again.
     pub async fn send(
         &self,
-        request: Outgoing,
+        outgoing: impl Fn() -> Outgoing,
         client: &Client,
     ) -> Result<Response<UpstreamBody>, Failure> {
+        let request = outgoing();
         let limits = &client.shared.limits;
         let pin = client.pin.as_ref();
         if pin::carries_connection_auth(request.headers()) {
@@ -147,35 +168,38 @@ impl Upstream {
             None => self.pool.take(),
         };
         let is_head = *request.method() == Method::HEAD;
-        let lease = |response: Response<Incoming>, connection| {
-            if pin::asks_connection_auth(&response) {
-                pin.ok_or(Failure::NeedsHttp1)?.bind();
-            }
-            let home = match pin {
-                Some(slot) if slot.is_bound() => Home::Pin(Arc::clone(slot)),
-                // A body that comes after all would be taken for the next client's answer.
-                _ if is_head => Home::Nowhere,
-                _ => Home::Pool(Arc::clone(&self.pool)),
+        let lease =
+            |response: Response<Incoming>, connection| {
+                if pin::asks_connection_auth(&response) {
+                    pin.ok_or(Failure::NeedsHttp1)?.bind();
+                }
+                let home = match pin {
+                    Some(slot) if slot.is_bound() => Home::Pin(Arc::clone(slot)),
+                    // A body that comes after all would be taken for the next client's answer.
+                    _ if is_head => Home::Nowhere,
+                    _ => Home::Pool(Arc::clone(&self.pool)),
+                };
+                let lease = Lease {
+                    connection,
+                    home,
+                    permits,
+                };
+                let stalled = limits.stalled;
+                Ok(response
+                    .map(|inner| UpstreamBody::new(inner, lease, place, stalled, pin.is_some())))
             };
-            let lease = Lease {
-                connection,
-                home,
-                permits,
-            };
-            let stalled = limits.stalled;
-            Ok(response.map(|inner| UpstreamBody::new(inner, lease, place, stalled)))
-        };
         let mut request = request;
         if let Some(mut connection) = reused {
-            let copy = is_idempotent(request.method()).then(|| request.clone());
+            let may_repeat = is_idempotent(request.method());
             match exchange(&mut connection, request, limits.head).await {
                 Ok(response) => return lease(response, connection),
                 Err(Exchange::Failed(failure)) => return Err(failure),
                 Err(Exchange::Broken { error, unsent }) => {
-                    match unsent.map(|request| *request).or(copy) {
-                        Some(again) => request = again,
+                    request = match unsent {
+                        Some(unsent) => *unsent,
+                        None if may_repeat => outgoing(),
                         None => return Err(Failure::Broken(error)),
-                    }
+                    };
                 }
             }
         }
@@ -190,6 +214,10 @@ impl Upstream {
 
 /// `None` when none becomes free in time.
 async fn one_of(exchanges: &Arc<Semaphore>, wait: Duration) -> Option<OwnedSemaphorePermit> {
+    // Nobody who waits is passed by: what becomes free is theirs at once.
+    if let Ok(taken) = Arc::clone(exchanges).try_acquire_owned() {
+        return Some(taken);
+    }
     let taken = timeout(wait, Arc::clone(exchanges).acquire_owned()).await;
     Some(taken.ok()?.expect("the semaphore is never closed"))
 }

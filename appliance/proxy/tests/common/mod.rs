@@ -21,8 +21,8 @@ use tokio::task::JoinHandle;
 use weir_abi::Class;
 use weir_link::notify::Notify;
 use weir_link::{
-    Certificate, Channel, Counts, Descriptor, Event, FromProxy, Generation, Sender, Service,
-    ToProxy, Upstream, UpstreamKind, VERSION, sealed,
+    Certificate, Channel, Counted, Counts, Descriptor, Event, FromProxy, Generation, Sender,
+    Service, ToProxy, Upstream, UpstreamKind, VERSION, sealed,
 };
 use weir_policy::{PolicySpec, RuleSetName};
 use weir_proxy::limits::Limits;
@@ -274,6 +274,7 @@ struct Linked {
     answers: mpsc::UnboundedReceiver<Result<u64, String>>,
     drains: watch::Receiver<bool>,
     told: mpsc::UnboundedReceiver<FromProxy>,
+    tally: watch::Receiver<Vec<(Counted, u64)>>,
     reader: JoinHandle<()>,
 }
 
@@ -297,6 +298,7 @@ impl Control {
         let (to_counts, counts) = mpsc::unbounded_channel();
         let (to_answers, answers) = mpsc::unbounded_channel();
         let (to_told, told) = mpsc::unbounded_channel();
+        let (to_tally, tally) = watch::channel(Vec::new());
         let (to_drains, drains) = watch::channel(false);
         let reader = tokio::spawn(async move {
             while let Ok(Some((message, _))) = receiver.receive::<FromProxy>().await {
@@ -307,6 +309,7 @@ impl Control {
                     FromProxy::Ready { generation } => to_answers.send(Ok(generation)).is_ok(),
                     FromProxy::Refused { why, .. } => to_answers.send(Err(why)).is_ok(),
                     FromProxy::Draining => to_drains.send(true).is_ok(),
+                    FromProxy::Tally { rows } => to_tally.send(rows).is_ok(),
                     FromProxy::Hello { .. } => panic!("a second Hello"),
                     told => to_told.send(told).is_ok(),
                 };
@@ -319,6 +322,7 @@ impl Control {
             answers,
             drains,
             told,
+            tally,
             reader,
         });
     }
@@ -415,6 +419,16 @@ impl Control {
             .send(&ToProxy::Drain { grace }, &[])
             .await
             .unwrap();
+    }
+
+    /// What the proxy counted by names, once that is such.
+    pub async fn tally(
+        &mut self,
+        wanted: impl Fn(&[(Counted, u64)]) -> bool,
+    ) -> Vec<(Counted, u64)> {
+        let tally = &mut self.link.as_mut().expect("alive").tally;
+        let rows = patiently(tally.wait_for(|rows| wanted(rows))).await;
+        rows.expect("it is connected").clone()
     }
 
     /// Waits until the proxy says that it drains.
