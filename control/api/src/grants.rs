@@ -112,6 +112,9 @@ pub struct GrantsStatus {
     pub watched: usize,
     /// Addresses that there is room for.
     pub room: usize,
+    /// Principals that the kernel has a place for.
+    #[serde(default)]
+    pub principals: usize,
     /// Principals that were revoked.
     pub revoked: usize,
     /// Sign-ins that earned a grant, since the start.

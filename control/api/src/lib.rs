@@ -13,6 +13,7 @@ pub mod lists;
 pub mod person;
 pub mod record;
 pub mod rehearsal;
+pub mod reload;
 pub mod seen;
 pub mod sign_ins;
 pub mod status;
@@ -22,10 +23,15 @@ pub use explain::{AtToken, Explain, ExplainRequest, KernelPart, ProxyPart, Recor
 pub use lists::{AddEntry, ApproveList, HeldList, ListDetail, ListSummary, ListTest, RemoteList};
 pub use record::{Actor, Change, Record, RecordBody};
 pub use rehearsal::{Diff, DiffGroup, DiffRequest, DiffSide};
+pub use reload::{
+    Altered, ConfigChanges, ListChange, PendingReload, ReloadRequest, Reloads, RolledBack,
+    ServiceChange,
+};
 pub use seen::{CaptureRequest, Flow, MissedFlows};
 pub use status::{
-    ConfigStatus, ControlStatus, Hook, KernelStatus, ListenersStatus, Outcome, Packets, ProxyState,
-    ProxyStatus, ReloadStatus, ServerStatus, ServiceStatus, Status, TransitionStatus,
+    ConfigStatus, ControlStatus, Decided, Hook, KernelStatus, ListenersStatus, Outcome, Packets,
+    ProxyState, ProxyStatus, ReloadStatus, ServerStatus, ServiceStatus, Status, TransitionStatus,
+    UpstreamStatus,
 };
 
 use serde::{Deserialize, Serialize};
@@ -44,7 +50,7 @@ pub struct Failure {
 }
 
 /// Answer to a change: both planes work with this generation now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
     /// Number of the generation in force.
     pub generation: u64,
@@ -57,14 +63,12 @@ pub struct Changed {
     /// The change was only tried: nothing was published.
     #[serde(default)]
     pub dry_run: bool,
-}
-
-/// Body of `POST /v1/reload`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ReloadRequest {
-    /// Load and check everything, publish nothing.
-    pub dry_run: bool,
+    /// What the configuration would change, where it was only tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Box<ConfigChanges>>,
+    /// It is in force until then only, unless it is confirmed (`POST /v1/confirm`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingReload>,
 }
 
 /// One counter of the kernel plane; only those that are not zero are listed.

@@ -1,6 +1,6 @@
 //! `GET /v1/status`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use weir_abi::{Class, Verdict};
@@ -23,6 +23,9 @@ pub struct Status {
     pub config: ConfigStatus,
     /// The last attempt to change what is in force.
     pub last_reload: ReloadStatus,
+    /// How the configuration file came into force.
+    #[serde(default)]
+    pub reloads: crate::reload::Reloads,
     /// The proxy plane.
     pub proxy: ProxyStatus,
     /// The kernel plane.
@@ -168,6 +171,34 @@ pub struct ProxyStatus {
     pub refused: Option<String>,
     /// Its counters, from the last heartbeat.
     pub counts: Counts,
+    /// What all proxies decided since weir-control started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decided: Vec<Decided>,
+}
+
+/// How often the proxies decided one thing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// Name of the service.
+    pub service: String,
+    /// Flow kind; `tunnel` where nothing was decrypted, `none` for what never reached policy.
+    pub flow: String,
+    /// Client kind; `none` where nobody can say.
+    pub client: String,
+    /// `pass`, `redirect`, `block`, `step-up` or `refuse`.
+    pub decision: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// A server behind the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// Where it is connected to.
+    pub server: SocketAddr,
+    /// Whether the last connection that was wanted could be opened; absent when nobody wanted one yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<bool>,
 }
 
 /// Whether a proxy works.
@@ -244,6 +275,9 @@ pub struct ServiceStatus {
     /// The servers that the kernel chooses among; none for `route`.
     #[serde(default)]
     pub servers: Vec<ServerStatus>,
+    /// The servers that the proxy connects to.
+    #[serde(default)]
+    pub upstreams: Vec<UpstreamStatus>,
     /// What the kernel does now with each class.
     pub verdicts: Vec<(Class, Verdict)>,
     /// Its packets are judged and counted only, and go on untouched.

@@ -38,6 +38,16 @@ impl Failed {
         Self::Unreachable(words(error, help))
     }
 
+    /// What is wrong, in one line.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Refused(failure) | Self::Usage(failure) | Self::Unreachable(failure) => {
+                failure.error.clone()
+            }
+            Self::Told | Self::Closed => "nobody knows why".to_owned(),
+        }
+    }
+
     /// The same for a verb whose exit status 1 says more than that weir-control refused, so that 2 is
     /// for all that kept it from asking.
     pub fn in_status(self) -> Self {

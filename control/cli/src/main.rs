@@ -8,6 +8,7 @@
 
 mod client;
 mod failed;
+mod machine;
 mod raw;
 mod render;
 mod verbs;
@@ -51,9 +52,12 @@ enum Verb {
     Init(verbs::init::Init),
     Check(verbs::check::Check),
     Status(verbs::status::Status),
+    Top(verbs::top::Top),
     Explain(verbs::explain::Explain),
     Lists(verbs::lists::Lists),
     Reload(verbs::reload::Reload),
+    Confirm(verbs::reload::Confirm),
+    Undo(verbs::reload::Undo),
     Events(verbs::events::Events),
     Flows(verbs::flows::Flows),
     Claims(verbs::claims::Claims),
@@ -95,9 +99,12 @@ async fn run(arguments: Arguments) -> Result<(), Failed> {
         Verb::Init(verb) => verb.run(&mut out),
         Verb::Check(verb) => verb.run(&mut out),
         Verb::Status(verb) => verb.run(&client, &mut out).await,
+        Verb::Top(verb) => verb.run(&client, &mut out).await,
         Verb::Explain(verb) => verb.run(&client, &mut out).await,
         Verb::Lists(verb) => verb.run(&client, &mut out).await,
         Verb::Reload(verb) => verb.run(&client, &mut out).await,
+        Verb::Confirm(verb) => verb.run(&client, &mut out).await,
+        Verb::Undo(verb) => verb.run(&client, &mut out).await,
         Verb::Events(verb) => verb.run(&client, &mut out).await,
         Verb::Flows(verb) => verb.run(&client, &mut out).await,
         Verb::Claims(verb) => verb.run(&client, &mut out).await,

@@ -36,6 +36,11 @@ impl Out {
         }
     }
 
+    /// Whether colours are wanted.
+    pub fn has_colours(&self) -> bool {
+        self.colours
+    }
+
     /// A text in a colour.
     pub fn paint(&self, colour: Colour, text: &str) -> String {
         if self.colours {

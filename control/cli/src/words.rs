@@ -40,6 +40,17 @@ fn moment(text: &str, now: OffsetDateTime) -> Option<String> {
     if OffsetDateTime::parse(text, &Rfc3339).is_ok() {
         return Some(text.to_owned());
     }
+    let then = now.checked_sub(duration(text)?)?;
+    then.format(&Rfc3339).ok()
+}
+
+/// A length of time: `60s`, `5m`, `1h`; gives seconds.
+pub fn seconds(text: &str) -> Result<u64, String> {
+    let seconds = duration(text).and_then(|time| u64::try_from(time.whole_seconds()).ok());
+    seconds.ok_or_else(|| "write a number with its unit, such as 60s, 5m or 1h".to_owned())
+}
+
+fn duration(text: &str) -> Option<Duration> {
     let unit = match text.chars().last()? {
         's' => Duration::SECOND,
         'm' => Duration::MINUTE,
@@ -48,8 +59,7 @@ fn moment(text: &str, now: OffsetDateTime) -> Option<String> {
         _ => return None,
     };
     let count: u32 = text[..text.len() - 1].parse().ok()?;
-    let then = now.checked_sub(unit.checked_mul(i32::try_from(count).ok()?)?)?;
-    then.format(&Rfc3339).ok()
+    unit.checked_mul(i32::try_from(count).ok()?)
 }
 
 #[cfg(test)]
@@ -71,6 +81,16 @@ mod tests {
         }
         assert_eq!(said("99999999999d"), None);
         assert_eq!(said("4000000000d"), None);
+    }
+
+    #[test]
+    fn lengths_of_time_have_a_unit() {
+        assert_eq!(seconds("60s"), Ok(60));
+        assert_eq!(seconds("5m"), Ok(300));
+        for wrong in ["60", "", "s", "-1s", "1.5m"] {
+            let error = seconds(wrong).expect_err(wrong);
+            assert!(error.contains("60s"), "{error}");
+        }
     }
 
     #[test]

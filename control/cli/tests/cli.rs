@@ -413,7 +413,7 @@ async fn every_verb_has_help_that_ends_with_an_example() {
     }
 }
 
-const VERBS: [&[&str]; 26] = [
+const VERBS: [&[&str]; 28] = [
     &[],
     &["init"],
     &["check"],
@@ -426,6 +426,8 @@ const VERBS: [&[&str]; 26] = [
     &["lists", "remove"],
     &["lists", "test"],
     &["reload"],
+    &["confirm"],
+    &["undo"],
     &["events"],
     &["claims", "show"],
     &["rules", "diff"],

@@ -20,6 +20,7 @@ use x509_parser::time::ASN1Time;
 
 use crate::diagnostic::Diagnostic;
 use crate::file;
+use crate::load::sha256;
 use crate::source::Place;
 
 /// How long before its end a certificate is worth a warning.
@@ -177,6 +178,36 @@ pub(crate) fn read_pair(
         return None;
     }
     Some(pair)
+}
+
+/// A chain in words: the names of its first certificate, its end, and the beginning of its SHA-256
+/// fingerprint. For people who compare two of them.
+pub fn words_of(chain: &str) -> String {
+    let first = CertificateDer::pem_slice_iter(chain.as_bytes()).next();
+    let Some(Ok(der)) = first else {
+        return "no certificate".to_owned();
+    };
+    let fingerprint = sha256(&der);
+    let fingerprint = &fingerprint[..16];
+    match X509Certificate::from_der(&der) {
+        Ok((_, leaf)) => format!(
+            "{}, until {}, sha256 {fingerprint}",
+            dns_names(&leaf).join(" "),
+            leaf.validity().not_after.to_datetime().date()
+        ),
+        Err(_) => format!("sha256 {fingerprint}"),
+    }
+}
+
+/// The first name of a chain's first certificate, and its end in seconds since 1970; nothing when it cannot be
+/// read.
+pub fn end_of(chain: &str) -> Option<(String, i64)> {
+    let der = CertificateDer::pem_slice_iter(chain.as_bytes())
+        .next()?
+        .ok()?;
+    let (_, leaf) = X509Certificate::from_der(&der).ok()?;
+    let name = dns_names(&leaf).into_iter().next().unwrap_or_default();
+    Some((name, leaf.validity().not_after.timestamp()))
 }
 
 /// Reads authorities, and checks that there are any.

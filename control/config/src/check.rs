@@ -2,6 +2,7 @@
 
 mod claims;
 mod entra;
+mod metrics;
 mod remote;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +45,7 @@ pub(crate) fn check(context: &Context<'_>, draft: &Draft, now: SystemTime) {
     remote::check(context, draft);
     claims::check(context, draft);
     entra::check(context, draft, now);
+    metrics::check(context, draft);
     policies(context, draft);
 }
 

@@ -63,6 +63,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// `[entra]`
     pub entra: Option<Entra>,
+    /// `[metrics]`: the management addresses on which they are served; nowhere when there is none.
+    pub metrics: Vec<SocketAddr>,
     /// Where things stand in the file, for messages about the files that they name.
     pub(crate) places: Places,
 }

@@ -204,6 +204,10 @@ prefixes = [{prefixes}]
 # [grants]
 # single_user = ["10.20.0.0/16"]
 
+# Prometheus metrics, /livez and /readyz over HTTP, without a password: for the management side alone.
+[metrics]
+listen = ["127.0.0.1:9464"]
+
 # Rules stand in front of the default policy; the first that matches decides.
 # [[rule]]
 # name = "contractors"

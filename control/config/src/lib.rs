@@ -29,6 +29,7 @@ mod tokens;
 mod users;
 
 pub use by_list::ByList;
+pub use certificate::{end_of, words_of};
 pub use config::{
     Appliance, CertificateFiles, Config, Contents, Directory, Grants, HookSetting, Kernel,
     ListSource, Loaded, Managed, Nat, Outbound, ProxyDown, Remote, Service, Upstream,
@@ -37,7 +38,8 @@ pub use diagnostic::{Diagnostic, Report, Severity};
 pub use entra::{CredentialSource, Entra, GroupClass};
 pub use file::read_file;
 pub use load::{
-    load, load_at, load_lists, load_lists_with, load_text, read_configuration, state_directory,
+    load, load_at, load_lists, load_lists_with, load_text, read_configuration, sha256,
+    state_directory,
 };
 pub use rehearse::{Whole, load_rules};
 pub use schema::closest;

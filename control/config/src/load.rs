@@ -70,7 +70,7 @@ pub(crate) fn load_named(
         Some(config) if !report.has_errors() => Ok(Loaded {
             config,
             warnings: report,
-            digest: hex(text.as_bytes()),
+            digest: sha256(text.as_bytes()),
             text: text.to_owned(),
         }),
         _ => Err(report),
@@ -326,6 +326,11 @@ fn finish(context: &Context<'_>, path: &Path, draft: Draft) -> Option<Config> {
             proxy: draft.outbound.proxy,
             ca: draft.outbound.ca.map(|ca| ca.value),
         },
+        metrics: draft
+            .metrics
+            .into_iter()
+            .map(|listen| listen.value)
+            .collect(),
         entra: match draft.entra {
             Some(entra) => Some(entra.finish(context)?),
             None => None,
@@ -441,7 +446,8 @@ fn finish_list(context: &Context<'_>, draft: DraftList, state: &Path) -> Option<
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// SHA-256, in lower-case hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
     digest(&SHA256, bytes)
         .as_ref()
         .iter()

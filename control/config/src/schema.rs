@@ -24,7 +24,13 @@ pub(crate) static ROOT: Section = Section {
         "grants",
         "outbound",
         "entra",
+        "metrics",
     ],
+};
+
+pub(crate) static METRICS: Section = Section {
+    title: "`[metrics]`",
+    keys: &["listen"],
 };
 
 pub(crate) static ENTRA: Section = Section {
@@ -381,6 +387,7 @@ pub(crate) fn unknown_key(section: &Section, key: &str) -> String {
         &GRANTS,
         &RATE,
         &OUTBOUND,
+        &METRICS,
         &ENTRA,
         &ENTRA_CREDENTIAL,
         &ENTRA_LIMITS,

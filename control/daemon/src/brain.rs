@@ -16,25 +16,23 @@ mod grants;
 mod guard;
 mod health;
 mod keys;
+mod reload;
 mod seen;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use weir_api::record::ChangeKind;
-use weir_api::{Actor, Change, Changed, Outcome, RecordBody, ReloadStatus};
-use weir_config::{Config, Kernel, Nat};
+use weir_api::{Actor, Change, Changed, Outcome, RecordBody, ReloadStatus, Reloads};
 use weir_link::notify::Notify;
 
 use crate::Error;
 use crate::audit::Audit;
 use crate::clock;
 use crate::descriptor_store::{DescriptorStore, Inherited};
-use crate::explain;
 use crate::first::First;
 use crate::flows::Flows;
 use crate::generation::{Candidate, Generation};
@@ -43,6 +41,7 @@ use crate::plane::Plane;
 use crate::proxy_link::{Handover, Peers, ProxyLink};
 use crate::service_ids::ServiceIds;
 use crate::store::Numbers;
+use crate::undo::{Journal, Undo};
 pub(crate) use front::tables_to_begin_with;
 use front::{Draining, Front, windows_of};
 pub(crate) use health::Silent;
@@ -81,9 +80,12 @@ pub struct Brain {
     feeds: feeds::Feeds,
     entra: entra::Entra,
     flows: Flows,
+    pub(crate) metrics: crate::metrics::Metrics,
     /// Whoever captures has the one place.
     capturing: Arc<Semaphore>,
     changing: tokio::sync::Mutex<Changing>,
+    /// What a change has left of reloads and how to go back.
+    journal: watch::Sender<Journal>,
     noted: Mutex<Noted>,
 }
 
@@ -92,12 +94,17 @@ pub struct Brain {
 struct Changing {
     numbers: Numbers,
     ids: ServiceIds,
+    undo: Undo,
 }
 
 /// What status tells of changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Noted {
     pub(crate) last: ReloadStatus,
+    /// Of the configuration file alone; what waits and what was rolled back stands in the journal.
+    pub(crate) reloads: Reloads,
+    /// Why the generation before could not be put back.
+    pub(crate) back_refused: Option<String>,
     /// Why the newest state of the list files is not in force.
     pub(crate) lists_refused: Option<String>,
     /// Why weir-control started with a copy instead of the configuration file, until a reload.
@@ -118,7 +125,9 @@ impl Brain {
         let file = candidate.config().appliance.state.join("generation");
         let numbers = blocking(move || Numbers::open(file, first.at_least)).await?;
         let ids = service_ids_of(&candidate);
-        let mut changing = Changing { numbers, ids };
+        let state = &candidate.config().appliance.state;
+        let undo = Undo::new(state, first.journal);
+        let mut changing = Changing { numbers, ids, undo };
         let store = DescriptorStore::new(parts.notify.clone());
         let inherited = std::mem::take(&mut parts.inherited);
         let listeners = Listeners::at_start(
@@ -148,6 +157,8 @@ impl Brain {
         let grants = grants::Grants::start(&parts.plane, &generation).await?;
         parts.link.offer(handover);
         let detail = format!("generation {} is in force", generation.number);
+        let held = generation.candidate.held.words();
+        let lists_refused = first.lists_refused.or(held);
         let brain = Arc::new_cyclic(|me| Self {
             me: me.clone(),
             started: OffsetDateTime::now_utc(),
@@ -159,7 +170,9 @@ impl Brain {
                     outcome: Outcome::Done,
                     detail: detail.clone(),
                 },
-                lists_refused: first.lists_refused.clone(),
+                reloads: reload::at_start(first.config_refused.as_ref(), &first.begun),
+                back_refused: first.begun.refused(),
+                lists_refused: lists_refused.clone(),
                 config_refused: first.config_refused.clone(),
                 copied: None,
                 copy_refused: None,
@@ -174,13 +187,16 @@ impl Brain {
             feeds: feeds::Feeds::default(),
             entra: entra::Entra::default(),
             flows: Flows::default(),
+            metrics: crate::metrics::Metrics::default(),
             capturing: Arc::new(Semaphore::new(1)),
             store,
+            journal: watch::Sender::new(changing.undo.journal().clone()),
             changing: tokio::sync::Mutex::new(changing),
             parts,
         });
         brain.note(Actor::Weir, "start", Ok(detail));
-        let refused = [first.config_refused, first.lists_refused];
+        brain.settle(first.begun).await;
+        let refused = [first.config_refused, lists_refused];
         for why in refused.into_iter().flatten() {
             brain.note(Actor::Weir, "start", Err(why));
         }
@@ -203,7 +219,7 @@ impl Brain {
     }
 
     /// The connected proxies, and how they change.
-    pub fn peers(&self) -> tokio::sync::watch::Receiver<Peers> {
+    pub fn peers(&self) -> watch::Receiver<Peers> {
         self.parts.link.peers()
     }
 
@@ -220,59 +236,6 @@ impl Brain {
     /// The service manager.
     pub fn notify(&self) -> &Notify {
         &self.parts.notify
-    }
-
-    /// Loads the configuration and everything that it names anew. With `dry_run` nothing is published.
-    pub async fn reload(&self, who: Actor, dry_run: bool) -> Result<Changed, Error> {
-        let path = self.parts.config.clone();
-        let running = self.running();
-        if dry_run {
-            let (candidate, named) = self.read(path).await?;
-            candidate.keeps_entries_of(&running.candidate)?;
-            let mut warnings = needs_restart(&running.candidate, &candidate);
-            warnings.extend(words(&candidate));
-            warnings.extend(named);
-            return Ok(Changed {
-                generation: running.number,
-                warnings,
-                unchanged: false,
-                dry_run: true,
-            });
-        }
-        self.to_its_end(|brain| async move { brain.reload_now(who).await })
-            .await
-    }
-
-    /// Reads what is to be put in force, and holds the names in its rules against the tenant.
-    async fn read(&self, path: PathBuf) -> Result<(Candidate, Vec<String>), Error> {
-        let in_force = self.directory();
-        blocking(move || {
-            let candidate = Candidate::read(&path)?;
-            let named = explain::names(&candidate, in_force.as_ref())?;
-            Ok((candidate, named))
-        })
-        .await
-    }
-
-    async fn reload_now(&self, who: Actor) -> Result<Changed, Error> {
-        let path = self.parts.config.clone();
-        let mut changing = self.changing.lock().await;
-        let running = self.running();
-        self.parts.notify.reloading();
-        let result = async {
-            let (candidate, named) = self.read(path).await?;
-            let mut warnings = needs_restart(&running.candidate, &candidate);
-            warnings.extend(words(&candidate));
-            warnings.extend(named);
-            self.publish(&mut changing, candidate, warnings).await
-        }
-        .await;
-        if result.is_ok() {
-            self.noted_mut(|noted| noted.config_refused = None);
-        }
-        self.parts.notify.ready();
-        self.note_change(who, "reload", String::new(), &result);
-        result
     }
 
     /// Takes Weir out of the kernel.
@@ -425,47 +388,4 @@ fn words(candidate: &Candidate) -> Vec<String> {
         .iter()
         .map(|one| one.to_string().trim_end().to_owned())
         .collect()
-}
-
-/// Settings that are read once, at the start.
-fn needs_restart(old: &Candidate, new: &Candidate) -> Vec<String> {
-    let (old, new) = (old.config(), new.config());
-    let mut warnings = Vec::new();
-    let mut compare = |changed: bool, what: &str| {
-        if changed {
-            warnings.push(format!(
-                "{what} changed: it takes effect when weir-control is restarted"
-            ));
-        }
-    };
-    let at_start = |config: &Config| Kernel {
-        drain_window: Duration::ZERO,
-        nat: Nat {
-            addresses: Vec::new(),
-            ports: 0..=0,
-        },
-        ..config.kernel.clone()
-    };
-    compare(at_start(old) != at_start(new), "[kernel]");
-    compare(
-        old.appliance.run != new.appliance.run,
-        "`run` in [appliance]",
-    );
-    compare(
-        old.appliance.state != new.appliance.state,
-        "`state` in [appliance]",
-    );
-    compare(
-        old.appliance.control_group != new.appliance.control_group,
-        "`control_group` in [appliance]",
-    );
-    compare(
-        old.appliance.read_group != new.appliance.read_group,
-        "`read_group` in [appliance]",
-    );
-    compare(
-        old.appliance.proxy_user != new.appliance.proxy_user,
-        "`proxy_user` in [appliance]",
-    );
-    warnings
 }

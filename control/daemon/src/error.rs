@@ -177,6 +177,41 @@ pub enum Error {
     /// The tenant.
     #[error(transparent)]
     Entra(#[from] crate::tenant::TenantError),
+    /// A reload waits to be confirmed.
+    #[error(
+        "generation {generation} waits to be confirmed ({left} s left), so nothing is reloaded for good"
+    )]
+    Unconfirmed {
+        /// What is in force until then.
+        generation: u64,
+        /// Seconds left.
+        left: u64,
+    },
+    /// No reload waits to be confirmed.
+    #[error("no reload waits to be confirmed")]
+    NothingPending,
+    /// There is no reload to take back.
+    #[error("there is no reload to take back")]
+    NothingToUndo,
+    /// The copy of the generation before cannot be used.
+    #[error("the copy of generation {generation} in {} cannot be used", directory.display())]
+    NoCopy {
+        /// The generation before.
+        generation: u64,
+        /// Where its copy was.
+        directory: PathBuf,
+    },
+    /// The state directory changes, and with it the place where a way back would be kept.
+    #[error("`state` in [appliance] changes, and what is to be confirmed could not be rolled back")]
+    StateMoves,
+    /// What is in force of a list was rolled back, and its file holds something else.
+    #[error("list `{list}` was rolled back: {} holds other entries than are in force", file.display())]
+    RolledBack {
+        /// Name of the list.
+        list: String,
+        /// Its file.
+        file: PathBuf,
+    },
     /// Somebody captures already.
     #[error("another capture is running, and there can be one at a time")]
     Capturing,
@@ -240,6 +275,10 @@ impl Error {
                 | Self::RemoteList { .. }
                 | Self::Prefix(_)
                 | Self::Comment
+                | Self::Unconfirmed { .. }
+                | Self::NothingPending
+                | Self::NothingToUndo
+                | Self::RolledBack { .. }
         )
     }
 
@@ -331,6 +370,38 @@ impl Error {
             Self::Listen(_) | Self::Kernel(_) => {
                 "nothing was changed; its log says more (`journalctl -u weir-control`)".into()
             }
+            _ => return self.help_with_reload(),
+        })
+    }
+
+    /// The same for what a reload may be refused for.
+    fn help_with_reload(&self) -> Option<String> {
+        Some(match self {
+            Self::Unconfirmed { .. } => {
+                "`weir confirm` keeps it, `weir undo` takes it back; `weir reload --confirm TIME` tries \
+                 another configuration, and goes back to the same generation"
+                    .into()
+            }
+            Self::NothingPending => {
+                "`weir reload --confirm 60s` puts a configuration in force that has to be confirmed; \
+                 `weir status` says what became of the last one"
+                    .into()
+            }
+            Self::NothingToUndo => {
+                "one step back is kept, and none after it was taken; put the file right and run \
+                 `weir reload`"
+                    .into()
+            }
+            Self::NoCopy { .. } => {
+                "nothing was changed; put the configuration file right and run `weir reload`".into()
+            }
+            Self::StateMoves => {
+                "nothing was changed; reload without --confirm, and restart weir-control then".into()
+            }
+            Self::RolledBack { file, .. } => format!(
+                "write into {} what is to be in force: it is read when it changes",
+                file.display()
+            ),
             _ => return None,
         })
     }

@@ -11,6 +11,7 @@ use weir_config::{Config, Loaded, Report};
 use crate::Error;
 use crate::generation::Candidate;
 use crate::last_good::Copy;
+use crate::undo::{AtStart, Journal};
 use crate::watch::Stamp;
 
 /// What weir-control starts with.
@@ -24,16 +25,100 @@ pub struct First {
     pub lists_refused: Option<String>,
     /// Number of the newest generation that is known of.
     pub at_least: u64,
+    /// What is known of reloads and how to go back.
+    pub journal: Journal,
+    /// What it is.
+    pub begun: Begun,
+}
+
+/// What a start puts in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// The configuration file, or what stands in for it.
+    File,
+    /// The configuration file, which waits to be confirmed.
+    Unconfirmed,
+    /// The generation before the last reload, which nobody confirmed: why.
+    Back(String),
+    /// The generation before the last reload, which was rolled back earlier.
+    StaysBack,
+    /// The configuration file, because the generation before cannot be used: why.
+    Instead(String),
+}
+
+impl Begun {
+    /// Why the generation before is not in force.
+    pub fn refused(&self) -> Option<String> {
+        match self {
+            Self::Instead(why) => Some(why.clone()),
+            _ => None,
+        }
+    }
 }
 
 impl First {
     /// Reads and checks the configuration at `path` and everything that it names, or stands in for what
     /// is broken. Without a copy, or when the copy cannot be used either, it says what is wrong with the
-    /// files. Blocks.
+    /// files. What nobody confirmed, or was rolled back, is not put in force. Blocks.
     pub fn read(path: &Path) -> Result<Self, Error> {
         // Read once: what is checked is what is put in force.
         let stamp = Stamp::of(path);
         let text = weir_config::read_configuration(path);
+        let state = weir_config::state_directory(path, text.as_deref().unwrap_or_default());
+        let journal = Journal::read(&state)?;
+        let newest = journal.newest();
+        let before = |begun| Self::before(path, &state, &journal, begun);
+        let mut first = match journal.at_start(&text)? {
+            AtStart::File => Self::of_file(path, stamp, text)?,
+            AtStart::Unconfirmed => {
+                let why = match Self::of_file(path, stamp, text) {
+                    Ok(mut first) => {
+                        first.begun = Begun::Unconfirmed;
+                        first.config_refused.clone().map_or(Ok(first), Err)
+                    }
+                    Err(error) => Err(error.to_string()),
+                };
+                why.or_else(|why| {
+                    let why = format!("it was not confirmed, and cannot be used any more: {why}");
+                    before(Begun::Back(why))
+                })?
+            }
+            AtStart::Back(why) => before(Begun::Back(why))
+                .or_else(|error| Self::instead(&error, path, stamp, text))?,
+            AtStart::StaysBack => before(Begun::StaysBack)
+                .or_else(|error| Self::instead(&error, path, stamp, text))?,
+        };
+        first.at_least = first.at_least.max(newest);
+        first.journal = journal;
+        Ok(first)
+    }
+
+    /// The generation before the last reload.
+    fn before(path: &Path, state: &Path, journal: &Journal, begun: Begun) -> Result<Self, Error> {
+        Ok(Self {
+            candidate: journal.back(state, path, None)?,
+            config_refused: None,
+            lists_refused: None,
+            at_least: Copy::read(state, path).map_or(0, |copy| copy.generation),
+            journal: Journal::default(),
+            begun,
+        })
+    }
+
+    /// The generation before the last reload cannot be used: sign-in goes on with what there is.
+    fn instead(
+        error: &Error,
+        path: &Path,
+        stamp: Stamp,
+        text: Result<String, Report>,
+    ) -> Result<Self, Error> {
+        let mut first = Self::of_file(path, stamp, text)?;
+        first.begun = Begun::Instead(error.to_string());
+        Ok(first)
+    }
+
+    /// What the files hold, or what stands in for what is broken.
+    fn of_file(path: &Path, stamp: Stamp, text: Result<String, Report>) -> Result<Self, Error> {
         let copy = copy_for(path, &text);
         let loaded = text.and_then(|text| weir_config::load_text(path, &text, SystemTime::now()));
         let on_disk = loaded.clone().map_err(Error::Config).and_then(|loaded| {
@@ -49,6 +134,8 @@ impl First {
                 config_refused: None,
                 lists_refused: None,
                 at_least: copy.map_or(0, |copy| copy.generation),
+                journal: Journal::default(),
+                begun: Begun::File,
             }),
             (Err(error), Some(copy)) => {
                 let config = loaded.ok();
@@ -71,6 +158,8 @@ impl First {
             config_refused,
             lists_refused,
             at_least: copy.generation,
+            journal: Journal::default(),
+            begun: Begun::File,
         };
         if let Some(loaded) = on_disk {
             let in_place = copy.in_place(&loaded.config);

@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use time::OffsetDateTime;
 use weir_abi::{Class, Verdict};
 use weir_claims::Keys;
@@ -23,6 +24,7 @@ use weir_tables::{List, Lists};
 
 use crate::Error;
 use crate::brain::Silent;
+use crate::held::Held;
 use crate::listeners::Listeners;
 use crate::proxy_link::Handover;
 use crate::service_ids::ServiceIds;
@@ -57,6 +59,8 @@ pub struct Candidate {
     pub compiled: Arc<Lists>,
     /// The users of the directory, when there is one.
     pub users: Option<Arc<Users>>,
+    /// List files whose entries are not in force, but these: they were rolled back.
+    pub held: Held,
     /// The countries of addresses, when they are known.
     pub countries: Option<Arc<KnownCountries>>,
     /// Warnings and notes of configuration and lists.
@@ -168,6 +172,7 @@ impl Candidate {
             policies,
             compiled: Arc::new(Lists::compile(&read.lists)),
             users: read.users,
+            held: Held::default(),
             countries,
             lists: read.lists,
             lists_read: read.time,
@@ -178,7 +183,13 @@ impl Candidate {
 
     /// The same configuration with the lists as their files are now. Blocks.
     pub fn with_new_lists(&self) -> Result<Self, Error> {
-        let read = ReadLists::read(&self.loaded.config, &BTreeMap::new())?;
+        self.with_lists(self.held.still())
+    }
+
+    /// The same configuration with the lists as their files are now, but these, which stay as they are
+    /// given until their files change. Blocks.
+    pub fn with_lists(&self, held: Held) -> Result<Self, Error> {
+        let read = ReadLists::read(&self.loaded.config, &held.texts())?;
         let mut warnings = self.loaded.warnings.clone();
         warnings.append(read.warnings);
         Ok(Self {
@@ -187,6 +198,7 @@ impl Candidate {
             lists_read: read.time,
             list_stamps: read.stamps,
             users: read.users,
+            held,
             warnings,
             ..self.clone()
         })
@@ -241,10 +253,48 @@ impl Candidate {
         }
     }
 
+    /// The certificates that a service shows, each with those that it chains to, as PEM.
+    pub fn chains(&self, service: &str) -> impl Iterator<Item = &str> {
+        let of = self.services.iter().filter(move |one| one.name == service);
+        let certificates = of.flat_map(|one| &one.certificates);
+        certificates.map(|one| one.chain.as_str())
+    }
+
     /// What stands behind a service.
     pub fn upstream(&self, service: &str) -> Option<&weir_link::Upstream> {
         let mut services = self.services.iter();
         Some(&services.find(|one| one.name == service)?.upstream)
+    }
+
+    /// The same without its lists, which may be long: for whoever has these elsewhere.
+    #[must_use]
+    pub fn without_lists(&self) -> Self {
+        Self {
+            lists: Vec::new(),
+            compiled: Arc::new(Lists::compile(&[])),
+            users: None,
+            ..self.clone()
+        }
+    }
+
+    /// The list files of which `new` has other entries.
+    pub fn replaced_by<'a>(&'a self, new: &'a Self) -> impl Iterator<Item = &'a Path> {
+        let same = |list: &str, other: &str| match (list == USERS, other == USERS) {
+            (true, true) => self.users_text() == new.users_text(),
+            (false, false) => self.prefixes(list) == new.prefixes(other),
+            _ => false,
+        };
+        self.files().filter_map(move |(list, file)| {
+            let mut theirs = new.files().filter(|(_, path)| *path == file);
+            theirs.any(|(other, _)| !same(list, other)).then_some(file)
+        })
+    }
+
+    /// What is in force of a list.
+    pub fn prefixes(&self, list: &str) -> &[IpNet] {
+        let mut lists = self.lists.iter();
+        let found = lists.find(|one| one.name == list);
+        found.map_or(&[], |list| &list.prefixes)
     }
 
     /// Refuses lists whose files lost all their text, where `before` had entries.
@@ -262,7 +312,7 @@ impl Candidate {
         let now = self.entries();
         for (name, file) in self.files() {
             let entries = before.get(name).copied().unwrap_or(0);
-            if entries == 0 || now.get(name).is_some_and(|now| *now > 0) {
+            if entries == 0 || now.get(name).is_some_and(|now| *now > 0) || self.held.has(file) {
                 continue;
             }
             let source = self.list_source(name).ok();

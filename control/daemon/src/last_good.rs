@@ -27,7 +27,7 @@ const DIRECTORY: &str = "last-good";
 const MANIFEST: &str = "manifest.json";
 
 /// Writes copies.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LastGood {
     directory: PathBuf,
     /// What was written last: each file with the hash of what is in it.
@@ -76,8 +76,13 @@ struct File {
 impl LastGood {
     /// Copies in this state directory.
     pub fn new(state: &Path) -> Self {
+        Self::within(state.join(DIRECTORY))
+    }
+
+    /// Copies in a directory of their own.
+    pub fn within(directory: PathBuf) -> Self {
         Self {
-            directory: state.join(DIRECTORY),
+            directory,
             written: Vec::new(),
         }
     }
@@ -182,7 +187,11 @@ impl Copy {
     /// The copy of the configuration file `config` in a state directory, when there is one that can be
     /// read. Blocks.
     pub fn read(state: &Path, config: &Path) -> Option<Self> {
-        let directory = state.join(DIRECTORY);
+        Self::read_within(&state.join(DIRECTORY), config)
+    }
+
+    /// [`Self::read`], of the copy in a directory of its own. Blocks.
+    pub fn read_within(directory: &Path, config: &Path) -> Option<Self> {
         let text = |name: &str| fs::read_to_string(directory.join(name));
         let read = || -> io::Result<Option<Self>> {
             let manifest: Manifest = serde_json::from_str(&text(MANIFEST)?)?;
@@ -213,6 +222,12 @@ impl Copy {
                 None
             }
         }
+    }
+
+    /// Its entries of the lists that stand in files, by the path of the file.
+    pub fn texts(&self) -> impl Iterator<Item = (&Path, &str)> {
+        let texts = self.texts.iter();
+        texts.map(|(path, (text, _))| (path.as_path(), text.as_str()))
     }
 
     /// The copies of those list files of a configuration that cannot be used as they are. Blocks.

@@ -397,6 +397,11 @@ impl Ledger {
         Some((known.index, known.reach()))
     }
 
+    /// Principals that have a place in the kernel.
+    pub fn principals(&self) -> usize {
+        self.principals.len()
+    }
+
     /// Addresses and principals that may have changed since the last call.
     pub fn touched(&mut self) -> (BTreeSet<IpAddr>, BTreeSet<PrincipalId>) {
         (

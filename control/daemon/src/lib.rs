@@ -8,13 +8,15 @@
 //! It must never let an error change what is in force: everything of a new generation is loaded and
 //! checked before the first plane hears of it, and when a plane refuses, both go back. When it ends,
 //! both planes go on with their last generation. What outlives it: sockets in the service manager's store
-//! ([`descriptor_store`]), the number of the newest generation, those of the services, and a copy of the last good one, which
-//! stands in ([`first`]) when the files are broken at a start.
+//! ([`descriptor_store`]), the number of the newest generation, those of the services, a copy of the last good one, which
+//! stands in ([`first`]) when the files are broken at a start, and one of the generation before the last reload,
+//! which comes back when nobody confirms that reload.
 
 mod adopt;
 pub mod api;
 pub mod audit;
 pub mod brain;
+mod changes;
 mod claims;
 mod clock;
 pub mod descriptor_store;
@@ -25,11 +27,13 @@ pub mod feeds;
 pub mod first;
 pub mod flows;
 pub mod generation;
+mod held;
 pub mod keys;
 mod last_good;
 pub mod ledger;
 pub mod listeners;
 pub mod locations;
+pub mod metrics;
 pub mod migrate;
 mod one_way;
 pub mod pcapng;
@@ -45,6 +49,7 @@ mod store;
 pub mod tenant;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod undo;
 pub mod watch;
 pub mod windows;
 pub mod witness;

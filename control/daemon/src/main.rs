@@ -17,7 +17,7 @@ use weir_control::first::{self, First};
 use weir_control::migrate;
 use weir_control::plane::Plane;
 use weir_control::proxy_link::ProxyLink;
-use weir_control::{Error, api, sockets};
+use weir_control::{Error, api, metrics, sockets};
 use weir_dataplane::{HookChoice, Options, SynBudget, SynBudgets};
 use weir_link::notify::Notify;
 
@@ -153,6 +153,7 @@ async fn run(arguments: &Arguments, inherited: Inherited) -> Result<(), Error> {
         read_group,
     )?;
     api::serve(&brain, sockets, api::Limits::default());
+    metrics::start(&brain)?;
     tokio::spawn(Arc::clone(&brain).guard());
     eprintln!("weir-control: ready");
     brain.notify().ready();

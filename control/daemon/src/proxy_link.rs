@@ -14,11 +14,12 @@ mod directory;
 mod heard;
 mod memory;
 mod peers;
+mod totals;
 mod wanted;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
@@ -41,6 +42,7 @@ use wanted::Wanted;
 
 pub use directory::DirectoryHandover;
 pub use peers::{Peer, Peers, SILENT_AFTER};
+pub(crate) use totals::{Key, Totals};
 
 /// How long a proxy may take for its first message, and for a generation.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -96,6 +98,7 @@ pub struct ProxyLink {
     memory: Arc<PathBuf>,
     heard: Arc<Heard>,
     wanted: Arc<Wanted>,
+    totals: Arc<Mutex<Totals>>,
 }
 
 impl ProxyLink {
@@ -112,6 +115,7 @@ impl ProxyLink {
             memory: Arc::new(memory),
             heard: Arc::default(),
             wanted: Arc::default(),
+            totals: Arc::default(),
         }
     }
 
@@ -179,6 +183,12 @@ impl ProxyLink {
     /// The services of which a proxy met a token with a key that it does not know.
     pub(crate) fn keys_wanted(&self) -> &Wanted {
         &self.wanted
+    }
+
+    /// What all proxies counted together.
+    pub(crate) fn totals(&self) -> MutexGuard<'_, Totals> {
+        // Each number is whole, whatever panicked beside it.
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connected proxies, and how they change.
@@ -344,7 +354,17 @@ impl ProxyLink {
             FromProxy::SignIn(sign_in) => self.heard.tell(session, *sign_in),
             FromProxy::SignInsLost { count } => self.heard.miss(count),
             FromProxy::KeysWanted { service } => self.wanted.tell(service),
-            FromProxy::Heartbeat(counts) => change(&|peer| peer.counts = counts.clone()),
+            FromProxy::Heartbeat(counts) => {
+                if let Some(proxy) = self.peers.borrow().identity(session) {
+                    self.totals().heard_counts(proxy, &counts);
+                }
+                change(&|peer| peer.counts = counts.clone());
+            }
+            FromProxy::Tally { rows } => {
+                if let Some(proxy) = self.peers.borrow().identity(session) {
+                    self.totals().heard_rows(proxy, rows);
+                }
+            }
             FromProxy::Ready { generation } => change(&|peer| {
                 tracing::info!(
                     pid = peer.pid,

@@ -60,10 +60,11 @@ pub fn listen(
     let _ = fs::remove_file(beside);
     let failed = |error| Error::file("listen on", path)(error);
     let socket = UnixListener::bind(beside).map_err(failed)?;
+    // The mode first: what belongs to another user is not weir-control's to change.
+    fs::set_permissions(beside, Permissions::from_mode(mode)).map_err(failed)?;
     if owner.is_some() || group.is_some() {
         chown(beside, owner.map(Uid::as_raw), group.map(Gid::as_raw)).map_err(failed)?;
     }
-    fs::set_permissions(beside, Permissions::from_mode(mode)).map_err(failed)?;
     fs::rename(beside, path).map_err(failed)?;
     Ok(socket)
 }

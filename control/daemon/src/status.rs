@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use weir_abi::Verdict;
 use weir_api::{
     ConfigStatus, ControlStatus, Counter, Hook, KernelStatus, ListSummary, ListenersStatus,
-    Outcome, Packets, ProxyState, ProxyStatus, ServerStatus, ServiceStatus, Status,
+    Outcome, Packets, ProxyState, ProxyStatus, Reloads, ServerStatus, ServiceStatus, Status,
     TransitionStatus,
 };
 use weir_config::Contents;
@@ -55,6 +55,7 @@ impl Brain {
                             .contains(&SocketAddr::new(server.address, service.ports[0])),
                     })
                     .collect(),
+                upstreams: self.upstreams(configured),
                 verdicts: Generation::verdicts(service),
                 observe: service.observe,
                 packets: Verdict::ALL
@@ -84,9 +85,13 @@ impl Brain {
             })
             .collect();
         let proxy = self.proxy_status(&running, &noted);
+        let reloads = self.reloads_status();
+        let rolled_back = reloads.rolled_back.as_ref();
         let changed_on_disk = noted.config_refused.is_some()
+            || rolled_back.is_some_and(|rolled| rolled.file_differs)
             || Stamp::of(&self.parts.config) != running.candidate.config_stamp;
-        let warnings = self.warnings(&running, &proxy, &noted, &kernel, changed_on_disk);
+        let mut warnings = told_of_reloads(&reloads, &noted);
+        warnings.extend(self.warnings(&running, &proxy, &noted, &kernel, changed_on_disk));
         Ok(Status {
             appliance: config.appliance.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -101,6 +106,7 @@ impl Brain {
                 copied: noted.copied,
             },
             last_reload: noted.last.clone(),
+            reloads,
             proxy,
             kernel,
             services,
@@ -252,6 +258,7 @@ impl Brain {
                     .map(|(number, why)| format!("generation {number}: {why}"))
             }),
             counts: current.map(|peer| peer.counts.clone()).unwrap_or_default(),
+            decided: self.decided(),
         }
     }
 
@@ -309,6 +316,7 @@ impl Brain {
             warnings.push(format!("a proxy was turned away: {why}"));
         }
         warnings.extend(self.grants_warnings());
+        warnings.extend(self.metrics.warnings());
         warnings.extend(self.keys_warnings());
         warnings.extend(self.feeds_warnings());
         warnings.extend(self.entra_warnings());
@@ -354,7 +362,8 @@ impl Brain {
                 brief(why)
             ));
         }
-        if changed_on_disk && noted.config_refused.is_none() {
+        let told = noted.config_refused.is_some() || self.is_rolled_back();
+        if changed_on_disk && !told {
             warnings.push(
                 "the configuration file was changed and is not in force; `weir reload` loads it"
                     .to_owned(),
@@ -368,6 +377,37 @@ impl Brain {
         warnings.extend(kernel.warnings.iter().cloned());
         warnings
     }
+}
+
+/// A reload that waits, and one that was taken back.
+fn told_of_reloads(reloads: &Reloads, noted: &Noted) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(pending) = &reloads.pending {
+        warnings.push(format!(
+            "generation {} is to be confirmed, {} s are left: `weir confirm` keeps it, and without that \
+             generation {} is put back; `weir undo` does so at once",
+            pending.generation, pending.seconds_left, pending.back_to
+        ));
+    }
+    if let Some(why) = &noted.back_refused {
+        warnings.push(format!(
+            "THE GENERATION BEFORE CANNOT BE PUT BACK: {}",
+            brief(why)
+        ));
+    }
+    if let Some(rolled) = &reloads.rolled_back {
+        let file = if rolled.file_differs {
+            "the configuration file on disk is not: `weir reload` would put it in force again"
+        } else {
+            "the configuration file says the same; what was rolled back are files that it names, and \
+             `weir reload` would put them in force again"
+        };
+        warnings.push(format!(
+            "ROLLED BACK at {}, because {}: what generation {} was is in force, and {file}",
+            rolled.time, rolled.why, rolled.back_to
+        ));
+    }
+    warnings
 }
 
 /// The first of several diagnostics, with its place, on one line.

@@ -34,9 +34,14 @@ impl Numbers {
         Ok(Self { path, last })
     }
 
+    /// The number that is taken next.
+    pub fn coming(&self) -> u64 {
+        self.last + 1
+    }
+
     /// The next number; it is on the disk before it is used. Blocks.
     pub fn take(&mut self) -> Result<u64, Error> {
-        let next = self.last + 1;
+        let next = self.coming();
         replace(&self.path, format!("{next}\n").as_bytes())
             .map_err(Error::file("write", &self.path))?;
         self.last = next;

@@ -6,6 +6,8 @@ mod entra;
 mod evidence;
 #[path = "openapi/lists.rs"]
 mod lists;
+#[path = "openapi/reload.rs"]
+mod reload;
 mod schema;
 mod tenant;
 
@@ -193,6 +195,7 @@ async fn every_status_is_produced_and_every_answer_fits() {
     planes_that_refuse(&mut seen).await;
     keys(&mut seen).await;
     lists::fetched(&mut seen).await;
+    reload::reload(&mut seen).await;
     entra::tenant(&mut seen).await;
     evidence::evidence(&mut seen).await;
     bounds(&mut seen).await;
@@ -231,6 +234,7 @@ async fn answers(seen: &mut Seen) {
         (Method::POST, ENTRIES, filled(ENTRIES), entry),
         (get.clone(), "/v1/status", "/v1/status".into(), ""),
         (get.clone(), "/v1/counters", "/v1/counters".into(), ""),
+        (get.clone(), "/v1/metrics", "/v1/metrics".into(), ""),
         (get.clone(), "/v1/flows", "/v1/flows".into(), ""),
         (
             Method::POST,
@@ -539,7 +543,7 @@ async fn planes_that_refuse(seen: &mut Seen) {
             .await;
         assert_eq!(status, 500, "{method} {target}");
     }
-    for path in ["/v1/status", "/v1/counters"] {
+    for path in ["/v1/status", "/v1/counters", "/v1/metrics"] {
         assert_eq!(seen.ask(&appliance, Method::GET, path, path, "").await, 500);
     }
     let capture = seen.ask(&appliance, Method::POST, CAPTURE, CAPTURE, "{}");

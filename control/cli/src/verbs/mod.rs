@@ -18,3 +18,4 @@ pub mod reload;
 pub mod review;
 pub mod rules;
 pub mod status;
+pub mod top;

@@ -1,6 +1,7 @@
 //! `weir status`: the state of the appliance on one screen.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Args;
 use time::OffsetDateTime;
@@ -13,6 +14,7 @@ use weir_api::{
 use super::lists;
 use crate::client::Client;
 use crate::failed::Failed;
+use crate::machine::{self, Answer, Configuration, Facts, Interface};
 use crate::render::{Colour, Out, age, clean, clip, columns, count, moment, verdict_colour, wrap};
 
 /// What fits on a terminal that is not asked for its size, with the prompt below it.
@@ -27,26 +29,39 @@ const BLANK: &str = "           ";
 /// What is less important is left out where it would not fit on one screen of 80 columns and 24 lines.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit status: 0 healthy, 1 needs attention, 2 cannot be asked.\n\nExamples:\n  weir status\n  weir status --all"
+    after_help = "Exit status: 0 healthy, 1 needs attention, 2 cannot be asked.\n\nExamples:\n  weir status\n  weir status --all\n  weir status --machine"
 )]
 pub struct Status {
     /// Leave nothing out, however long it gets.
     #[arg(long, short)]
     all: bool,
+    /// Show the machine alone: what it is, its addresses, and what is still to be configured; also without
+    /// weir-control (status 1: there is something to do).
+    #[arg(long, conflicts_with = "all")]
+    machine: bool,
+    /// Where the machine's files lie.
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    root: PathBuf,
 }
 
 impl Status {
     pub async fn run(self, client: &Client, out: &mut Out) -> Result<(), Failed> {
-        let answer = client
-            .get::<State>("/v1/status")
-            .await
-            .map_err(Failed::in_status)?;
+        let asked = client.get::<State>("/v1/status").await;
+        if self.machine {
+            let state = asked.ok().map(|answer| answer.value);
+            return self.tell_machine(state.as_ref(), out);
+        }
+        let answer = match asked {
+            Ok(answer) => answer,
+            Err(failed) => return Err(self.without_answer(failed, out)?.in_status()),
+        };
         let state = answer.value;
         if out.json {
             out.answer(&answer.text)?;
         } else {
             let height = if self.all { usize::MAX } else { HEIGHT };
-            for line in screen(out, &state, height) {
+            let facts = self.facts(Some(&state));
+            for line in screen(out, &state, &facts, height) {
                 writeln!(out, "{line}")?;
             }
         }
@@ -56,11 +71,90 @@ impl Status {
             Err(Failed::Told)
         }
     }
+
+    fn facts(&self, state: Option<&State>) -> Facts {
+        Facts {
+            answer: state.map(Answer::from),
+            ..machine::look(&self.root)
+        }
+    }
+
+    fn tell_machine(&self, state: Option<&State>, out: &mut Out) -> Result<(), Failed> {
+        let facts = self.facts(state);
+        let steps = facts.next_steps();
+        if out.json {
+            let told = serde_json::json!({ "machine": facts, "next_steps": steps });
+            writeln!(out, "{told:#}")?;
+        } else {
+            for line in whole_machine(out, &facts) {
+                writeln!(out, "{line}")?;
+            }
+        }
+        if steps.is_empty() && state.is_some_and(|state| state.warnings.is_empty()) {
+            Ok(())
+        } else {
+            Err(Failed::Told)
+        }
+    }
+
+    /// Nobody answers: the machine is shown, and its first step is what helps, where there is one.
+    fn without_answer(&self, failed: Failed, out: &mut Out) -> Result<Failed, Failed> {
+        let Failed::Unreachable(mut failure) = failed else {
+            return Ok(failed);
+        };
+        let facts = self.facts(None);
+        let steps = facts.next_steps();
+        if !out.json {
+            for line in whole_machine(out, &facts) {
+                writeln!(out, "{line}")?;
+            }
+            // What is wrong stands last, before the prompt.
+            out.flush()?;
+        }
+        if facts.configuration == Configuration::Missing
+            && let Some(step) = steps.into_iter().next()
+        {
+            failure.help = Some(step);
+        }
+        Ok(Failed::Unreachable(failure))
+    }
+}
+
+/// The machine by itself: title, rows, and what is to be done.
+fn whole_machine(out: &Out, facts: &Facts) -> Vec<String> {
+    let mut lines = vec![format!("Weir {}", clean(&facts.version))];
+    lines.extend(row(out, "machine", &clean(&facts.identity())));
+    for (number, interface) in facts.interfaces.iter().enumerate() {
+        let name = if number == 0 { "addresses" } else { "" };
+        lines.extend(row(out, name, &addresses(interface)));
+    }
+    let bad = facts.answer.as_ref().is_none_or(|answer| !answer.proxy);
+    let colour = if bad { Colour::Bad } else { Colour::Good };
+    lines.extend(row(out, "state", &out.paint(colour, &facts.state())));
+    lines.extend(steps(out, &facts.next_steps()));
+    lines
+}
+
+fn addresses(interface: &Interface) -> String {
+    clean(&format!(
+        "{} {}",
+        interface.name,
+        interface.addresses.join(" ")
+    ))
+}
+
+fn steps(out: &Out, steps: &[String]) -> Vec<String> {
+    let numbered = steps.iter().enumerate().flat_map(|(number, step)| {
+        let name = if number == 0 { "to do" } else { "" };
+        row(out, name, &format!("{}. {}", number + 1, clean(step)))
+    });
+    numbered.collect()
 }
 
 /// All lines, the most important first.
-fn screen(out: &Out, state: &State, height: usize) -> Vec<String> {
-    let planes = planes(out, state, height == usize::MAX);
+fn screen(out: &Out, state: &State, facts: &Facts, height: usize) -> Vec<String> {
+    let mut planes = planes(out, state, height == usize::MAX);
+    planes.extend(machine_row(out, facts, height == usize::MAX));
     let mut warnings = warnings(out, &state.warnings);
     // What is done with each class stays in sight.
     let services = 1 + state.services.len().min(3);
@@ -133,6 +227,18 @@ fn planes(out: &Out, state: &State, all: bool) -> Vec<String> {
     lines
 }
 
+/// The machine on one line, and what is still to be configured on it.
+fn machine_row(out: &Out, facts: &Facts, all: bool) -> Vec<String> {
+    let interfaces: Vec<_> = facts.interfaces.iter().map(addresses).collect();
+    let text = [vec![clean(&facts.identity())], interfaces]
+        .concat()
+        .join(", ");
+    let limit = if all { usize::MAX } else { WIDTH - NAMES };
+    let mut lines = row(out, "machine", &clip(&text, limit));
+    lines.extend(steps(out, &facts.next_steps()));
+    lines
+}
+
 /// A text behind its name, in as many lines as it needs.
 fn row(out: &Out, name: &str, text: &str) -> Vec<String> {
     let mut lines = wrap(text, WIDTH - NAMES);
@@ -158,6 +264,9 @@ fn in_force(out: &Out, state: &State) -> Vec<String> {
     let config = if config.fallback.is_some() {
         let copy = out.paint(Colour::Bad, "THE LAST GOOD COPY");
         format!("{copy} of {path}, sha256 {digest}")
+    } else if state.reloads.rolled_back.is_some() {
+        let before = out.paint(Colour::Bad, "ROLLED BACK");
+        format!("{before}: as it was before, sha256 {digest}; {path} is not in force")
     } else {
         format!("{path}, read {read} UTC, sha256 {digest}")
     };

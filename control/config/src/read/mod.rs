@@ -6,6 +6,7 @@
 mod entra;
 mod grants;
 mod list;
+mod metrics;
 mod nat;
 mod profile;
 mod remote;
@@ -15,6 +16,7 @@ pub(crate) mod tokens;
 mod values;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -96,6 +98,7 @@ pub(crate) struct Draft {
     pub(crate) grants: Grants,
     pub(crate) outbound: DraftOutbound,
     pub(crate) entra: Option<DraftEntra>,
+    pub(crate) metrics: Vec<At<SocketAddr>>,
 }
 
 /// Reads the document; `base` is the directory that relative paths start from.
@@ -187,6 +190,7 @@ pub(crate) fn read<'c>(context: &'c Context<'c>, document: &'c DeTable<'c>, base
         entra: root
             .table("entra", &schema::ENTRA)
             .map(|table| entra::read(context, &table, base)),
+        metrics: metrics::read(context, root.table("metrics", &schema::METRICS).as_ref()),
     }
 }
 

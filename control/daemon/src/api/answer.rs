@@ -15,7 +15,7 @@ use super::request::{Command, Head};
 use super::{
     Body, CONTROL, DESCRIPTION, Peer, Refusal, Role, Server, events, evidence, flows, lists,
 };
-use crate::{Error, clock};
+use crate::{Error, clock, metrics};
 
 /// How long this machine may take to name a user.
 const NAME_WITHIN: Duration = Duration::from_secs(2);
@@ -71,6 +71,11 @@ impl Server {
                 done(&status)
             }
             Command::Counters => done(&brain.counters().await?),
+            Command::Metrics => {
+                let text = brain.metrics().await?;
+                let text = Bytes::copy_from_slice(text.as_bytes());
+                answer_of(StatusCode::OK, metrics::TEXT, whole(text))
+            }
             Command::Events(wanted) => self.events(*wanted).await?,
             Command::Flows(wanted) => flows::answer(brain, *wanted),
             Command::Capture(wanted) => {
@@ -99,8 +104,11 @@ impl Server {
                 done(&brain.approve_list(who, name, held.digest).await?)
             }
             Command::Reload(wanted) => {
-                done(&brain.reload(actor(peer).await, wanted.dry_run).await?)
+                let who = actor(peer).await;
+                done(&brain.reload_as_asked(who, wanted).await?)
             }
+            Command::Confirm => done(&brain.confirm(actor(peer).await).await?),
+            Command::Undo => done(&brain.undo(actor(peer).await).await?),
             Command::Explain(wanted) => done(&brain.explain(*wanted, &self.readers).await?),
             Command::Claims { user, service } => {
                 done(&brain.claims(user, service, &self.readers).await?)
@@ -305,6 +313,7 @@ fn status(error: &Error) -> StatusCode {
         | Error::Names { .. }
         | Error::Rules { .. }
         | Error::Emptied { .. }
+        | Error::StateMoves
         | Error::NoAccount { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Error::NoList { .. }
         | Error::NoService { .. }
@@ -317,9 +326,13 @@ fn status(error: &Error) -> StatusCode {
         Error::Feeds(error) => error.status(),
         Error::Entra(error) => error.status(),
         Error::Evidence(error) => error.status(),
-        Error::InlineList { .. } | Error::RemoteList { .. } | Error::Capturing => {
-            StatusCode::CONFLICT
-        }
+        Error::InlineList { .. }
+        | Error::RemoteList { .. }
+        | Error::Unconfirmed { .. }
+        | Error::NothingPending
+        | Error::NothingToUndo
+        | Error::RolledBack { .. }
+        | Error::Capturing => StatusCode::CONFLICT,
         Error::NoAddress { .. } | Error::Request(_) => StatusCode::BAD_REQUEST,
         Error::ProxyRefused { .. } | Error::ProxyLate { .. } => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

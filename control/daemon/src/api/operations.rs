@@ -30,6 +30,7 @@ pub struct Operation {
 pub(super) enum Does {
     Status,
     Counters,
+    Metrics,
     Events,
     Flows,
     Capture,
@@ -41,6 +42,8 @@ pub(super) enum Does {
     RefreshList,
     ApproveList,
     Reload,
+    Confirm,
+    Undo,
     Explain,
     Claims,
     DiffRules,
@@ -67,9 +70,10 @@ pub(super) enum Does {
 }
 
 /// All operations; of two paths that fit, the first one is meant.
-pub static OPERATIONS: [Operation; 39] = [
+pub static OPERATIONS: [Operation; 42] = [
     get("/v1/status", &[], Does::Status),
     get("/v1/counters", &[], Does::Counters),
+    get("/v1/metrics", &[], Does::Metrics),
     get(
         "/v1/events",
         &[
@@ -129,9 +133,11 @@ pub static OPERATIONS: [Operation; 39] = [
         Method::POST,
         "/v1/reload",
         &[],
-        Some(&["dry_run"]),
+        Some(&["dry_run", "confirm_within"]),
         Does::Reload,
     ),
+    change(Method::POST, "/v1/confirm", &[], None, Does::Confirm),
+    change(Method::POST, "/v1/undo", &[], None, Does::Undo),
     Operation {
         method: Method::POST,
         path: "/v1/explain",

@@ -38,6 +38,8 @@ pub enum Command {
     Status,
     /// `GET /v1/counters`
     Counters,
+    /// `GET /v1/metrics`
+    Metrics,
     /// `GET /v1/events`
     Events(Box<WantedEvents>),
     /// `GET /v1/flows`
@@ -82,6 +84,10 @@ pub enum Command {
     },
     /// `POST /v1/reload`
     Reload(ReloadRequest),
+    /// `POST /v1/confirm`
+    Confirm,
+    /// `POST /v1/undo`
+    Undo,
     /// `POST /v1/explain`
     Explain(Box<ExplainRequest>),
     /// `GET /v1/claims`
@@ -197,6 +203,7 @@ impl Head {
         Ok(match operation.does {
             Does::Status => Command::Status,
             Does::Counters => Command::Counters,
+            Does::Metrics => Command::Metrics,
             Does::Events => Command::Events(Box::new(events(&mut query)?)),
             Does::Flows => Command::Flows(Box::new(flows(&mut query)?)),
             Does::Capture => Command::Capture(Box::new(object(body, known)?)),
@@ -221,6 +228,8 @@ impl Head {
                 held: object(body, known)?,
             },
             Does::Reload => Command::Reload(object(body, known)?),
+            Does::Confirm => Command::Confirm,
+            Does::Undo => Command::Undo,
             Does::Explain => Command::Explain(Box::new(object(body, known)?)),
             Does::Claims => Command::Claims {
                 user: query.take("user").ok_or(Refusal::Missing("user"))?,

@@ -98,8 +98,10 @@ impl Brain {
         if !unchanged || was_refused {
             self.note_change(Actor::Weir, "list file", "changed on disk".into(), &result);
         }
-        let refused = result.err().map(|error| error.to_string());
-        self.noted_mut(|noted| noted.lists_refused = refused);
+        if let Err(error) = result {
+            let refused = Some(error.to_string());
+            self.noted_mut(|noted| noted.lists_refused = refused);
+        }
     }
 
     /// Rewrites the file of a list and puts it in force, or puts the old text back.
@@ -126,6 +128,12 @@ impl Brain {
                 });
             }
         };
+        if running.candidate.held.still().has(&file) {
+            return Err(Error::RolledBack {
+                list: list.to_owned(),
+                file,
+            });
+        }
         let before = read(&file).await?;
         running.candidate.holds_entries(list, &file, &before)?;
         let after = change(&before)?;
@@ -176,7 +184,7 @@ impl Brain {
                 generation: number,
                 warnings,
                 unchanged: true,
-                dry_run: false,
+                ..Changed::default()
             });
         }
         let addresses = candidate.addresses();
@@ -193,8 +201,7 @@ impl Brain {
         Ok(Changed {
             generation: number,
             warnings,
-            unchanged: false,
-            dry_run: false,
+            ..Changed::default()
         })
     }
 
@@ -250,10 +257,12 @@ impl Brain {
         }
     }
 
-    /// A generation always has the lists as their files were, so none of them is refused any more.
+    /// A generation always has the lists as their files were, so none of them is refused any more, but those
+    /// that were rolled back.
     fn put_in_force(&self, generation: Arc<Generation>) {
+        let refused = generation.candidate.held.words();
         self.running.store(generation);
-        self.noted_mut(|noted| noted.lists_refused = None);
+        self.noted_mut(|noted| noted.lists_refused = refused);
         self.changed.notify_one();
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Draining {
     pub(crate) last: Option<Instant>,
     /// How many sources are in transition.
     pub(crate) transition: Transition,
+    /// Nodes of the IPv4 and of the IPv6 ranges in the kernel.
+    pub(crate) nodes: [usize; 2],
 }
 
 #[derive(Debug)]
@@ -210,6 +212,7 @@ impl Now {
             next: self.drain.next(),
             last: self.drain.last(),
             transition: tables.transition(),
+            nodes: [tables.v4_nodes().len(), tables.v6_nodes().len()],
         })
     }
 

@@ -235,6 +235,7 @@ impl Brain {
             held: books.ledger.held().count(),
             watched: books.ledger.watched(),
             room: MAX_GRANTS as usize,
+            principals: books.ledger.principals(),
             revoked: books.ledger.revoked().count(),
             earned: books.counts.earned,
             refused: books.counts.refused,

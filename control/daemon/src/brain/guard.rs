@@ -35,6 +35,7 @@ impl Brain {
             self.guard_lists(),
             self.watch_flows(),
             self.keep_copy(),
+            self.guard_pending(),
             self.guard_windows(),
             self.guard_servers(),
             self.guard_grants(),

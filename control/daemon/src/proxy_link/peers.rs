@@ -155,6 +155,11 @@ impl Peers {
         Some(left)
     }
 
+    /// The process of a session.
+    pub(super) fn identity(&self, session: u64) -> Option<Identity> {
+        self.by_session.get(&session).map(|peer| peer.identity)
+    }
+
     pub(super) fn peer(&mut self, session: u64) -> Option<&mut Peer> {
         self.by_session.get_mut(&session)
     }

@@ -31,7 +31,7 @@ use crate::descriptor_store::Inherited;
 use crate::first::First;
 use crate::plane::Plane;
 use crate::proxy_link::ProxyLink;
-use crate::{Error, api, sockets};
+use crate::{Error, api, metrics, sockets};
 
 pub use event::{TOKEN_RULES, decided, decides_at_token, event, signed_in};
 pub use kernel::FakeKernel;
@@ -40,7 +40,7 @@ pub use packet::{observed, packet};
 pub use proxy::{FakeProxy, ProxyProcess, Received};
 pub use publisher::{DISCOVERY, JWKS, METADATA, Publisher, SigningKey, jwks, metadata, prefixes};
 pub use sign_in::{earn, grants, principal};
-pub use stopped::Stopped;
+pub use stopped::{Stopped, run_in};
 
 /// The list file of [`CONFIG`], as it is at the start.
 pub const LIST: &str = "# egress of the head office\n203.0.113.0/24\n2001:db8:aa::/48  # v6\n";
@@ -423,6 +423,7 @@ async fn start(
     let brain = Brain::start(parts, first).await?;
     let sockets = api::Sockets::listen(&run, None, None, None)?;
     let [control, read] = api::serve(&brain, sockets, settings.clients);
+    metrics::start(&brain)?;
     let guard = tokio::spawn(Arc::clone(&brain).guard());
     brain.notify().ready();
     Ok((brain, vec![accepting, control, read, guard]))

@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use weir_link::{
-    Channel, Counts, Descriptor, Event, FromProxy, Generation, SignIn, ToProxy, VERSION, sealed,
+    Channel, Counted, Counts, Descriptor, Event, FromProxy, Generation, SignIn, ToProxy, VERSION,
+    sealed,
 };
 use weir_tables::Lists;
 
@@ -277,6 +278,13 @@ impl FakeProxy {
     /// What its heartbeats say from now on.
     pub fn count(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Tells what it counted by names.
+    pub fn tally(&self, rows: Vec<(Counted, u64)>) {
+        self.say
+            .send(FromProxy::Tally { rows })
+            .expect("the connection is open");
     }
 
     /// Takes no more connections, as SIGTERM would have it, and goes on giving signs of life.

@@ -1,6 +1,6 @@
 //! What is left of an appliance whose weir-control does not run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -16,6 +16,14 @@ pub struct Stopped {
     pub kernel: FakeKernel,
     /// How it is started again.
     pub settings: Settings,
+}
+
+/// Starts weir-control in a directory that holds a configuration, and goes on until the process is killed.
+pub async fn run_in(directory: &Path) {
+    let (kernel, settings) = (FakeKernel::default(), Settings::default());
+    let started = start(directory, &kernel, &settings, Inherited::default()).await;
+    let (_brain, _tasks) = started.expect("there is something to start with");
+    std::future::pending::<()>().await;
 }
 
 impl Stopped {

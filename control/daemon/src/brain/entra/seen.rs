@@ -81,6 +81,11 @@ impl Brain {
         }
     }
 
+    /// The tenant as it was when its state was last noted, without asking.
+    pub(crate) fn entra_noted(&self) -> Option<Entra> {
+        self.entra.noted().seen
+    }
+
     /// The tenant in a few words.
     pub(crate) fn entra_status(&self) -> Option<EntraStatus> {
         let running = self.running();

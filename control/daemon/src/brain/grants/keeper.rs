@@ -22,9 +22,6 @@ use crate::ledger::{Clocks, Entry, Ledger, Moment, Rules, Saved, Watch};
 use crate::plane::{KernelPlane, Plane};
 use crate::store;
 
-/// What tells one boot of this machine from another (random(4)).
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -100,10 +97,9 @@ impl Keeper {
     /// Reads the books. A file that is not there is that of a new machine; one that cannot be read is not
     /// passed over, since it says who was revoked.
     pub(super) fn open(file: PathBuf, rules: Rules) -> Result<(Self, Ledger), Error> {
-        let boot_id = fs::read_to_string(BOOT_ID).map_err(Error::file("read", BOOT_ID))?;
         let keeper = Self {
             file,
-            boot_id: boot_id.trim().to_owned(),
+            boot_id: clock::boot_id()?,
             rules: rules.clone(),
             addresses: BTreeSet::new(),
             principals: BTreeSet::new(),
