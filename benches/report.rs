@@ -1,8 +1,13 @@
 //! What a bench says: a table for people, JSON for machines, and whether the targets hold.
+//!
+//! All benches say in the same way on what they ran (machine, kernel, versions), how often, and how far the runs lay
+//! apart: `machine`, `versions`, `rows`, `targets` and `notes` of the JSON.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -11,6 +16,7 @@ use time::format_description::well_known::Rfc3339;
 #[derive(Default)]
 pub struct Report {
     facts: Map<String, Value>,
+    versions: Map<String, Value>,
     rows: Vec<Value>,
     targets: Vec<Target>,
     notes: Vec<String>,
@@ -56,11 +62,33 @@ impl Report {
                 json!(std::thread::available_parallelism().map_or(0, usize::from)),
             ),
             ("load_before", json!(load.split(' ').next())),
+            ("memory_mb", json!(megabytes_of_memory())),
             ("runs", json!(runs)),
         ] {
             report.facts.insert(name.to_owned(), value);
         }
+        report.version("weir", env!("CARGO_PKG_VERSION"));
+        report.ask_version("commit", "git", &["describe", "--always", "--dirty"]);
+        report.ask_version("rustc", "rustc", &["--version"]);
         report
+    }
+
+    /// Says which version of something took part.
+    pub fn version(&mut self, of: &str, version: &str) {
+        self.versions.insert(of.to_owned(), json!(version));
+    }
+
+    /// Asks a program for its version: the first line that it prints. Says so where the program is missing.
+    pub fn ask_version(&mut self, of: &str, program: &str, arguments: &[&str]) {
+        let said = Command::new(program).args(arguments).output();
+        let said = said.ok().filter(|said| said.status.success());
+        let version = said.and_then(|said| {
+            // Some say it on standard error (nginx).
+            let all = [said.stdout, said.stderr].concat();
+            let all = String::from_utf8_lossy(&all).into_owned();
+            all.lines().next().map(|line| line.trim().to_owned())
+        });
+        self.version(of, version.as_deref().unwrap_or("not there"));
     }
 
     /// Adds a row of numbers.
@@ -103,6 +131,18 @@ impl Report {
         )
     }
 
+    /// Everything, as it stands in the file.
+    pub fn json(&self) -> Value {
+        let targets: Vec<Value> = self.targets.iter().map(Target::json).collect();
+        json!({
+            "machine": self.facts,
+            "versions": self.versions,
+            "rows": self.rows,
+            "targets": targets,
+            "notes": self.notes,
+        })
+    }
+
     /// Prints targets and notes, and writes everything to a file if there is to be one.
     pub fn finish(self, file: Option<&Path>) -> Result<()> {
         println!();
@@ -116,14 +156,7 @@ impl Report {
             print_wrapped(note);
         }
         if let Some(file) = file {
-            let targets: Vec<Value> = self.targets.iter().map(Target::json).collect();
-            let whole = json!({
-                "machine": self.facts,
-                "rows": self.rows,
-                "targets": targets,
-                "notes": self.notes,
-            });
-            let text = serde_json::to_string_pretty(&whole)?;
+            let text = serde_json::to_string_pretty(&self.json())?;
             std::fs::write(file, text + "\n")
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }
@@ -185,10 +218,79 @@ impl Limit {
     }
 }
 
+/// Numbers of the same thing from several runs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// The middle one.
+    pub median: f64,
+    /// The least.
+    pub min: f64,
+    /// The most.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of at least one run.
+    pub fn of(mut numbers: Vec<f64>) -> Self {
+        numbers.sort_by(f64::total_cmp);
+        Self {
+            median: numbers[numbers.len() / 2],
+            min: numbers[0],
+            max: numbers[numbers.len() - 1],
+        }
+    }
+
+    /// Of something that was measured once.
+    pub fn once(number: f64) -> Self {
+        Self {
+            median: number,
+            min: number,
+            max: number,
+        }
+    }
+
+    /// The same, each number made into another by something that only rises.
+    #[must_use]
+    pub fn map(self, rising: impl Fn(f64) -> f64) -> Self {
+        Self {
+            median: rising(self.median),
+            min: rising(self.min),
+            max: rising(self.max),
+        }
+    }
+
+    /// Above the middle of others, which are part of it.
+    #[must_use]
+    pub fn above(self, others: Self) -> Self {
+        self.map(|number| number - others.median)
+    }
+}
+
 /// The middle of some numbers.
-pub fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers[numbers.len() / 2]
+pub fn median(numbers: Vec<f64>) -> f64 {
+    Spread::of(numbers).median
+}
+
+fn megabytes_of_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kilobytes >> 10)
+}
+
+/// A number as people read it.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// A number in a column, or a dash.

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use uuid::Uuid;
+use weir_benches::rules;
 use weir_directory::{Attribute, Builder, NewGroup, NewUser, Snapshot};
 use weir_policy::{
-    Classified, Classify, Head, Policy, PolicySpec, Resident, RuleSetName, RuleSpec, ThenSpec,
-    TokenFacts, Told, Uncounted, Values, WhenSpec,
+    Classified, Classify, Head, Policy, PolicySpec, Resident, TokenFacts, Told, Uncounted,
 };
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
@@ -112,7 +112,7 @@ fn decide_by_token(criterion: &mut Criterion) {
         let spec = PolicySpec {
             rules,
             decide_at_token,
-            ..spec()
+            ..rules::behind(Vec::new())
         };
         Policy::compile(&spec).expect("the rules are valid")
     };
@@ -192,7 +192,7 @@ fn decide_by_directory(criterion: &mut Criterion) {
         let spec = PolicySpec {
             rules,
             decide_at_token: true,
-            ..spec()
+            ..rules::behind(Vec::new())
         };
         let policy = Policy::compile(&spec).expect("the rules are valid");
         let resolved = policy.resolve(&snapshot);
@@ -321,45 +321,8 @@ fn facts(policy: &Policy, head: &Head<'_>, body: Option<&[u8]>) -> weir_policy::
 
 /// The default policy behind `rules` rules of an administrator that do not match.
 fn policy(rules: usize) -> Policy {
-    let one = |value: &str| Values::One(value.to_owned());
-    let rules = (0..rules)
-        .map(|number| RuleSpec {
-            name: format!("rule-{number}"),
-            when: WhenSpec {
-                flow: one("active"),
-                class: one("bypass"),
-                ..WhenSpec::default()
-            },
-            then: ThenSpec {
-                decision: "block".into(),
-                reason: None,
-                target: None,
-                within: None,
-                grant: None,
-            },
-        })
-        .collect();
-    let spec = PolicySpec { rules, ..spec() };
-    Policy::compile(&spec).expect("the rules are valid")
-}
-
-fn spec() -> PolicySpec {
-    PolicySpec {
-        service: "sts".into(),
-        profile: "adfs".into(),
-        rule_set: RuleSetName::Office365Strict,
-        outlook: None,
-        windows_logon: weir_policy::WindowsLogonSetting::Block,
-        windows_logon_rate: weir_policy::Rate::default(),
-        reverse_proxy: Some("https://sts-corp-example.proxy.example{query}".into()),
-        rules: Vec::new(),
-        switched_off: Vec::new(),
-        applications: std::collections::BTreeMap::default(),
-        locations: std::collections::BTreeMap::default(),
-        claims: Vec::new(),
-        claims_any_case: false,
-        decide_at_token: false,
-    }
+    let rules = (0..rules).map(|number| rules::block(number, "active", "bypass"));
+    Policy::compile(&rules::behind(rules.collect())).expect("the rules are valid")
 }
 
 /// A request as Microsoft's libraries send it.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use serde_json::json;
-use weir_benches::report::{Limit, Report, median};
+use weir_benches::report::{Limit, Report, Spread};
 use weir_directory::{Attribute, GroupFound, GroupRef, Head, Snapshot, View, Who};
 use weir_entra::closure::{
     Closure, DraftError, Loader, Moves, Roles, Since, Watch, Watched, redraw,
@@ -167,15 +167,15 @@ fn tell_load(
     closure: &Closure,
     snapshot: &Snapshot<Vec<u8>>,
 ) {
-    let of = |part: fn(&Load) -> f64| median(loads.iter().map(part).collect());
+    let of = |part: fn(&Load) -> f64| Spread::of(loads.iter().map(part).collect());
     let cpu = of(Load::cpu);
     let steps = [
-        ("(making it up, twice)", 2.0 * of(|load| load.making.cpu)),
+        ("(making it up, twice)", of(|load| 2.0 * load.making.cpu)),
         ("closure", of(|load| load.closure.cpu - load.making.cpu)),
         ("drawing", of(|load| load.drawing.cpu - load.making.cpu)),
         ("checking", of(|load| load.checking.cpu)),
     ];
-    let peak = median(loads.iter().map(|load| megabytes(load.peak)).collect());
+    let peak = of(|load| megabytes(load.peak));
     let size = megabytes(snapshot.bytes().len() as u64);
     let counts = closure.counts();
     let memberships: usize = snapshot
@@ -189,7 +189,11 @@ fn tell_load(
          when flattened\n\nfull load, CPU seconds",
         counts.users, counts.groups, counts.edges,
     );
-    let told = tell_steps(&steps, cpu, &[("peak memory", peak), ("snapshot", size)]);
+    let told = tell_steps(
+        &steps,
+        cpu,
+        &[("peak memory", peak.median), ("snapshot", size)],
+    );
     report.row(json!({
         "full_load": told,
         "cpu_s": cpu, "peak_mb": peak, "snapshot_mb": size, "users": counts.users, "groups": counts.groups,
@@ -198,16 +202,25 @@ fn tell_load(
     report.target(
         "full load, without decoding and the store",
         "s of CPU",
-        Some(cpu),
+        Some(cpu.median),
         Limit::Most(60.0),
     );
-    report.target("full load, memory", "MB", Some(peak), Limit::Most(1024.0));
+    report.target(
+        "full load, memory",
+        "MB",
+        Some(peak.median),
+        Limit::Most(1024.0),
+    );
 }
 
 /// Shows what each step took in seconds of CPU, all together, and sizes in MB; gives the steps for the report.
-fn tell_steps(steps: &[(&str, f64)], cpu: f64, sizes: &[(&str, f64)]) -> BTreeMap<String, f64> {
+fn tell_steps(
+    steps: &[(&str, Spread)],
+    cpu: Spread,
+    sizes: &[(&str, f64)],
+) -> BTreeMap<String, Spread> {
     for (step, seconds) in steps.iter().chain(&[("together", cpu)]) {
-        println!("  {step:<24} {seconds:>8.2}");
+        println!("  {step:<24} {:>8.2}", seconds.median);
     }
     for (what, size) in sizes {
         println!("  {what:<24} {size:>8.0} MB");
@@ -264,10 +277,11 @@ fn deltas(
             };
         }
         let [up, drawn, checked] =
-            [0, 1, 2].map(|at| median(times.iter().map(|times| times[at]).collect()));
-        let together = median(times.iter().map(|times| times.iter().sum()).collect());
+            [0, 1, 2].map(|at| Spread::of(times.iter().map(|times| times[at]).collect()));
+        let together = Spread::of(times.iter().map(|times| times.iter().sum()).collect());
         println!(
-            "  {name:<32} {up:>9.3} {drawn:>8.0} {checked:>8.0} {together:>10.0}   ({told} people told of)"
+            "  {name:<32} {:>9.3} {:>8.0} {:>8.0} {:>10.0}   ({told} people told of)",
+            up.median, drawn.median, checked.median, together.median
         );
         report.row(json!({
             "change": name, "taken_up_ms": up, "drawn_ms": drawn, "checked_ms": checked, "together_ms": together,
@@ -275,7 +289,12 @@ fn deltas(
         }));
         if told == 1 {
             let what = format!("{name}, up to both planes");
-            report.target(what, "s of CPU", Some(together / 1e3), Limit::Most(1.0));
+            report.target(
+                what,
+                "s of CPU",
+                Some(together.median / 1e3),
+                Limit::Most(1.0),
+            );
         }
     }
     let peak = megabytes(cost::peak()?);
@@ -382,8 +401,8 @@ fn lookups(report: &mut Report, snapshot: &Snapshot<Vec<u8>>, runs: usize) -> Re
             }
         }
         // The first run only warms up.
-        let nanoseconds = median(times.split_off(1));
-        println!("  {name:<32} {nanoseconds:>6.0}");
+        let nanoseconds = Spread::of(times.split_off(1));
+        println!("  {name:<32} {:>6.0}", nanoseconds.median);
         report.row(json!({ "lookup": name, "ns": nanoseconds }));
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use serde_json::json;
 use time::OffsetDateTime;
-use weir_benches::report::{Limit, Report, median};
+use weir_benches::report::{Limit, Report, Spread};
 use weir_directory::Snapshot;
 use weir_entra::closure::{Closure, DraftError, Loader, Roles, Since, Watch, Watched, redraw};
 use weir_entra::decode;
@@ -78,10 +78,15 @@ impl First {
             ("drawing, checking", drawing.cpu),
         ];
         let cpu: f64 = steps[1..].iter().map(|(_, seconds)| seconds).sum();
+        let steps = steps.map(|(step, seconds)| (step, Spread::once(seconds)));
         let pages = megabytes((users.bytes + groups.bytes) as u64);
         let size = megabytes(std::fs::metadata(store)?.len());
         println!("\nfirst rounds from Graph's pages ({pages:.0} MB), CPU seconds");
-        let told = tell_steps(&steps, cpu, &[("peak memory", peak), ("store", size)]);
+        let told = tell_steps(
+            &steps,
+            Spread::once(cpu),
+            &[("peak memory", peak), ("store", size)],
+        );
         report.row(json!({
             "first_rounds": told,
             "cpu_s": cpu, "peak_mb": peak, "store_mb": size, "pages_mb": pages,
@@ -212,16 +217,17 @@ fn later(
         drawn.push(cost.cpu * 1e3);
         snapshot = parsed?;
     }
-    let (told, drawn) = (median(told), median(drawn));
+    let (told, drawn) = (Spread::of(told), Spread::of(drawn));
     println!(
-        "\none delta round of one membership, ms of CPU\n  page to who is concerned {told:>8.2}\n  \
-         new snapshot, checked    {drawn:>8.0}"
+        "\none delta round of one membership, ms of CPU\n  page to who is concerned {:>8.2}\n  \
+         new snapshot, checked    {:>8.0}",
+        told.median, drawn.median
     );
     report.row(json!({ "delta_round": { "told_ms": told, "drawn_ms": drawn } }));
     report.target(
         "one delta round, from the page to both planes",
         "s of CPU",
-        Some((told + drawn) / 1e3),
+        Some((told.median + drawn.median) / 1e3),
         Limit::Most(1.0),
     );
     Ok(())

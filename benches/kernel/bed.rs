@@ -98,7 +98,8 @@ impl Bed {
 }
 
 impl Namespace {
-    fn new() -> Result<Self> {
+    /// A new one, with nothing but its loopback.
+    pub fn new() -> Result<Self> {
         let file = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
             File::open("/proc/thread-self/ns/net").context("cannot open a network namespace")
@@ -204,17 +205,31 @@ pub fn own_mounts() -> Result<()> {
 
 /// Keeps this thread on one processor, before all others there.
 pub fn alone() -> Result<()> {
-    let last = thread::available_parallelism()?.get() - 1;
-    let mut set = CpuSet::new();
-    set.set(last)?;
-    sched_setaffinity(Pid::from_raw(0), &set).context("cannot stay on one processor")?;
+    stay(0, last()?)?;
     ahead()
+}
+
+/// Keeps a thread on one processor; 0 is this one.
+pub fn stay(thread: i32, processor: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(processor)?;
+    sched_setaffinity(Pid::from_raw(thread), &set).context("cannot stay on one processor")
+}
+
+/// The last of the processors.
+pub fn last() -> Result<usize> {
+    Ok(thread::available_parallelism()?.get() - 1)
 }
 
 /// Lets this thread run before others.
 pub fn ahead() -> Result<()> {
+    put_ahead(0)
+}
+
+/// Lets a thread run before others; 0 is this one.
+pub fn put_ahead(thread: u32) -> Result<()> {
     // SAFETY: takes numbers. On Linux it is the thread that gets the priority.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) } != 0 {
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, -20) } != 0 {
         bail!(
             "cannot go before others: {}",
             std::io::Error::last_os_error()

@@ -15,10 +15,10 @@ use crate::lists::{Mix, inside, lists, mixed, outside};
 use crate::peers::Peer;
 use crate::plane::{Files, open, publish};
 use crate::programs::{Programs, SOURCES};
-use crate::report::{Limit, Report, cell, median};
+use crate::report::{Limit, Report, Spread, cell};
 
 /// Nanoseconds for one look, by who looked and for what.
-type Costs = BTreeMap<&'static str, f64>;
+type Costs = BTreeMap<&'static str, Spread>;
 
 /// Mixes and numbers of prefixes.
 fn sizes(size: &Size) -> Vec<(Mix, usize)> {
@@ -52,7 +52,7 @@ pub fn run(files: &Files, size: &Size) -> Result<Report> {
             .router
             .within(|| weir(files, size, &prefixes, &mut cost))?;
         if count == 1_000_000 {
-            slowest = slowest.max(publishing);
+            slowest = slowest.max(publishing.median);
         }
         for peer in Peer::ALL {
             // A million addresses take the peers minutes to load, and say nothing that routes do not.
@@ -107,7 +107,13 @@ ns per lookup, 65,536 rotating sources      (in turn: each lookup waits for the 
            prefixes   hit in turn  miss    hit in turn  miss      hit    miss      hit    miss";
 
 fn print_row(mix: Mix, count: usize, cost: &Costs) {
-    let number = |name, width| cell(cost.get(name).copied(), width, usize::from(width <= 5));
+    let number = |name, width| {
+        cell(
+            cost.get(name).map(|cost| cost.median),
+            width,
+            usize::from(width <= 5),
+        )
+    };
     println!(
         "{:<14} {:>8} {} {} {} {} {} {}  {} {}  {} {}",
         mix.name(),
@@ -130,7 +136,14 @@ fn print_drops(drops: &Costs, prefixes: usize, sources: usize, gathered: bool) {
     println!(
         "\ndropped at the door, IPv4, {prefixes} prefixes, {sources} rotating sources, all listed, GRO {gro}"
     );
-    for (name, nanoseconds) in drops {
+    for (
+        name,
+        Spread {
+            median: nanoseconds,
+            ..
+        },
+    ) in drops
+    {
         println!(
             "  {name:<24} {nanoseconds:>6.0} ns/packet {:>6.2} Mpps",
             1e3 / nanoseconds
@@ -150,7 +163,7 @@ fn missing(bed: &Bed, report: &mut Report) -> Vec<Peer> {
 }
 
 /// Measures Weir's tables, and a trie with the same prefixes. Gives seconds to compile and to publish.
-fn weir(files: &Files, size: &Size, prefixes: &[IpNet], cost: &mut Costs) -> Result<[f64; 2]> {
+fn weir(files: &Files, size: &Size, prefixes: &[IpNet], cost: &mut Costs) -> Result<[Spread; 2]> {
     let mut plane = open(files, HookChoice::Tcx)?;
     let sets = mixed(prefixes);
     let (mut compiling, mut publishing) = (Vec::new(), Vec::new());
@@ -208,16 +221,16 @@ fn weir(files: &Files, size: &Size, prefixes: &[IpNet], cost: &mut Costs) -> Res
                     }
                 }
             }
-            let [empty, weir, trie] = seen.map(median);
-            cost.insert(names[0], weir - empty);
-            cost.insert(names[1], trie - empty);
+            let [empty, weir, trie] = seen.map(Spread::of);
+            cost.insert(names[0], weir.above(empty));
+            cost.insert(names[1], trie.above(empty));
         }
     }
     for _ in 1..size.runs {
         again(&mut plane)?;
     }
     plane.detach()?;
-    Ok([median(compiling), median(publishing)])
+    Ok([Spread::of(compiling), Spread::of(publishing)])
 }
 
 /// Measures a peer's set, over the same filter without one.
@@ -248,7 +261,7 @@ fn of_peer(
     programs.set_sources(&misses)?;
     let miss = frames(bed, &mut programs, family, size)?;
     peer.clear(&bed.router, family)?;
-    for (name, value) in names.iter().zip([hit - bare, miss - bare]) {
+    for (name, value) in names.iter().zip([hit.above(bare), miss.above(bare)]) {
         cost.insert(name, value);
     }
     Ok(())
@@ -312,17 +325,17 @@ fn dropping(
 }
 
 /// Nanoseconds to make a frame that goes nowhere.
-pub fn made(programs: &mut Programs, size: &Size) -> Result<f64> {
+pub fn made(programs: &mut Programs, size: &Size) -> Result<Spread> {
     let mut times = Vec::new();
     for _ in 0..size.runs {
         let seconds = programs.send("v4_from", &Frame::v4(), 0, size.frames)?;
         times.push(seconds * 1e9 / f64::from(size.frames));
     }
-    Ok(median(times))
+    Ok(Spread::of(times))
 }
 
 /// Nanoseconds for each frame that the router received, with what it takes to make it.
-fn frames(bed: &Bed, programs: &mut Programs, family: u8, size: &Size) -> Result<f64> {
+fn frames(bed: &Bed, programs: &mut Programs, family: u8, size: &Size) -> Result<Spread> {
     let (program, frame) = if family == 6 {
         ("v6_from", Frame::v6())
     } else {
@@ -345,7 +358,7 @@ fn frames(bed: &Bed, programs: &mut Programs, family: u8, size: &Size) -> Result
             times.push(seconds * 1e9 / f64::from(u32::try_from(received)?));
         }
     }
-    Ok(median(times))
+    Ok(Spread::of(times))
 }
 
 fn targets(
@@ -358,7 +371,7 @@ fn targets(
     let usual = size.usual();
     let at = |mix: Mix, count, name| {
         let cost: Option<&Costs> = costs.get(&(mix.name(), count));
-        cost.and_then(|cost| cost.get(name)).copied()
+        cost.and_then(|cost| cost.get(name)).map(|cost| cost.median)
     };
     let ratio = |a: Option<f64>, b: Option<f64>| Some(a? / b?);
     let four = at(Mix::Routes, usual, "weir hit");
@@ -390,6 +403,7 @@ fn targets(
     );
     for ((sources, gathered), drops) in drops {
         let gro = if *gathered { "on" } else { "off" };
+        let whole = |name| drops.get(name).map(|cost| cost.median);
         for (peer, name, least) in [
             ("nft whole", "nftables", 3.0),
             ("ipset whole", "ipset", 1.5),
@@ -399,7 +413,7 @@ fn targets(
                     "drop rate at tcx, of {name}'s, {usual} prefixes, {sources} sources, GRO {gro}"
                 ),
                 "×",
-                ratio(drops.get(peer).copied(), drops.get("tcx weir").copied()),
+                ratio(whole(peer), whole("tcx weir")),
                 Limit::Least(least),
             );
         }

@@ -20,7 +20,7 @@ use crate::lists::{Mix, inside, lists};
 use crate::peers::{Peer, nft_flowtable, nft_forward, nft_forwarded};
 use crate::plane::{Files, open, publish};
 use crate::programs::{Programs, SOURCES};
-use crate::report::{Limit, Report, cell, median};
+use crate::report::{Limit, Report, Spread, cell};
 
 /// A way through the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +66,7 @@ struct Rig<'a> {
 }
 
 /// Nanoseconds for a frame, by the way and whether the sink is in the driver.
-type Costs = BTreeMap<(Way, bool), f64>;
+type Costs = BTreeMap<(Way, bool), Spread>;
 
 /// Runs the bench.
 pub fn run(files: &Files, size: &Size) -> Result<Report> {
@@ -106,12 +106,13 @@ pub fn run(files: &Files, size: &Size) -> Result<Report> {
     }
     let costs: Costs = times
         .into_iter()
-        .map(|(key, times)| (key, median(times)))
+        .map(|(key, times)| (key, Spread::of(times)))
         .collect();
     println!(
         "\nforwarding TCP frames of 64 bytes, {SOURCES} sources, {} prefixes, one processor\n\
-         making a frame takes {generator:.0} ns of what is shown\n\n\
+         making a frame takes {:.0} ns of what is shown\n\n\
          {:<20} {:>12} {:>7} {:>10} {:>12} {:>7} {:>10}\n{:<20} {:>12} {:>7} {:>10} {:>12} {:>7} {:>10}",
+        generator.median,
         size.usual(),
         "",
         "XDP sink",
@@ -132,16 +133,17 @@ pub fn run(files: &Files, size: &Size) -> Result<Report> {
         let mut line = format!("{:<20}", way.name());
         let mut row = json!({ "way": way.name(), "prefixes": size.usual() });
         for (early, name) in [(true, "xdp_sink"), (false, "skb_sink")] {
-            let nanoseconds = costs.get(&(way, early)).copied();
-            let share = shares.get(&(way, early)).cloned().map(median);
+            let cost = costs.get(&(way, early)).copied();
+            let arrived = shares.get(&(way, early)).cloned().map(Spread::of);
+            let nanoseconds = cost.map(|cost| cost.median);
             let _ = write!(
                 line,
                 " {} {} {} %",
                 cell(nanoseconds, 12, 0),
                 cell(nanoseconds.map(|ns| 1e3 / ns), 7, 2),
-                cell(share.map(|share| share * 100.0), 8, 1),
+                cell(arrived.map(|share| share.median * 100.0), 8, 1),
             );
-            row[name] = json!({ "ns": nanoseconds, "arrived": share });
+            row[name] = json!({ "ns": cost, "arrived": arrived });
         }
         println!("{line}");
         report.row(row);
@@ -151,7 +153,7 @@ pub fn run(files: &Files, size: &Size) -> Result<Report> {
     report.row(json!({ "bulk_tcp_gbit_s": { "kernel": bulk[0], "weir at tcx": bulk[1] } }));
     println!(
         "\none stream of TCP: kernel {:.1} Gbit/s, Weir at tcx {:.1} Gbit/s",
-        bulk[0], bulk[1]
+        bulk[0].median, bulk[1].median
     );
     targets(&mut report, &costs, bulk);
     report.note(
@@ -278,7 +280,7 @@ impl Rig<'_> {
 const CLIENT: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 
 /// Gbit/s of one stream, by the kernel and by Weir at tcx.
-fn bulk(rig: &mut Rig<'_>) -> Result<[f64; 2]> {
+fn bulk(rig: &mut Rig<'_>) -> Result<[Spread; 2]> {
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..rig.size.runs {
         for (way, rates) in [Way::Kernel, Way::Tcx].into_iter().zip(&mut rates) {
@@ -290,7 +292,7 @@ fn bulk(rig: &mut Rig<'_>) -> Result<[f64; 2]> {
             rig.lower(way, plane)?;
         }
     }
-    Ok(rates.map(median))
+    Ok(rates.map(Spread::of))
 }
 
 fn stream(bed: &Bed, seconds: f64) -> Result<f64> {
@@ -330,8 +332,9 @@ fn stream(bed: &Bed, seconds: f64) -> Result<f64> {
     })
 }
 
-fn targets(report: &mut Report, costs: &Costs, bulk: [f64; 2]) {
-    let ratio = |way, early| Some(costs.get(&(Way::Set, early))? / costs.get(&(way, early))?);
+fn targets(report: &mut Report, costs: &Costs, bulk: [Spread; 2]) {
+    let cost = |way, early| costs.get(&(way, early)).map(|cost| cost.median);
+    let ratio = |way, early| Some(cost(Way::Set, early)? / cost(way, early)?);
     for (what, way, early, least) in [
         (
             "Weir at XDP, of kernel + nft set, XDP sink",
@@ -360,7 +363,7 @@ fn targets(report: &mut Report, costs: &Costs, bulk: [f64; 2]) {
     ] {
         report.target(what, "×", ratio(way, early), Limit::Least(least));
     }
-    let share = Some(bulk[1] / bulk[0]);
+    let share = Some(bulk[1].median / bulk[0].median);
     report.target(
         "bulk TCP through tcx, of the kernel's own",
         "×",

@@ -1,15 +1,9 @@
 //! The frame that is sent again and again: a TCP acknowledgement to the service, or back.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+pub use weir_benches::replay::{PORT, SERVICE_V4, SERVICE_V6};
 
 use crate::bed::{IN_MAC, OUT_MAC, SINK_MAC, SOURCE_MAC};
 
-/// Where the service is.
-pub const SERVICE_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
-/// Where the service is in IPv6.
-pub const SERVICE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 0x10);
-/// The service's port.
-pub const PORT: u16 = 443;
 /// Bytes of what the kernel programs are told of a frame.
 pub const FRAME: usize = 96;
 

@@ -13,11 +13,12 @@ mod lists;
 mod peers;
 mod plane;
 mod programs;
+mod replay;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use weir_benches::report;
 
 use crate::plane::Files;
@@ -26,28 +27,39 @@ use crate::plane::Files;
 #[command(name = "weir-bench", about = "Benches of Weir's kernel plane")]
 struct Arguments {
     /// What to measure.
+    #[command(subcommand)]
     bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// The class of a source: Weir's tables, LPM_TRIE, nft set, ipset.
+    Classify(Common),
+    /// Forwarded frames: the kernel, nft flowtable, nft set, Weir at tcx and at XDP; bulk TCP.
+    Forward(Common),
+    Replay(Box<replay::Arguments>),
+}
+
+/// What every bench is told.
+#[derive(Args, Clone)]
+pub struct Common {
     /// Also write the numbers to this file.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Few prefixes, packets and runs: shows that everything works, not how fast.
     #[arg(long)]
     quick: bool,
     /// Weir's kernel programs.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     object: PathBuf,
     /// The benches' kernel programs.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     bench_object: PathBuf,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Bench {
-    /// The class of a source: Weir's tables, LPM_TRIE, nft set, ipset.
-    Classify,
-    /// Forwarded frames: the kernel, nft flowtable, nft set, Weir at tcx and at XDP; bulk TCP.
-    Forward,
-}
+/// What belongs to the numbers of a quick run.
+pub const QUICK: &str =
+    "A quick run: it shows that everything works, and its numbers are worth nothing.";
 
 /// How much is measured.
 pub struct Size {
@@ -90,26 +102,29 @@ impl Size {
 }
 
 fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+    let Arguments { bench } = Arguments::parse();
+    let common = match &bench {
+        Bench::Classify(common) | Bench::Forward(common) => common.clone(),
+        Bench::Replay(arguments) => arguments.common.clone(),
+    };
     bed::own_mounts()?;
     let directory = tempfile::tempdir()?;
     let files = Files {
-        object: arguments.object,
-        bench_object: arguments.bench_object,
+        object: common.object,
+        bench_object: common.bench_object,
         pins: directory.path().join("bpf"),
     };
-    let size = Size::new(arguments.quick);
-    let report = match arguments.bench {
-        Bench::Classify => classify::run(&files, &size),
-        Bench::Forward => forward::run(&files, &size),
+    let size = Size::new(common.quick);
+    let report = match bench {
+        Bench::Classify(_) => classify::run(&files, &size),
+        Bench::Forward(_) => forward::run(&files, &size),
+        Bench::Replay(arguments) => replay::run(&files, &size, &arguments),
     };
     // Else the folder below it cannot be removed.
     let _ = nix::mount::umount2(&files.pins, nix::mount::MntFlags::MNT_DETACH);
     let mut report = report?;
     if size.quick {
-        report.note(
-            "A quick run: it shows that everything works, and its numbers are worth nothing.",
-        );
+        report.note(QUICK);
     }
-    report.finish(arguments.json.as_deref())
+    report.finish(common.json.as_deref())
 }

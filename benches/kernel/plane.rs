@@ -10,7 +10,8 @@ use weir_tables::{History, KernelTables, List, Lists};
 
 use crate::frame::{PORT, SERVICE_V4, SERVICE_V6};
 
-const MARK: u32 = 0x5745;
+/// Mark on packets for the proxy.
+pub const MARK: u32 = 0x5745;
 const TABLE: u32 = 5745;
 
 /// Where the programs are, and where they may be pinned.
@@ -26,20 +27,9 @@ pub struct Files {
 
 /// Opens the plane, in the namespace this thread is in: managed sources are forwarded, others dropped.
 pub fn open(files: &Files, hook: HookChoice) -> Result<Dataplane> {
-    let mut plane = Dataplane::open(&Options {
-        object: files.object.clone(),
-        pin_dir: files.pins.clone(),
-        outside: vec!["out".into()],
-        inside: vec!["in".into()],
-        mark: MARK,
-        table: TABLE,
-        hook,
-        budgets: SynBudgets::default(),
-        sample: 0,
-    })?;
     let mut verdicts = [Verdict::Drop; Class::COUNT];
     verdicts[Class::Managed as usize] = Verdict::Forward;
-    plane.set_services(&[ServiceSpec {
+    let service = ServiceSpec {
         id: 0,
         name: "bench".into(),
         addresses: vec![SERVICE_V4.into(), SERVICE_V6.into()],
@@ -49,7 +39,29 @@ pub fn open(files: &Files, hook: HookChoice) -> Result<Dataplane> {
         servers: Vec::new(),
         observe: false,
         nat: weir_dataplane::NatSource::default(),
-    }])?;
+    };
+    open_for(files, hook, SynBudgets::default(), &[service])
+}
+
+/// Opens the plane for these services, in the namespace this thread is in.
+pub fn open_for(
+    files: &Files,
+    hook: HookChoice,
+    budgets: SynBudgets,
+    services: &[ServiceSpec],
+) -> Result<Dataplane> {
+    let mut plane = Dataplane::open(&Options {
+        object: files.object.clone(),
+        pin_dir: files.pins.clone(),
+        outside: vec!["out".into()],
+        inside: vec!["in".into()],
+        mark: MARK,
+        table: TABLE,
+        hook,
+        budgets,
+        sample: 0,
+    })?;
+    plane.set_services(services)?;
     Ok(plane)
 }
 

@@ -20,6 +20,11 @@ const ROUND: usize = 16;
 /// Frames that are made before they go on.
 const BATCH: u32 = 64;
 
+/// Bytes of a frame before it is made into one of a capture.
+const TEMPLATE: usize = 64;
+/// Bytes of a frame of a capture as the kernel programs have it: its length, and room for the largest one.
+const CAPTURED: usize = 8 + 1520;
+
 /// The loaded object.
 pub struct Programs(Ebpf);
 
@@ -50,6 +55,51 @@ impl Programs {
             .load_file(object)
             .with_context(|| format!("cannot load {}", object.display()))?;
         Ok(Self(ebpf))
+    }
+
+    /// Loads the object with frames that [`Programs::replay`] sends.
+    pub fn with_frames(object: &Path, frames: &[Vec<u8>]) -> Result<Self> {
+        let count = u32::try_from(frames.len())?;
+        let ebpf = EbpfLoader::new()
+            .map_max_entries("CAPTURED", count)
+            .load_file(object)
+            .with_context(|| format!("cannot load {}", object.display()))?;
+        let mut programs = Self(ebpf);
+        let mut map: Array<_, [u8; CAPTURED]> = programs.map("CAPTURED")?;
+        for (at, frame) in (0..count).zip(frames) {
+            let mut captured = [0; CAPTURED];
+            let Some(room) = captured.get_mut(8..8 + frame.len()) else {
+                bail!(
+                    "a frame of {} bytes is longer than an MTU allows",
+                    frame.len()
+                );
+            };
+            room.copy_from_slice(frame);
+            captured[..4].copy_from_slice(&u32::try_from(frame.len())?.to_ne_bytes());
+            map.set(at, captured, 0)?;
+        }
+        Ok(programs)
+    }
+
+    /// Begins with the first frame again; they leave at an interface of the namespace that they are sent in.
+    pub fn rewind(&mut self, interface: u32, count: usize) -> Result<()> {
+        let mut map: Array<_, [u32; 4]> = self.map("REPLAY")?;
+        map.set(0, [0, u32::try_from(count)?, interface, 0], 0)?;
+        Ok(())
+    }
+
+    /// Sends the next so many frames, from the first one again behind the last one.
+    pub fn replay(&mut self, count: u32) -> Result<()> {
+        let program = self.xdp("captured")?;
+        program
+            .test_run(TestRunOptions {
+                data_in: Some(&[0; TEMPLATE]),
+                repeat: count,
+                attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+                ..TestRunOptions::default()
+            })
+            .context("the kernel does not send live frames")?;
+        Ok(())
     }
 
     /// Sets what is looked up, or sent from: [`SOURCES`] of one family.
@@ -169,6 +219,13 @@ impl Programs {
     /// object is loaded.
     pub fn let_through(&mut self, device: &str) -> Result<()> {
         self.xdp("pass")?.attach(device, XdpMode::Driver)?;
+        Ok(())
+    }
+
+    /// Counts frames of TCP that an interface of this thread's namespace receives, and drops all, in the driver,
+    /// as long as the object is loaded.
+    pub fn swallow(&mut self, device: &str) -> Result<()> {
+        self.xdp("tcp_sink")?.attach(device, XdpMode::Driver)?;
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, TC_ACT_SHOT};
 use aya_ebpf::btf_maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::btf_maps::{Array, PerCpuArray};
-use aya_ebpf::helpers::generated::bpf_redirect;
+use aya_ebpf::helpers::generated::{bpf_redirect, bpf_xdp_adjust_tail, bpf_xdp_store_bytes};
 use aya_ebpf::macros::{btf_map, classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use weir_classify::{standing_v4, standing_v6};
@@ -29,6 +29,12 @@ const ROUNDS: usize = 4096;
 const HEADERS: usize = 80;
 /// Prefixes that a trie has room for.
 const PREFIXES: usize = 1 << 20;
+/// Bytes that a frame of a capture has room for: what fits into an MTU of 1500, rounded up.
+const LARGEST: usize = 1520;
+/// Bytes of the shortest one: an Ethernet header.
+const SHORTEST: u32 = 14;
+/// Bytes of the frame that is handed in to be made into it: what the verifier lets nobody reckon from its ends.
+const TEMPLATE: i32 = 64;
 
 /// What a program keeps between two runs.
 #[repr(C)]
@@ -54,6 +60,26 @@ struct Frame {
     pad: u32,
 }
 
+/// A frame of a capture.
+#[repr(C)]
+struct Captured {
+    length: u32,
+    pad: u32,
+    bytes: [u8; LARGEST],
+}
+
+/// What is sent of a capture.
+#[repr(C)]
+struct Replay {
+    /// Frame to send next.
+    next: u32,
+    /// How many there are.
+    count: u32,
+    /// Interface that they leave by.
+    interface: u32,
+    pad: u32,
+}
+
 /// An IPv6 address as it stands in a packet.
 #[repr(C)]
 struct Six([u64; 2]);
@@ -75,6 +101,13 @@ static PROGRESS: Array<Progress, 1, MMAPABLE> = Array::new();
 
 #[btf_map(name = "FRAME")]
 static FRAME: Array<Frame, 1, MMAPABLE> = Array::new();
+
+/// Made larger by who loads it.
+#[btf_map(name = "CAPTURED")]
+static CAPTURED: Array<Captured, 1> = Array::new();
+
+#[btf_map(name = "REPLAY")]
+static REPLAY: Array<Replay, 1, MMAPABLE> = Array::new();
 
 #[btf_map(name = "RECEIVED")]
 static RECEIVED: PerCpuArray<u64, 1> = PerCpuArray::new();
@@ -145,6 +178,56 @@ pub fn v6_from(ctx: XdpContext) -> u32 {
         *((start + 22) as *mut [u8; 16]) = round[next % ROUND].octets(0);
     }
     send(frame)
+}
+
+/// Sends the next frame of a capture.
+#[xdp]
+pub fn captured(ctx: XdpContext) -> u32 {
+    let Some(replay) = REPLAY.get_ptr_mut(0) else {
+        return XDP_ABORTED;
+    };
+    // SAFETY: one program runs at a time, on one CPU.
+    let replay = unsafe { &mut *replay };
+    let next = replay.next;
+    replay.next = if next + 1 < replay.count { next + 1 } else { 0 };
+    let Some(frame) = CAPTURED.get(next) else {
+        return XDP_ABORTED;
+    };
+    let length = frame.length;
+    if length < SHORTEST || length > LARGEST as u32 {
+        return XDP_ABORTED;
+    }
+    // SAFETY: the kernel changes and fills what is the frame's; the length was checked just now.
+    unsafe {
+        if bpf_xdp_adjust_tail(ctx.ctx, length as i32 - TEMPLATE) != 0 {
+            return XDP_ABORTED;
+        }
+        let bytes = frame.bytes.as_ptr().cast_mut().cast();
+        if bpf_xdp_store_bytes(ctx.ctx, 0, bytes, length) != 0 {
+            return XDP_ABORTED;
+        }
+        bpf_redirect(replay.interface, 0) as u32
+    }
+}
+
+/// Counts the frames of TCP, and drops all, in the driver.
+#[xdp]
+pub fn tcp_sink(ctx: XdpContext) -> u32 {
+    let start = ctx.data();
+    if start + 24 <= ctx.data_end() {
+        // SAFETY: checked to lie within the frame, just now.
+        let (kind, six, four) = unsafe {
+            (
+                u16::from_be(*((start + 12) as *const u16)),
+                *((start + 20) as *const u8),
+                *((start + 23) as *const u8),
+            )
+        };
+        if (kind == 0x0800 && four == 6) || (kind == 0x86dd && six == 6) {
+            received();
+        }
+    }
+    XDP_DROP
 }
 
 /// Counts and drops, in the driver.
