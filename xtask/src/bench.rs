@@ -1,4 +1,4 @@
-//! Builds the benches of the kernel plane or of the directory, and hands over to them.
+//! Builds a bench, and hands over to it.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
@@ -11,11 +11,13 @@ use crate::{host, kernel, paths, setup};
 
 /// Runs `cargo xtask bench NAME`. A peer that is missing is left out, with the reason.
 pub fn run(arguments: &[String], no_install: bool) -> Result<ExitCode> {
-    if let Some(("directory", rest)) = arguments
-        .split_first()
-        .map(|(name, rest)| (name.as_str(), rest))
-    {
-        return directory(rest);
+    setup::ensure(&setup::BENCHES, no_install)?;
+    let first = arguments.split_first();
+    match first.map(|(name, rest)| (name.as_str(), rest)) {
+        Some(("cores", rest)) => return pure("weir-bench-cores", rest),
+        Some(("directory", rest)) => return pure("weir-bench-directory", rest),
+        Some(("proxy", rest)) => return proxy(rest, no_install),
+        _ => {}
     }
     host::require_for_lab()?;
     setup::ensure(&setup::KERNEL_PROGRAMS, no_install)?;
@@ -24,7 +26,7 @@ pub fn run(arguments: &[String], no_install: bool) -> Result<ExitCode> {
     }
     kernel::build()?;
     kernel::build_bench()?;
-    build("weir-bench")?;
+    build("weir-benches", "weir-bench")?;
     // Replaces this process: Ctrl-C, the exit status and the terminal are the bench's own.
     let error = Command::new(paths::target().join("release/weir-bench"))
         .args(arguments)
@@ -36,21 +38,35 @@ pub fn run(arguments: &[String], no_install: bool) -> Result<ExitCode> {
     Err(error).context("cannot start weir-bench")
 }
 
-/// Runs `cargo xtask bench directory`: a pure core, which needs neither root nor kernel programs.
-fn directory(arguments: &[String]) -> Result<ExitCode> {
-    build("weir-bench-directory")?;
-    let error = Command::new(paths::target().join("release/weir-bench-directory"))
+/// Runs a bench of pure cores, which needs neither root nor kernel programs.
+fn pure(binary: &str, arguments: &[String]) -> Result<ExitCode> {
+    build("weir-benches", binary)?;
+    let error = Command::new(paths::target().join("release").join(binary))
         .args(arguments)
         .exec();
-    Err(error).context("cannot start weir-bench-directory")
+    Err(error).with_context(|| format!("cannot start {binary}"))
 }
 
-fn build(binary: &str) -> Result<()> {
-    step("build the benches", || {
+/// Runs `cargo xtask bench proxy`, with the proxy as it is shipped.
+fn proxy(arguments: &[String], no_install: bool) -> Result<ExitCode> {
+    setup::ensure(&setup::PROXY_PEERS, no_install)?;
+    build("weir-proxy", "weir-proxy")?;
+    build("weir-benches", "weir-bench-proxy")?;
+    let release = paths::target().join("release");
+    let error = Command::new(release.join("weir-bench-proxy"))
+        .args(arguments)
+        .arg("--proxy")
+        .arg(release.join("weir-proxy"))
+        .exec();
+    Err(error).context("cannot start weir-bench-proxy")
+}
+
+fn build(package: &str, binary: &str) -> Result<()> {
+    step(&format!("build {binary}"), || {
         run_command(
             cargo()
                 .args(["build", "--release", "--locked", "--quiet"])
-                .args(["--package", "weir-benches", "--bin", binary]),
+                .args(["--package", package, "--bin", binary]),
         )
     })
 }

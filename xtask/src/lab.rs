@@ -30,10 +30,15 @@ pub fn lab(arguments: &[String]) -> Result<ExitCode> {
 
 /// The demo, built before.
 pub fn demo_command() -> Command {
-    let mut demo = Command::new(binary());
-    demo.args(["demo", "--instance", "demo"]);
-    tell_where(&mut demo, &paths::demo());
-    demo
+    command("demo", "demo", &paths::demo())
+}
+
+/// A verb of the lab's program, with a lab of its own.
+pub fn command(verb: &str, instance: &str, out: &Path) -> Command {
+    let mut lab = Command::new(binary());
+    lab.args([verb, "--instance", instance]);
+    tell_where(&mut lab, out);
+    lab
 }
 
 fn build() -> Result<()> {
@@ -42,10 +47,11 @@ fn build() -> Result<()> {
 }
 
 /// Replaces this process: Ctrl-C, the exit status and the terminal are the lab's own.
-fn replace(lab: &mut Command) -> Result<ExitCode> {
+pub fn replace(lab: &mut Command) -> Result<ExitCode> {
     Err(lab.exec()).context("cannot start weir-lab")
 }
 
+/// The lab's program, built by [`build::binaries`].
 fn binary() -> PathBuf {
     paths::binaries().join("weir-lab")
 }

@@ -7,8 +7,10 @@
 
 mod bench;
 mod build;
+mod deb;
 mod fuzz;
 mod host;
+mod image;
 mod kernel;
 mod lab;
 mod lint;
@@ -75,10 +77,17 @@ enum Task {
     Bench {
         #[command(flatten)]
         set_up: SetUp,
-        /// Handed to the bench: `classify`, `forward` or `directory`, and `--json FILE`, `--quick`.
+        /// Handed to the bench: `classify`, `forward`, `replay`, `proxy`, `directory` or `cores`, and `--json FILE`,
+        /// `--quick`; `NAME --help` tells the rest.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
     },
+    /// Build the Debian package.
+    #[command(after_help = "Example: cargo xtask deb && dpkg -i target/images/weir_*.deb")]
+    Deb(deb::Arguments),
+    /// Build the machine image, raw and as qcow2; boot it and sign in through it.
+    #[command(after_help = "Example: cargo xtask image --boot-test --json boot.json")]
+    Image(image::Arguments),
     /// Check formatting and lints, of the kernel programs too.
     Lint(SetUp),
     /// Build the kernel programs into `target/ebpf/weir-ebpf.o`.
@@ -128,6 +137,8 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Bench { set_up, arguments } => bench::run(&arguments, set_up.no_install),
+        Task::Deb(arguments) => deb::run(&arguments),
+        Task::Image(arguments) => image::run(&arguments),
         Task::Lint(set_up) => {
             setup::ensure(&setup::KERNEL_PROGRAMS, set_up.no_install)?;
             lint::run()

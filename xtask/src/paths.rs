@@ -39,9 +39,19 @@ pub fn toolchain() -> PathBuf {
     target().join("toolchain")
 }
 
+/// Programs that setup unpacked.
+pub fn tools() -> PathBuf {
+    target().join("tools")
+}
+
 /// The Python environment of the real clients.
 pub fn python() -> PathBuf {
     target().join("venv")
+}
+
+/// What goes to machines: the package, the image.
+pub fn images() -> PathBuf {
+    target().join("images")
 }
 
 /// What the standing lab writes: `lab.json`, configuration, logs.

@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::lab::Options;
+use crate::machine::Firmware;
 use crate::netns::Part;
 use crate::settings::Hook;
 use crate::sources::{Class, Family};
@@ -43,6 +44,8 @@ pub enum Verb {
     Exec(Exec),
     /// Raise a lab, drive real sign-ins through it, print who decided what, and take it down.
     Demo(Demo),
+    /// Boot Weir's image in the middle of the lab, drive sign-ins through it, and print who decided what.
+    Boot(Boot),
     /// What `up` leaves running: holds the lab.
     #[command(hide = true)]
     Hold(Raise),
@@ -129,6 +132,20 @@ pub struct Demo {
     /// Leave the lab standing after the last row, until Ctrl-C.
     #[arg(long)]
     pub keep: bool,
+}
+
+/// The image, booted.
+#[derive(Debug, Args)]
+pub struct Boot {
+    /// The image, as qcow2; nothing is written to it.
+    #[arg(long, value_name = "FILE")]
+    pub image: PathBuf,
+    /// What it is started by; may be repeated.
+    #[arg(long, value_name = "FIRMWARE", default_values = ["bios", "uefi"])]
+    pub firmware: Vec<Firmware>,
+    /// As for the demonstration: `--only`, `--json`.
+    #[command(flatten)]
+    pub demo: Demo,
 }
 
 impl Raise {

@@ -16,7 +16,7 @@ use crate::cleanup::{Claim, State, run_directory, sweep};
 use crate::exec::{Entry, Identity, clean};
 use crate::hosts::Hosts;
 use crate::netns::{Netns, Part};
-use crate::settings::{self, Hook, STRICT, Settings, Setup};
+use crate::settings::{self, Hook, Places, STRICT, Settings, Setup};
 use crate::sources::{Class, Family, PROXY_UID};
 use crate::supervisor::{Manager, Ready, Service, Supervisor, Unit, managed};
 use crate::weir::{self, Control};
@@ -78,6 +78,23 @@ pub async fn with_lab<T>(
     progress: &dyn Fn(&str),
     work: impl AsyncFnOnce(&Lab, &Daemons) -> Result<T>,
 ) -> Result<T> {
+    let raise = async |lab: &Lab, supervisor: &mut Supervisor| {
+        progress("namespaces, links, addresses, firewall");
+        lab.make_directories()?;
+        topology::raise(&lab.options.instance, &lab.plan, lab.options.hook)?;
+        lab.build(supervisor, progress).await
+    };
+    with_middle(options, progress, raise, work).await
+}
+
+/// The same with a middle that is not this machine's: `raise` makes everything around it ([`Lab::surround`]), and
+/// whatever stands in the middle.
+pub async fn with_middle<M, T>(
+    options: Options,
+    progress: &dyn Fn(&str),
+    raise: impl AsyncFnOnce(&Lab, &mut Supervisor) -> Result<M>,
+    work: impl AsyncFnOnce(&Lab, &M) -> Result<T>,
+) -> Result<T> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -98,12 +115,12 @@ pub async fn with_lab<T>(
     State::save(&lab.options.instance, &lab.options.out)?;
     let mut supervisor = Supervisor::new(&lab.options.out.join("logs"), &lab.run.join("notify"))?;
     let result = tokio::select! {
-        result = lab.build(&mut supervisor, progress) => result,
+        result = raise(&lab, &mut supervisor) => result,
         () = told_to_end() => Err(Interrupted.into()),
     };
     let result = match result {
-        Ok(daemons) => tokio::select! {
-            result = work(&lab, &daemons) => result,
+        Ok(middle) => tokio::select! {
+            result = work(&lab, &middle) => result,
             failure = supervisor.failure() => Err(failure),
             () = told_to_end() => Err(Interrupted.into()),
         },
@@ -164,15 +181,15 @@ impl Lab {
     pub fn configure(&self, settings: Settings) -> Result<PathBuf> {
         let setup = Setup {
             plan: &self.plan,
-            run: &self.run,
-            object: &self.options.object,
+            places: Places::in_lab(&self.run, &self.options.object),
             switched_off: &self.options.switched_off,
             hook: self.options.hook,
         };
         settings::write(&self.etc(), &setup, settings)
     }
 
-    fn etc(&self) -> PathBuf {
+    /// Where Weir's configuration lies.
+    pub fn etc(&self) -> PathBuf {
         self.options.out.join("etc")
     }
 
@@ -247,9 +264,28 @@ impl Lab {
     }
 
     async fn build(&self, supervisor: &mut Supervisor, progress: &dyn Fn(&str)) -> Result<Daemons> {
-        progress("namespaces, links, addresses, firewall");
+        self.serve(supervisor, progress).await?;
+        let daemons = self.start_weir(supervisor, progress).await?;
+        let description = self.options.out.join("lab.json");
+        fs::write(&description, serde_json::to_vec_pretty(&self.describe())?)
+            .with_context(|| format!("cannot write {}", description.display()))?;
+        Ok(daemons)
+    }
+
+    /// Makes everything around a machine: namespaces with taps for it, certificates, servers.
+    pub async fn surround(
+        &self,
+        supervisor: &mut Supervisor,
+        progress: &dyn Fn(&str),
+    ) -> Result<()> {
+        progress("namespaces, taps for the machine, addresses");
         self.make_directories()?;
-        topology::raise(&self.options.instance, &self.plan, self.options.hook)?;
+        topology::raise_around(&self.options.instance, &self.plan)?;
+        self.serve(supervisor, progress).await
+    }
+
+    /// Names, certificates, servers.
+    async fn serve(&self, supervisor: &mut Supervisor, progress: &dyn Fn(&str)) -> Result<()> {
         self.hosts.write(&self.plan.hosts_file())?;
         progress("certificates");
         let plan = self.options.out.join("plan.json");
@@ -283,11 +319,7 @@ impl Lab {
                 .apply(&mut command);
             supervisor.start(server("entra", command)).await?;
         }
-        let daemons = self.start_weir(supervisor, progress).await?;
-        let description = self.options.out.join("lab.json");
-        fs::write(&description, serde_json::to_vec_pretty(&self.describe())?)
-            .with_context(|| format!("cannot write {}", description.display()))?;
-        Ok(daemons)
+        Ok(())
     }
 
     async fn start_weir(
@@ -305,6 +337,11 @@ impl Lab {
             .apply(&mut command);
         let control = supervisor.start(daemon("weir-control", command)).await?;
         progress("weir-proxy, without privileges");
+        publish(
+            &self.options.bin_dir.join("weir-proxy"),
+            &self.run.join("bin/weir-proxy"),
+            0o755,
+        )?;
         let mut command = managed(self.run.join("bin/weir-proxy"));
         command
             .arg("--control")
@@ -363,11 +400,6 @@ impl Lab {
             let uid = class.source().uid;
             chown(&home, Some(uid), Some(uid))?;
         }
-        publish(
-            &self.options.bin_dir.join("weir-proxy"),
-            &self.run.join("bin/weir-proxy"),
-            0o755,
-        )?;
         let own = std::env::current_exe().context("cannot find this program's own file")?;
         publish(&own, &self.run.join("bin/weir-lab"), 0o755)
     }

@@ -20,6 +20,7 @@ pub mod demo;
 pub mod exec;
 pub mod hosts;
 pub mod lab;
+pub mod machine;
 pub mod netns;
 pub mod require;
 pub mod settings;

@@ -50,6 +50,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Status { instance, json } => status(&instance, json),
         Verb::Exec(exec) => enter(&exec),
         Verb::Demo(demo) => demo::run(&demo).await,
+        Verb::Boot(boot) => demo::boot::run(&boot).await,
         Verb::UdpProbe { to } => udp_probe(to),
     }
 }

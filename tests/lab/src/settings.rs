@@ -30,14 +30,50 @@ pub const STRANGER: &str = "dave@nomex-adfs.corp.example";
 pub struct Setup<'a> {
     /// Names and addresses.
     pub plan: &'a Plan,
-    /// Directory of the lab in memory.
-    pub run: &'a Path,
-    /// The kernel object.
-    pub object: &'a Path,
+    /// Where Weir's own things lie.
+    pub places: Places,
     /// Rules that are skipped, by full name.
     pub switched_off: &'a [String],
     /// Where the kernel plane decides, when that is not left to Weir.
     pub hook: Option<Hook>,
+}
+
+/// Where Weir finds and keeps its own things, and who its proxy runs as.
+#[derive(Clone, Debug)]
+pub struct Places {
+    run: PathBuf,
+    state: PathBuf,
+    object: PathBuf,
+    pin: PathBuf,
+    proxy_user: String,
+    /// More of what `[appliance]` says.
+    more: &'static str,
+}
+
+impl Places {
+    /// In the lab's directory in memory.
+    pub fn in_lab(run: &Path, object: &Path) -> Self {
+        Self {
+            run: run_directory(run),
+            state: state_directory(run),
+            object: object.to_owned(),
+            pin: run.join("bpf/weir"),
+            proxy_user: PROXY_UID.to_string(),
+            more: "",
+        }
+    }
+
+    /// Where Debian's package has them.
+    pub fn installed() -> Self {
+        Self {
+            run: "/run/weir".into(),
+            state: "/var/lib/weir".into(),
+            object: "/usr/lib/weir/weir-ebpf.o".into(),
+            pin: "/sys/fs/bpf/weir".into(),
+            proxy_user: "weir-proxy".to_owned(),
+            more: "control_group = \"weir\"\n",
+        }
+    }
 }
 
 /// A hook of the kernel that Weir is told to use.
@@ -200,7 +236,7 @@ fn known_users(plan: &Plan) -> impl Iterator<Item = &str> {
 }
 
 fn configuration(setup: &Setup<'_>, settings: Settings) -> String {
-    let run = setup.run.display();
+    let places = &setup.places;
     let hook = setup
         .hook
         .map(|hook| format!("hook = \"{}\"\n", hook.name()))
@@ -214,22 +250,25 @@ fn configuration(setup: &Setup<'_>, settings: Settings) -> String {
 
 [appliance]
 name = "weir-lab"
-run = "{}"
+run = "{run}"
 state = "{state}"
-proxy_user = "{PROXY_UID}"
-
+proxy_user = "{proxy_user}"
+{more}
 [kernel]
-object = "{}"
-pin = "{run}/bpf/weir"
+object = "{object}"
+pin = "{pin}"
 outside = ["{OUTSIDE}"]
 inside = ["{INSIDE}"]
 mark = 0x5745
 table = 5745
 {hook}{window}
 {grants}"#,
-        run_directory(setup.run).display(),
-        setup.object.display(),
-        state = state_directory(setup.run).display(),
+        run = places.run.display(),
+        state = places.state.display(),
+        proxy_user = places.proxy_user,
+        more = places.more,
+        object = places.object.display(),
+        pin = places.pin.display(),
         grants = tokens::GRANTS,
     );
     if settings.directory {

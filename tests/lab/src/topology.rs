@@ -27,9 +27,20 @@ pub const WAN: &str = "wan";
 /// Name of the firewall's table in `weir`.
 const TABLE: &str = "weir_lab";
 
-const INET_WAN: [&str; 2] = ["203.0.113.253", "2001:db8:ffff::1"];
-const WEIR_OUTSIDE: [&str; 2] = ["203.0.113.254", "2001:db8:ffff::2"];
-const WEIR_INSIDE: [&str; 2] = ["192.0.2.1", "2001:db8:10::1"];
+/// Where Weir's interfaces are managed from, and its address there, when it is a machine.
+pub const MANAGEMENT: &str = "manage";
+/// The Internet's addresses towards Weir.
+pub const INET_WAN: [&str; 2] = ["203.0.113.253", "2001:db8:ffff::1"];
+/// Weir's addresses towards the Internet.
+pub const WEIR_OUTSIDE: [&str; 2] = ["203.0.113.254", "2001:db8:ffff::2"];
+/// Weir's addresses towards the services.
+pub const WEIR_INSIDE: [&str; 2] = ["192.0.2.1", "2001:db8:10::1"];
+/// Where a machine is managed from.
+pub const MANAGER: &str = "10.57.45.1";
+/// A machine's address there.
+pub const MANAGED: &str = "10.57.45.2";
+/// The interface of `idp` towards Weir.
+pub const LAN: &str = "weir";
 const INET_CLOUD: [&str; 2] = ["198.51.100.1", "2001:db8:c0::1"];
 
 /// What the firewall of `weir` counted.
@@ -54,6 +65,60 @@ impl Firewall {
 
 /// Makes the namespaces of `instance` and everything in them, with wires that are fit for `hook`. What stands already is an error: clean up first.
 pub fn raise(instance: &str, plan: &Plan, hook: Option<Hook>) -> Result<()> {
+    namespaces(instance)?;
+    let [inet, weir, idp, _] = Part::ALL.map(|part| Netns::of(instance, part));
+    batch(
+        &weir,
+        &[
+            "link set lo up".to_owned(),
+            format!(
+                "link add {OUTSIDE} type veth peer name {WAN} netns {}",
+                inet.name
+            ),
+            format!(
+                "link add {INSIDE} type veth peer name {LAN} netns {}",
+                idp.name
+            ),
+        ],
+    )?;
+    if hook == Some(Hook::Xdp) {
+        // A frame that a driver's program passes on must have its checksum, and one end of a veth takes such frames only
+        // when it polls (veth.c: an XDP program of its own, or GRO). Weir's own ends stay as they are.
+        for (namespace, device) in [(&inet, WAN), (&idp, LAN)] {
+            run(
+                namespace,
+                "ethtool",
+                &["-K", device, "tx", "off", "gro", "on"],
+                "",
+            )?;
+        }
+    }
+    others(instance, plan)?;
+    wire_weir(&weir)?;
+    firewall(&weir)
+}
+
+/// Makes the same namespaces around a machine: where its wires would end there are taps, for whoever runs the machine. In
+/// `weir` it is managed from.
+pub fn raise_around(instance: &str, plan: &Plan) -> Result<()> {
+    namespaces(instance)?;
+    let [inet, weir, idp, _] = Part::ALL.map(|part| Netns::of(instance, part));
+    for (namespace, device) in [(&inet, WAN), (&weir, MANAGEMENT), (&idp, LAN)] {
+        batch(namespace, &[format!("tuntap add dev {device} mode tap")])?;
+    }
+    others(instance, plan)?;
+    batch(
+        &weir,
+        &[
+            "link set lo up".to_owned(),
+            format!("address add {MANAGER}/24 dev {MANAGEMENT}"),
+            format!("link set {MANAGEMENT} up"),
+        ],
+    )?;
+    firewall(&weir)
+}
+
+fn namespaces(instance: &str) -> Result<()> {
     for part in Part::ALL {
         ip(&["netns", "add", &Netns::of(instance, part).name])?;
     }
@@ -71,21 +136,12 @@ pub fn raise(instance: &str, plan: &Plan, hook: Option<Hook>) -> Result<()> {
     for part in Part::ALL {
         sysctl(&Netns::of(instance, part), &settings)?;
     }
-    let [inet, weir, idp, cloud] = Part::ALL.map(|part| Netns::of(instance, part));
-    batch(
-        &weir,
-        &[
-            "link set lo up".to_owned(),
-            format!(
-                "link add {OUTSIDE} type veth peer name {WAN} netns {}",
-                inet.name
-            ),
-            format!(
-                "link add {INSIDE} type veth peer name weir netns {}",
-                idp.name
-            ),
-        ],
-    )?;
+    Ok(())
+}
+
+/// All but what Weir itself stands on.
+fn others(instance: &str, plan: &Plan) -> Result<()> {
+    let [inet, _, idp, cloud] = Part::ALL.map(|part| Netns::of(instance, part));
     batch(
         &cloud,
         &[format!(
@@ -102,23 +158,9 @@ pub fn raise(instance: &str, plan: &Plan, hook: Option<Hook>) -> Result<()> {
             ("net/ipv4/tcp_syn_linear_timeouts", "0"),
         ],
     )?;
-    if hook == Some(Hook::Xdp) {
-        // A frame that a driver's program passes on must have its checksum, and one end of a veth takes such frames only
-        // when it polls (veth.c: an XDP program of its own, or GRO). Weir's own ends stay as they are.
-        for (namespace, device) in [(&inet, WAN), (&idp, "weir")] {
-            run(
-                namespace,
-                "ethtool",
-                &["-K", device, "tx", "off", "gro", "on"],
-                "",
-            )?;
-        }
-    }
     wire_inet(&inet, plan)?;
-    wire_weir(&weir)?;
     wire_idp(&idp, plan)?;
-    wire_cloud(&cloud, plan)?;
-    firewall(&weir)
+    wire_cloud(&cloud, plan)
 }
 
 /// Reads the firewall's counters.
@@ -226,7 +268,7 @@ fn wire_idp(idp: &Netns, plan: &Plan) -> Result<()> {
         .iter()
         .flat_map(|service| service.listen.iter().chain(&service.probe))
         .map(std::net::SocketAddr::ip);
-    end_host(idp, "weir", addresses, WEIR_INSIDE)
+    end_host(idp, LAN, addresses, WEIR_INSIDE)
 }
 
 fn wire_cloud(cloud: &Netns, plan: &Plan) -> Result<()> {

@@ -12,8 +12,8 @@ use crate::step::{output, run};
 /// Waits for another package manager that holds the lock, instead of failing at once.
 const LOCK: [&str; 2] = ["-o", "DPkg::Lock::Timeout=300"];
 
-/// Installs packages system-wide.
-pub fn install(packages: &[&str]) -> Result<()> {
+/// Installs packages system-wide. The `services` among them are neither started nor enabled.
+pub fn install(packages: &[&str], services: &[&str]) -> Result<()> {
     if !geteuid().is_root() {
         bail!(
             "installing packages needs root: run `apt-get install {}`",
@@ -21,10 +21,24 @@ pub fn install(packages: &[&str]) -> Result<()> {
         );
     }
     refresh()?;
-    run(apt_get()
+    let mut install = apt_get();
+    install
         .args(LOCK)
         .args(["install", "--yes", "--no-install-recommends", "-qq"])
-        .args(packages))
+        .args(packages);
+    if services.is_empty() || !Path::new("/run/systemd/system").exists() {
+        return run(&mut install);
+    }
+    let systemctl = |arguments: &[&str]| {
+        let mut command = Command::new("systemctl");
+        run(command.arg("--quiet").args(arguments).args(services))
+    };
+    // What is masked is not started when its package is installed.
+    systemctl(&["mask", "--runtime"])?;
+    let installed = run(&mut install);
+    systemctl(&["unmask", "--runtime"])?;
+    installed?;
+    systemctl(&["disable"])
 }
 
 /// Unpacks packages, and those of their dependencies that the machine lacks, into `folder`, without
@@ -39,12 +53,24 @@ pub fn unpack(packages: &[&str], own: impl Fn(&str) -> bool, folder: &Path) -> R
         .into_iter()
         .filter(|name| own(name) || !installed(name))
         .collect();
+    extract(&wanted, folder)
+}
+
+/// Unpacks one package into `folder`, without installing it, and nothing that it depends on.
+pub fn unpack_alone(package: &str, folder: &Path) -> Result<()> {
+    if geteuid().is_root() {
+        refresh()?;
+    }
+    extract(&[package.to_owned()], folder)
+}
+
+fn extract(wanted: &[String], folder: &Path) -> Result<()> {
     let archives = folder.join("archives");
     std::fs::create_dir_all(&archives)?;
     run(apt_get()
         // Into a folder of ours, which apt's sandbox user cannot write.
         .args(["-o", "APT::Sandbox::User=root", "download", "-qq"])
-        .args(&wanted)
+        .args(wanted)
         .current_dir(&archives))?;
     for archive in std::fs::read_dir(&archives)? {
         run(Command::new("dpkg-deb")

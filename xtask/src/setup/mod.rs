@@ -6,6 +6,7 @@
 
 mod apt;
 mod bpf_toolchain;
+mod promtool;
 mod python;
 
 pub use bpf_toolchain::{compiler, linker};
@@ -25,14 +26,20 @@ pub struct Need {
 }
 
 enum Means {
-    /// A Debian package, recognised by a program or file that it brings.
-    Package { probe: Probe },
+    /// A Debian package, recognised by a program or file that it brings. The service that it also brings is
+    /// not wanted.
+    Package {
+        probe: Probe,
+        service: Option<&'static str>,
+    },
     /// A compiler for `bpfel-unknown-none`: rustup's nightly, or Debian's rustc-web.
     BpfCompiler,
     /// The linker that turns LLVM bitcode into a kernel object.
     BpfLinker,
     /// The Python packages of the real clients.
     PythonClients,
+    /// The checker of rules and metrics.
+    Promtool,
 }
 
 enum Probe {
@@ -46,7 +53,22 @@ const fn package(name: &'static str, probe: Probe, why: &'static str) -> Need {
     Need {
         name,
         why,
-        means: Means::Package { probe },
+        means: Means::Package {
+            probe,
+            service: None,
+        },
+    }
+}
+
+/// A server that is wanted for its program: its package starts it as a service, under the same name.
+const fn server(name: &'static str, why: &'static str) -> Need {
+    Need {
+        name,
+        why,
+        means: Means::Package {
+            probe: Probe::Program(name),
+            service: Some(name),
+        },
     }
 }
 
@@ -68,11 +90,20 @@ const C_COMPILER: Need = package(
     "links Rust programs, compiles AWS-LC",
 );
 
+const LIBPCAP: Need = package(
+    "libpcap-dev",
+    Probe::File("/usr/include/pcap/pcap.h"),
+    "captures packets in the lab, reads captures in the benches",
+);
+
+/// What every bench is built with.
+pub static BENCHES: [Need; 2] = [C_COMPILER, LIBPCAP];
+
 /// What the kernel programs are built with.
 pub static KERNEL_PROGRAMS: [Need; 3] = [C_COMPILER, BPF_COMPILER, BPF_LINKER];
 
 /// What the benches compare Weir with; a bench without one of them leaves it out.
-pub static PEERS: [Need; 5] = [
+pub static PEERS: [Need; 6] = [
     package(
         "iproute2",
         Probe::Program("ip"),
@@ -90,16 +121,95 @@ pub static PEERS: [Need; 5] = [
         Probe::Program("iptables"),
         "asks ipset for each packet",
     ),
+    package(
+        "tcpreplay",
+        Probe::Program("tcpreplay"),
+        "sends the same frames, as an independent witness",
+    ),
+];
+
+/// What the Debian package is made with.
+pub static DEB: [Need; 3] = [
+    C_COMPILER,
+    package(
+        "dpkg-dev",
+        Probe::Program("dpkg-shlibdeps"),
+        "names the packages of the libraries that the programs need",
+    ),
+    package("git", Probe::Program("git"), "tells the commit's time"),
+];
+
+/// What the machine image is built with; its loaders and file systems are made by programs that it brings itself.
+pub static IMAGE: [Need; 7] = [
+    package(
+        "mmdebstrap",
+        Probe::Program("mmdebstrap"),
+        "unpacks Debian for the image",
+    ),
+    package(
+        "debian-archive-keyring",
+        Probe::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        "verifies what the mirror offers",
+    ),
+    package(
+        "fdisk",
+        Probe::Program("sfdisk"),
+        "writes the image's table of partitions",
+    ),
+    package(
+        "dosfstools",
+        Probe::Program("mkfs.vfat"),
+        "makes the EFI system partition",
+    ),
+    package(
+        "mtools",
+        Probe::Program("mcopy"),
+        "fills the EFI system partition",
+    ),
+    package(
+        "qemu-utils",
+        Probe::Program("qemu-img"),
+        "turns the disk into a qcow2",
+    ),
+    package("git", Probe::Program("git"), "tells the commit's time"),
+];
+
+/// What boots the image, besides what the lab needs.
+pub static BOOT_TEST: [Need; 3] = [
+    package(
+        "qemu-system-x86",
+        Probe::Program("qemu-system-x86_64"),
+        "boots the image",
+    ),
+    package(
+        "ovmf",
+        Probe::File("/usr/share/OVMF/OVMF_CODE_4M.fd"),
+        "boots the image by UEFI",
+    ),
+    package(
+        "openssh-client",
+        Probe::Program("ssh"),
+        "looks into the booted machine",
+    ),
+];
+
+/// What the proxy is measured beside, and with.
+pub static PROXY_PEERS: [Need; 5] = [
+    C_COMPILER,
+    server("nginx", "a peer, and the backend of all"),
+    server("haproxy", "a peer"),
+    package("wrk", Probe::Program("wrk"), "a client over HTTP/1.1"),
+    package(
+        "nghttp2-client",
+        Probe::Program("h2load"),
+        "a client over HTTP/2, and at a constant rate",
+    ),
 ];
 
 /// What the demo and the tests run with.
-pub static EVERYTHING: [Need; 15] = [
+pub static EVERYTHING: [Need; 16] = [
     C_COMPILER,
-    package(
-        "libpcap-dev",
-        Probe::File("/usr/include/pcap/pcap.h"),
-        "captures packets in the lab",
-    ),
+    LIBPCAP,
     package(
         "iproute2",
         Probe::Program("ip"),
@@ -145,6 +255,11 @@ pub static EVERYTHING: [Need; 15] = [
         why: "Microsoft's own client library, a client of the demo",
         means: Means::PythonClients,
     },
+    Need {
+        name: "promtool",
+        why: "checks the metrics and the alert rules",
+        means: Means::Promtool,
+    },
 ];
 
 /// Makes sure that everything in `needs` is there.
@@ -178,10 +293,11 @@ pub fn ensure(needs: &[Need], no_install: bool) -> Result<()> {
         .filter(|need| matches!(need.means, Means::Package { .. }))
         .map(|need| need.name)
         .collect();
+    let services: Vec<&str> = missing.iter().filter_map(|need| need.service()).collect();
     if !packages.is_empty() {
         step(
             &format!("install {} from Debian", packages.join(", ")),
-            || apt::install(&packages),
+            || apt::install(&packages, &services),
         )?;
     }
     for need in missing {
@@ -192,6 +308,7 @@ pub fn ensure(needs: &[Need], no_install: bool) -> Result<()> {
             Means::PythonClients => {
                 step("install msal from PyPI into target/venv", python::install)?;
             }
+            Means::Promtool => step("unpack promtool into target/tools", promtool::install)?,
         }
         if !need.present() {
             bail!(
@@ -205,12 +322,20 @@ pub fn ensure(needs: &[Need], no_install: bool) -> Result<()> {
 }
 
 impl Need {
+    fn service(&self) -> Option<&'static str> {
+        match self.means {
+            Means::Package { service, .. } => service,
+            _ => None,
+        }
+    }
+
     fn present(&self) -> bool {
         match &self.means {
-            Means::Package { probe } => probe.succeeds(),
+            Means::Package { probe, .. } => probe.succeeds(),
             Means::BpfCompiler => compiler().is_some(),
             Means::BpfLinker => linker().is_some(),
             Means::PythonClients => python::present(),
+            Means::Promtool => promtool::present(),
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Client {
 pub struct Connection {
     /// The client's own end.
     pub local: SocketAddr,
+    /// How many certificates the service showed.
+    pub certificates: usize,
     host: String,
     sender: SendRequest<Empty<Bytes>>,
     running: JoinHandle<hyper::Result<()>>,
@@ -100,9 +102,12 @@ impl Client {
         let local = stream.local_addr()?;
         let name = ServerName::try_from(host.to_owned())?;
         let stream = self.tls.connect(name, stream).await?;
+        let shown = stream.get_ref().1.peer_certificates();
+        let certificates = shown.map_or(0, <[_]>::len);
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         Ok(Connection {
             local,
+            certificates,
             host: host.to_owned(),
             sender,
             running: tokio::spawn(connection),
@@ -113,12 +118,17 @@ impl Client {
 impl Connection {
     /// Asks for a path, reads the whole answer, and says its status. An error means that the connection is gone.
     pub async fn get(&mut self, path: &str) -> Result<u16> {
+        Ok(self.ask(path).await?.0)
+    }
+
+    /// The same, and where the answer sends the client to; empty for nowhere.
+    pub async fn ask(&mut self, path: &str) -> Result<(u16, String)> {
         timeout(PATIENCE, self.exchange(path))
             .await
             .context("nobody answers")?
     }
 
-    async fn exchange(&mut self, path: &str) -> Result<u16> {
+    async fn exchange(&mut self, path: &str) -> Result<(u16, String)> {
         self.sender.ready().await?;
         let request = Request::get(path)
             .header("host", &self.host)
@@ -126,8 +136,12 @@ impl Connection {
             .body(Empty::new())?;
         let response = self.sender.send_request(request).await?;
         let status = response.status().as_u16();
+        let location = response.headers().get("location");
+        let location = location
+            .map_or(Ok(""), |location| location.to_str())?
+            .to_owned();
         response.into_body().collect().await?;
-        Ok(status)
+        Ok((status, location))
     }
 }
 

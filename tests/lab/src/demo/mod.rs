@@ -4,6 +4,7 @@
 //! A lab stands for each hook of the kernel plane; in it the houses ([`rows::House`]) are configurations that Weir takes on one
 //! after the other, by a reload, and each has its rows. [`stage`] does rows.
 
+pub mod boot;
 mod capture;
 mod chromium;
 mod client;

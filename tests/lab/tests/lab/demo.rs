@@ -169,6 +169,22 @@ fn the_kernel_plane_holds_what_it_promises_at_both_hooks() {
 }
 
 #[test]
+fn reloads_under_load_fail_nobody() {
+    let Some(ground) = Ground::find("reloads_under_load_fail_nobody") else {
+        return;
+    };
+    let wanted = ["--hook", "tcx", "--only", "life/reloads/6"];
+    let runs = shown(&ground, "reloads", &wanted, 0);
+    let row = &runs[0]["life"][0];
+    assert_eq!(row["name"], "life/reloads/6");
+    let said = row["said"].to_string();
+    assert!(
+        said.contains("100 reloads") && said.contains("none failed"),
+        "{row}"
+    );
+}
+
+#[test]
 fn the_rows_are_listed_without_anything_that_they_need() {
     let output = lab(&["demo", "--list", "--only", "life/*"])
         .env_clear()

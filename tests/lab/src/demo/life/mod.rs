@@ -4,6 +4,7 @@
 
 pub(super) mod dead;
 mod traffic;
+mod turns;
 
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,8 @@ enum Blow {
     Stop(Which),
     /// No proxy works for longer than the grace, and the service says what becomes of its clients.
     Dead(dead::Mode),
+    /// The configuration changes so often, one reload after the other.
+    Turns(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,96 +103,119 @@ pub struct Ward<'a> {
 
 /// Every row.
 pub fn all() -> Vec<Life> {
-    use Blow::{Dead, Kill, Pause, Stop};
+    use Blow::{Kill, Pause, Stop, Turns};
     use Which::{Control, Proxy};
-    let row = |name, what, blow, family| Life {
-        name,
-        what,
-        blow,
-        family,
-    };
     let (v4, v6) = (Family::V4, Family::V6);
-    vec![
-        row(
+    let rows = [
+        (
             "life/kill-proxy/4",
             "SIGKILL of weir-proxy",
             Kill(&[Proxy]),
             v4,
         ),
-        row(
+        (
             "life/kill-proxy/6",
             "SIGKILL of weir-proxy",
             Kill(&[Proxy]),
             v6,
         ),
-        row(
+        (
             "life/kill-control/4",
             "SIGKILL of weir-control",
             Kill(&[Control]),
             v4,
         ),
-        row(
+        (
             "life/kill-proxy-control/4",
             "SIGKILL of both, weir-proxy first",
             Kill(&[Proxy, Control]),
             v4,
         ),
-        row(
+        (
             "life/kill-control-proxy/6",
             "SIGKILL of both, weir-control first",
             Kill(&[Control, Proxy]),
             v6,
         ),
-        row(
+        (
             "life/pause-proxy/4",
             "SIGSTOP and SIGCONT of weir-proxy",
             Pause(Proxy),
             v4,
         ),
-        row(
+        (
             "life/pause-control/6",
             "SIGSTOP and SIGCONT of weir-control",
             Pause(Control),
             v6,
         ),
-        row(
+        (
             "life/stop-proxy/6",
             "SIGSTOP of weir-proxy: the watchdog",
             Stop(Proxy),
             v6,
         ),
-        row(
+        (
             "life/stop-control/4",
             "SIGSTOP of weir-control: the watchdog",
             Stop(Control),
             v4,
         ),
-        row(
+        (
+            "life/reloads/4",
+            "1,000 reloads, clients without pause",
+            Turns(1000),
+            v4,
+        ),
+        (
+            "life/reloads/6",
+            "100 reloads, clients without pause",
+            Turns(100),
+            v6,
+        ),
+    ];
+    let row = |(name, what, blow, family)| Life {
+        name,
+        what,
+        blow,
+        family,
+    };
+    rows.into_iter().chain(without_proxy()).map(row).collect()
+}
+
+type Row = (&'static str, &'static str, Blow, Family);
+
+/// What a service wants while no proxy works.
+fn without_proxy() -> [Row; 6] {
+    use Blow::Dead;
+    let (v4, v6) = (Family::V4, Family::V6);
+    [
+        (
             "life/waiting/4",
             "both dead: connections wait",
             Dead(dead::Mode::Wait),
             v4,
         ),
-        row(
+        (
             "life/reject/4",
             "no proxy: reject",
             Dead(dead::Mode::Reject),
             v4,
         ),
-        row(
+        (
             "life/reject/6",
             "no proxy: reject",
             Dead(dead::Mode::Reject),
             v6,
         ),
-        row("life/drop/4", "no proxy: drop", Dead(dead::Mode::Drop), v4),
-        row(
+        ("life/drop/4", "no proxy: drop", Dead(dead::Mode::Drop), v4),
+        (
             "life/forward-managed/4",
             "no proxy: managed sources are forwarded",
             Dead(dead::Mode::ForwardManaged),
             v4,
         ),
-        row(
+        (
             "life/forward-managed/6",
             "no proxy: managed sources are forwarded",
             Dead(dead::Mode::ForwardManaged),
@@ -227,6 +253,7 @@ impl<'a> Ward<'a> {
         self.configure(settings).await?;
         match row.blow {
             Blow::Dead(mode) => self.be_dead(mode, row.family, &mut lived).await?,
+            Blow::Turns(turns) => self.take_turns(turns, row.family, &mut lived).await?,
             _ => self.strike(row, &mut lived).await?,
         }
         Ok(lived.done())
@@ -272,7 +299,7 @@ impl<'a> Ward<'a> {
                 fell = (which == Which::Proxy).then(Instant::now);
                 self.restarted(which, starts).await?;
             }
-            Blow::Dead(_) => {}
+            Blow::Dead(_) | Blow::Turns(_) => {}
         }
         let after = self.whole().await?;
         let back = struck.elapsed();
