@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::{TcpSocket, TcpStream};
@@ -62,6 +63,16 @@ impl Client {
             inet: lab.namespace(Part::Inet),
             tls: TlsConnector::from(Arc::new(config)),
         })
+    }
+
+    /// The same, but it resumes nothing: each connection is shown the certificates.
+    pub fn anew(&self) -> Self {
+        let mut config = rustls::ClientConfig::clone(self.tls.config());
+        config.resumption = Resumption::disabled();
+        Self {
+            inet: self.inet.clone(),
+            tls: TlsConnector::from(Arc::new(config)),
+        }
     }
 
     /// Connects to `to` and asks for `host`, from an address, or from the router's own.
