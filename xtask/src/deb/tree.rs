@@ -150,7 +150,9 @@ mod tests {
     #[test]
     fn the_same_files_make_the_same_package_whenever_and_wherever() {
         if Command::new("dpkg-deb").arg("--version").output().is_err() {
-            eprintln!("skipped: there is no dpkg-deb");
+            eprintln!(
+                "skipped: the_same_files_make_the_same_package_whenever_and_wherever: no dpkg-deb"
+            );
             return;
         }
         let scratch = std::env::temp_dir().join(format!("weir-deb-{}", std::process::id()));
