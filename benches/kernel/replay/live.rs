@@ -419,6 +419,8 @@ fn notes(report: &mut Report, left_out: &LeftOut) {
          thread ran, by the kernel's own clock, divided by the frames that it took up: receiving, judging, \
          forwarding and handing over; not making the frames, and not what the sink does, which is a thread of its \
          own. What the router could not take up found its queue full, and is shown beside.",
+        "Nanoseconds for a frame are not to be quoted yet: frames taken up in a second say many times as much, so the \
+         thread's clock misses most of the work. The counts are right.",
         "Proxied frames are counted and dropped where the router's stack has accepted them, in front of TCP, for \
          Weir and the peers alike: both have brought them to a transparent listener by then, and what answers \
          them costs the same. GRO is off on the way in, else several frames would count as one.",
