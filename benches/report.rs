@@ -20,6 +20,7 @@ pub struct Report {
     rows: Vec<Value>,
     targets: Vec<Target>,
     notes: Vec<String>,
+    fault: Option<String>,
 }
 
 struct Target {
@@ -117,6 +118,11 @@ impl Report {
         });
     }
 
+    /// What makes the bench fail, once everything that was measured is written.
+    pub fn fail(&mut self, why: impl Into<String>) {
+        self.fault = Some(why.into());
+    }
+
     /// The machine, in a line.
     pub fn headline(&self) -> String {
         let fact = |name: &str| self.facts[name].as_str().unwrap_or_default().to_owned();
@@ -140,10 +146,12 @@ impl Report {
             "rows": self.rows,
             "targets": targets,
             "notes": self.notes,
+            "fault": self.fault,
         })
     }
 
-    /// Prints targets and notes, and writes everything to a file if there is to be one.
+    /// Prints targets and notes, and writes everything to a file if there is to be one. What made the bench fail is
+    /// the error.
     pub fn finish(self, file: Option<&Path>) -> Result<()> {
         println!();
         for target in &self.targets {
@@ -160,7 +168,10 @@ impl Report {
             std::fs::write(file, text + "\n")
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }
-        Ok(())
+        match self.fault {
+            Some(why) => Err(anyhow::Error::msg(why)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -40,6 +40,23 @@ fn a_report_states_machine_versions_rows_and_targets() {
 }
 
 #[test]
+fn what_fails_a_bench_does_not_take_its_numbers() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let file = directory.path().join("report.json");
+    let mut report = Report::new("test", 1);
+    report.row(json!({ "what": "a" }));
+    report.fail("two differ");
+    let error = report.finish(Some(&file)).expect_err("it failed");
+    assert_eq!(error.to_string(), "two differ");
+    let text = std::fs::read(&file).expect("it was written nevertheless");
+    let said: Value = serde_json::from_slice(&text).expect("it is JSON");
+    assert_eq!(
+        (&said["rows"][0]["what"], &said["fault"]),
+        (&json!("a"), &json!("two differ"))
+    );
+}
+
+#[test]
 fn a_spread_keeps_its_order() {
     let spread = Spread::of(vec![30.0, 10.0, 20.0, 40.0]);
     assert_eq!((spread.min, spread.median, spread.max), (10.0, 30.0, 40.0));

@@ -11,7 +11,7 @@ mod live;
 mod page;
 mod report;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use weir_benches::replay::{Lists, Services, Told, Traffic, capture, generate};
 
 use crate::Size;
@@ -72,10 +72,10 @@ pub fn run(files: &Files, size: &Size, arguments: &Arguments) -> Result<Report> 
             .with_context(|| format!("cannot write {}", page.display()))?;
     }
     if differences.wrong > 0 {
-        bail!(
+        report.fail(format!(
             "{} frames are judged otherwise by the loaded programs than by the host's code",
             differences.wrong
-        );
+        ));
     }
     Ok(report)
 }

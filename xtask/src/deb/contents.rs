@@ -11,7 +11,7 @@ pub const PROGRAMS: [(&str, &str); 3] = [
 
 /// Files of the repository as they are, each with its place and mode. The unit files are named one by one, so that a
 /// new one is not shipped by accident.
-pub const FILES: [(&str, &str, u32); 20] = [
+pub const FILES: [(&str, &str, u32); 23] = [
     ("images/console", "usr/libexec/weir/console", 0o755),
     ("images/nftables.conf", "usr/lib/weir/nftables.conf", 0o644),
     (
@@ -89,6 +89,21 @@ pub const FILES: [(&str, &str, u32); 20] = [
     (
         "images/cloud/network-config",
         "usr/share/doc/weir/examples/network-config",
+        0o644,
+    ),
+    (
+        "images/monitoring/alerts.yml",
+        "usr/share/doc/weir/monitoring/alerts.yml",
+        0o644,
+    ),
+    (
+        "images/monitoring/alerts_test.yml",
+        "usr/share/doc/weir/monitoring/alerts_test.yml",
+        0o644,
+    ),
+    (
+        "images/monitoring/grafana-dashboard.json",
+        "usr/share/doc/weir/monitoring/grafana-dashboard.json",
         0o644,
     ),
     (

@@ -18,7 +18,7 @@ use super::table::Table;
 use super::{Report, is_wanted};
 use crate::args;
 use crate::lab::{Lab, with_middle};
-use crate::machine::{self, Machine};
+use crate::machine::{self, Firmware, Machine};
 use crate::netns::Part;
 use crate::settings::Hook;
 use crate::supervisor::Supervisor;
@@ -100,7 +100,7 @@ async fn show(
     lab: &Lab,
     machine: &mut Machine,
     wanted: &args::Boot,
-    firmware: machine::Firmware,
+    firmware: Firmware,
     house: &mut House,
 ) -> Result<Report> {
     let begun = Instant::now();
@@ -134,6 +134,7 @@ async fn show(
         table.life(&row);
         told.push(row);
     };
+    tell(start(machine, firmware, hook).await?);
     tell(units(machine, hook).await?);
     tell(proxy(machine, hook).await?);
     tell(firewall(lab, machine, hook).await?);
@@ -155,11 +156,35 @@ async fn show(
 /// Where the machine's kernel plane decides: it chooses by its cards.
 fn hook(status: &Value) -> Hook {
     let hooks = status["kernel"]["hooks"].as_array().into_iter().flatten();
-    if hooks.clone().any(|hook| hook["hook"] == Hook::Xdp.name()) {
+    let is_early = |hook: &Value| {
+        let names = hook["hook"].as_str().unwrap_or_default();
+        names.split('+').any(|name| name == Hook::Xdp.name())
+    };
+    if hooks.clone().any(is_early) {
         Hook::Xdp
     } else {
         Hook::Tcx
     }
+}
+
+/// What it was started by, and whether that vouches for what it starts.
+async fn start(machine: &Machine, firmware: Firmware, hook: Hook) -> Result<Lived> {
+    let mut row = Lived::of(HOUSE, "machine/start", "what it was started by", hook);
+    // The variable's four bytes of attributes stand before its one of value.
+    let said = machine
+        .shell
+        .said(
+            "cd /sys/firmware/efi/efivars 2>/dev/null || { echo bios; exit; }; \
+             od -An -tu1 -j4 SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c 2>/dev/null | grep -qw 1 \
+             && echo secure-boot || echo uefi",
+        )
+        .await?;
+    row.state(
+        said == firmware.name(),
+        format!("started by {said}"),
+        format!("it was to be started by {}", firmware.name()),
+    );
+    Ok(row)
 }
 
 /// Nothing failed on the way up, and the daemons are kept in by what systemd can take from them.
@@ -278,10 +303,16 @@ async fn firewall(lab: &Lab, machine: &Machine, hook: Hook) -> Result<Lived> {
     }
     let listening = machine
         .shell
-        .said("sudo ss -Hltn | awk '{print $4}' | sort -u")
+        .said("sudo ss -Hltn | awk '{print $4}' | grep -v ^127 | sort -u")
         .await?;
-    row.said
-        .push(format!("listening: {}", listening.replace('\n', " ")));
+    let listening = listening.replace('\n', " ");
+    row.state(
+        listening
+            .split(' ')
+            .all(|place| place.ends_with(":22") || place.ends_with(":443")),
+        format!("listening: {listening}"),
+        format!("somebody listens who need not: {listening}"),
+    );
     Ok(row)
 }
 

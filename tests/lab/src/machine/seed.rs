@@ -99,6 +99,10 @@ fn configuration(lab: &Lab, folder: &Path) -> Result<Vec<Value>> {
         add(there.chain(&service.name), &here.chain(&service.name))?;
         add(there.key(&service.name), &here.key(&service.name))?;
     }
+    // The control socket is carried over SSH, which the image does not let anybody do; of several files the first counts.
+    files.push(json!({
+        "path": "/etc/ssh/sshd_config.d/05-lab.conf", "content": "AllowTcpForwarding local\n",
+    }));
     let managers = format!("add element inet weir management4 {{ {MANAGER} }}\n");
     files.push(json!({
         "path": Path::new(ETC).join("management.nft"), "permissions": "0640", "content": managers,
