@@ -36,8 +36,10 @@ pub struct Row {
     pub offered: Spread,
     /// Frames that the router took up in a second.
     pub handled: Spread,
-    /// Nanoseconds of the router's processor for each frame that it took up.
+    /// Nanoseconds of the router's processor for each frame that it took up, with what the sink does with it.
     pub router_ns: Spread,
+    /// The share of the time that the router's processor worked for frames.
+    pub router_busy: Spread,
     /// Nanoseconds of the sender's processor for each frame that it made.
     pub sender_ns: Spread,
     /// Of the frames sent, the share that found the router's queue full.
@@ -145,6 +147,7 @@ impl Row {
             "offered_pps": self.offered,
             "handled_pps": self.handled,
             "router_ns": self.router_ns,
+            "router_busy": self.router_busy,
             "sender_ns": self.sender_ns,
             "overrun": self.overrun,
             "counted": self.counts.json(),

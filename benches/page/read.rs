@@ -136,6 +136,7 @@ pub(super) struct Live {
     pub(super) offered_pps: Spread,
     pub(super) handled_pps: Spread,
     pub(super) router_ns: Spread,
+    pub(super) router_busy: Spread,
     pub(super) overrun: Spread,
     pub(super) counted: Counts,
     pub(super) invalid: Option<String>,

@@ -133,6 +133,7 @@ fn table(page: &mut Html, mix: &str, rows: &[&Live]) {
                 Cell::Number(format!("{}–{}", whole(ns.min), whole(ns.max))),
                 Cell::Number(format!("{:.2}", row.handled_pps.median / 1e6)),
                 Cell::Number(format!("{:.2}", row.offered_pps.median / 1e6)),
+                Cell::Number(percent(row.router_busy.median)),
                 Cell::Number(percent(row.overrun.median)),
                 Cell::Number(thousands(row.counted.forwarded)),
                 Cell::Number(thousands(row.counted.proxied)),
@@ -140,7 +141,7 @@ fn table(page: &mut Html, mix: &str, rows: &[&Live]) {
                 Cell::Text(row.invalid.as_ref().map_or_else(
                     || {
                         if row.judges {
-                            "every count is right".into()
+                            "right".into()
                         } else {
                             "for comparison".into()
                         }
@@ -163,7 +164,7 @@ fn table(page: &mut Html, mix: &str, rows: &[&Live]) {
             "{mix}{what} with the first lists. Each frame was sent once and counted; then as many as could be made."
         ),
         &[
-            "way", "prefixes", "ns a frame", "least–most", "M/s taken", "M/s offered", "found the queue full",
+            "way", "prefixes", "ns a frame", "least–most", "M/s taken", "M/s offered", "router busy", "queue full",
             "forwarded", "proxied", "dropped", "counts",
         ],
         &lines,

@@ -271,6 +271,7 @@ fn row(at: u32, way: &'static str) -> Row {
         offered: near(2_400_000.0),
         handled: near(1_000_000.0 + 310_000.0 * f64::from(at)),
         router_ns: near(900.0 - 211.0 * f64::from(at)),
+        router_busy: near(0.8),
         sender_ns: near(200.0),
         overrun: near(0.25),
         counts,

@@ -121,7 +121,7 @@ pub fn run(files: &Files, size: &Size, setting: &Setting, report: &mut Report) -
 }
 
 const HEADINGS: &str = "
-at full speed               prefixes  mix                     M/s offered  M/s taken   ns/frame (min-max)   became";
+at full speed               prefixes  mix                     M/s offered  M/s taken   ns/frame (min-max)      busy   became";
 
 /// The services that judge by the same verdicts as the first one; the bed has one door. They do not only observe,
 /// and refuse silently: so the peers do.
@@ -369,6 +369,7 @@ impl Mixed {
             offered: of(Run::offered_rate),
             handled: of(Run::handled_rate),
             router_ns: of(Run::router_ns),
+            router_busy: of(Run::router_busy),
             sender_ns: of(Run::sender_ns),
             overrun: of(Run::overrun),
             counts: measured.counts,
@@ -382,7 +383,7 @@ fn print(row: &Row) {
     let [forwarded, proxied, dropped] =
         [row.counts.forwarded, row.counts.proxied, row.counts.dropped];
     println!(
-        "{:<24} {:>11}  {:<22} {:>12.2} {:>10.2} {:>8.0} ({:.0}-{:.0})   {forwarded} forwarded, {proxied} proxied, \
+        "{:<24} {:>11}  {:<22} {:>12.2} {:>10.2} {:>8.0} {:<13} {:>4.0} %   {forwarded} forwarded, {proxied} proxied, \
          {dropped} dropped{}",
         row.way,
         row.prefixes,
@@ -390,8 +391,8 @@ fn print(row: &Row) {
         row.offered.median / 1e6,
         row.handled.median / 1e6,
         row.router_ns.median,
-        row.router_ns.min,
-        row.router_ns.max,
+        format!("({:.0}-{:.0})", row.router_ns.min, row.router_ns.max),
+        row.router_busy.median * 100.0,
         row.invalid
             .as_ref()
             .map_or(String::new(), |why| format!("; NOT COMPARABLE: {why}")),
@@ -416,11 +417,12 @@ fn notes(report: &mut Report, left_out: &LeftOut) {
     for note in [
         "At full speed: live frames (BPF_F_TEST_XDP_LIVE_FRAMES) of the capture's own bytes into a veth, made on one \
          processor and received on another by a kernel thread (threaded NAPI). Nanoseconds for a frame are what that \
-         thread ran, by the kernel's own clock, divided by the frames that it took up: receiving, judging, \
-         forwarding and handing over; not making the frames, and not what the sink does, which is a thread of its \
-         own. What the router could not take up found its queue full, and is shown beside.",
-        "Nanoseconds for a frame are not to be quoted yet: frames taken up in a second say many times as much, so the \
-         thread's clock misses most of the work. The counts are right.",
+         thread and the sink's ran, by the kernel's own clock, divided by the frames that were taken up: receiving, \
+         judging, forwarding, handing over and counting in the sink; not making the frames. What the router could \
+         not take up found its queue full, and is shown beside.",
+        "Busy is the share of the time that those two threads ran. On a machine with nothing else to do that is all of \
+         it, where frames are made faster than they are taken up; where it is less, frames taken up in a second say \
+         what the machine left them, and nanoseconds for a frame still what a frame costs.",
         "Proxied frames are counted and dropped where the router's stack has accepted them, in front of TCP, for \
          Weir and the peers alike: both have brought them to a transparent listener by then, and what answers \
          them costs the same. GRO is off on the way in, else several frames would count as one.",

@@ -2,6 +2,10 @@
 //!
 //! A veth is told to poll in threads of its own (threaded NAPI). Everything that a frame meets from then on until
 //! it is handed to the next interface or dropped runs in such a thread, and the kernel counts its nanoseconds.
+//!
+//! Only the sum of the router's thread and the sink's is right. The router wakes the sink with the first frame of a batch
+//! and goes on with the batch; because a switch is due from then on, the kernel leaves out reading the clock at the
+//! switch (`rq_clock_skip_update`), and what the router did since the wake-up is charged to the sink.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

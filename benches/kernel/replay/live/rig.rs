@@ -82,6 +82,11 @@ impl Run {
         self.routing * 1e9 / float(self.counts.sum().max(1))
     }
 
+    /// The share of the time that the router's processor worked for frames.
+    pub fn router_busy(&self) -> f64 {
+        self.routing / self.seconds
+    }
+
     /// Nanoseconds of the sender's processor for a frame.
     pub fn sender_ns(&self) -> f64 {
         self.sending * 1e9 / float(self.offered.max(1))
@@ -297,7 +302,8 @@ impl<'a> Rig<'a> {
                 proxied: add(&self.delivered, "bed", "delivered")?,
                 dropped,
             },
-            ran: self.router.ran()?,
+            // Together: see `receiver`.
+            ran: self.router.ran()? + self.behind.ran()?,
             dropped_behind: self.behind.dropped()?,
         })
     }
