@@ -133,7 +133,6 @@ pub(super) struct Live {
     pub(super) frames: u64,
     pub(super) sources: u64,
     pub(super) frame_bytes: f64,
-    pub(super) offered_pps: Spread,
     pub(super) handled_pps: Spread,
     pub(super) router_ns: Spread,
     pub(super) router_busy: Spread,

@@ -76,12 +76,12 @@ fn summary(live: &[Live]) -> String {
         let Some(ns) = ns else { continue };
         let ratios: Vec<String> = peers
             .iter()
-            .filter_map(|(peer, other)| Some(format!("{:.1} × for {peer}", (*other)? / ns)))
+            .filter_map(|(peer, other)| Some(format!("{peer} {:.1} ×", (*other)? / ns)))
             .collect();
         let beside = if ratios.is_empty() {
             String::new()
         } else {
-            format!(" ({} doing the same job)", ratios.join(", "))
+            format!(" ({} as much for the same job)", ratios.join(", "))
         };
         parts.push(format!(" {way} takes {} ns for a frame{beside}", whole(ns)));
     }
@@ -132,7 +132,6 @@ fn table(page: &mut Html, mix: &str, rows: &[&Live]) {
                 Cell::Number(whole(ns.median)),
                 Cell::Number(format!("{}–{}", whole(ns.min), whole(ns.max))),
                 Cell::Number(format!("{:.2}", row.handled_pps.median / 1e6)),
-                Cell::Number(format!("{:.2}", row.offered_pps.median / 1e6)),
                 Cell::Number(percent(row.router_busy.median)),
                 Cell::Number(percent(row.overrun.median)),
                 Cell::Number(thousands(row.counted.forwarded)),
@@ -143,7 +142,7 @@ fn table(page: &mut Html, mix: &str, rows: &[&Live]) {
                         if row.judges {
                             "right".into()
                         } else {
-                            "for comparison".into()
+                            "–".into()
                         }
                     },
                     |why| format!("cannot be compared: {why}"),
@@ -164,7 +163,7 @@ fn table(page: &mut Html, mix: &str, rows: &[&Live]) {
             "{mix}{what} with the first lists. Each frame was sent once and counted; then as many as could be made."
         ),
         &[
-            "way", "prefixes", "ns a frame", "least–most", "M/s taken", "M/s offered", "router busy", "queue full",
+            "way", "prefixes", "ns a frame", "least–most", "M/s taken", "router busy", "queue full",
             "forwarded", "proxied", "dropped", "counts",
         ],
         &lines,

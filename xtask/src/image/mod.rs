@@ -50,7 +50,7 @@ pub struct Arguments {
     /// Boot the image that is there, instead of building one first.
     #[arg(long, requires = "boot_test")]
     keep: bool,
-    /// Handed to the boot test: `--firmware bios|uefi`, `--only GLOB`, `--json FILE`.
+    /// Handed to the boot test: `--firmware bios|uefi|secure-boot`, `--only GLOB`, `--json FILE`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     handed_over: Vec<String>,
 }
