@@ -3,6 +3,10 @@
 //! A User-Agent can be forged. The order of the tests follows from that: what restricts is looked for
 //! before what a rule set may let through.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use crate::body::form::{Parameter, Parameters};
 use crate::profile::Readings;
 use crate::{Client, Flow, Head, Reads};
@@ -23,15 +27,15 @@ pub(crate) fn recognise(
         if says_exchange(head) {
             return Client::Outlook;
         }
-    } else if names_any(&agent, OUTLOOK) {
+    } else if names_any(&agent, &OUTLOOK) {
         return Client::Outlook;
     }
     match flow {
-        Flow::Active | Flow::Mex if names_any(&agent, WINDOWS_LOGON) => Client::WindowsLogon,
+        Flow::Active | Flow::Mex if names_any(&agent, &WINDOWS_LOGON) => Client::WindowsLogon,
         Flow::OauthToken if has_credential(head, form) => Client::Server,
         Flow::Active | Flow::Mex | Flow::OauthToken => Client::Native,
-        _ if names_any(&agent, WINDOWS_LOGON)
-            || names_any(&agent, NATIVE)
+        _ if names_any(&agent, &WINDOWS_LOGON)
+            || names_any(&agent, &NATIVE)
             || head.values("x-ms-pkeyauth").next().is_some() =>
         {
             Client::Native
@@ -42,31 +46,39 @@ pub(crate) fn recognise(
     }
 }
 
+/// What is looked for in every User-Agent, prepared once.
+type Names = LazyLock<Vec<Finder<'static>>>;
+
 /// Outlook on Windows, macOS, iOS and Android.
-const OUTLOOK: &[&str] = &[
-    "microsoft outlook",
-    "macoutlook",
-    "outlook-ios",
-    "outlook-android",
-];
+static OUTLOOK: Names = LazyLock::new(|| {
+    prepare(&[
+        "microsoft outlook",
+        "macoutlook",
+        "outlook-ios",
+        "outlook-android",
+    ])
+});
 /// The Windows account broker.
-const WINDOWS_LOGON: &[&str] = &["windows-azuread-authentication-provider"];
+static WINDOWS_LOGON: Names =
+    LazyLock::new(|| prepare(&["windows-azuread-authentication-provider"]));
 /// Web views in applications, and applications that are no browser.
-const NATIVE: &[&str] = &[
-    "ms-office",
-    "msoffice",
-    "microsoft office/",
-    "pkeyauth",
-    "msauthhost",
-    "idcrl",
-    "msipc",
-    "windows rights management client",
-    "ms_workfoldersclient",
-    "calendaragent",
-    "cfnetwork",
-    "thunderbird",
-    "; wv)",
-];
+static NATIVE: Names = LazyLock::new(|| {
+    prepare(&[
+        "ms-office",
+        "msoffice",
+        "microsoft office/",
+        "pkeyauth",
+        "msauthhost",
+        "idcrl",
+        "msipc",
+        "windows rights management client",
+        "ms_workfoldersclient",
+        "calendaragent",
+        "cfnetwork",
+        "thunderbird",
+        "; wv)",
+    ])
+});
 
 /// All User-Agent lines, lower case: a server may read any of them.
 fn agent(head: &Head<'_>) -> String {
@@ -79,8 +91,14 @@ fn agent(head: &Head<'_>) -> String {
     all
 }
 
-fn names_any(agent: &str, names: &[&str]) -> bool {
-    names.iter().any(|name| agent.contains(name))
+fn prepare(names: &[&'static str]) -> Vec<Finder<'static>> {
+    names.iter().map(|name| Finder::new(*name)).collect()
+}
+
+fn names_any(agent: &str, names: &[Finder<'_>]) -> bool {
+    names
+        .iter()
+        .any(|name| name.find(agent.as_bytes()).is_some())
 }
 
 /// Exchange Online names the protocol it relays (`Microsoft.Exchange.ActiveSync` ...).

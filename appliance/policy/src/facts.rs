@@ -228,7 +228,7 @@ impl Facts {
 
 /// The form in the body. Without a form: no parameters, or unreadable ones when there is a body that
 /// might hold some.
-fn form_of(head: &Head<'_>, recognised: &Recognised, body: Option<&[u8]>) -> Parameters {
+fn form_of<'b>(head: &Head<'_>, recognised: &Recognised, body: Option<&'b [u8]>) -> Parameters<'b> {
     let may_hold = match recognised.flow {
         Flow::Passive | Flow::OauthBrowser | Flow::OauthToken => true,
         Flow::SignOut => recognised.body != BodyNeed::None,

@@ -41,9 +41,7 @@ fn strips(name: &str) -> bool {
             .iter()
             .any(|prefix| name.starts_with(prefix))
         || name.contains("forwarded-for")
-        || name.contains("client-ip")
-        || name.contains("clientcert")
-        || name.contains("client-cert")
+        || name.contains("client") && CLIENT_WORDS.iter().any(|word| name.contains(word))
 }
 
 /// A name in lower case and with `-` for `_`, as nearly all are already.
@@ -198,6 +196,9 @@ const STRIPPED_PREFIXES: &[&str] = &[
     "x-amzn-mtls-",
     "ssl-client",
 ];
+
+/// What names a client, wherever it stands in a name.
+const CLIENT_WORDS: &[&str] = &["client-ip", "clientcert", "client-cert"];
 
 /// Headers of the `x-ms-` family that belong to the client: device authentication, the primary refresh
 /// token of the broker, and its correlation.

@@ -1,12 +1,14 @@
 //! Queries and forms: `application/x-www-form-urlencoded`.
 
+use std::borrow::Cow;
+
 /// Most parameters that are looked at; a longer list is unreadable.
 const MAX_PARAMETERS: usize = 512;
 
 /// The parameters of a query or a form. Names are compared without case, as ASP.NET does.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Parameters {
-    pairs: Vec<(String, String)>,
+pub(crate) struct Parameters<'a> {
+    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     unreadable: bool,
     exact: bool,
 }
@@ -22,9 +24,13 @@ pub(crate) enum Parameter<'a> {
     Unclear,
 }
 
-impl Parameters {
-    pub(crate) fn parse(encoded: &[u8]) -> Self {
-        let mut parameters = Self::default();
+impl<'a> Parameters<'a> {
+    pub(crate) fn parse(encoded: &'a [u8]) -> Self {
+        let mut parameters = Self {
+            // As many as most queries have.
+            pairs: Vec::with_capacity(if encoded.is_empty() { 0 } else { 8 }),
+            ..Self::default()
+        };
         for pair in encoded
             .split(|byte| *byte == b'&')
             .filter(|pair| !pair.is_empty())
@@ -75,7 +81,7 @@ impl Parameters {
 
     /// Every value that can be read, also of a parameter that is unclear.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.pairs_of(name).map(|(_, value)| value.as_str())
+        self.pairs_of(name).map(|(_, value)| &**value)
     }
 
     fn is(&self, given: &str, name: &str) -> bool {
@@ -83,9 +89,13 @@ impl Parameters {
     }
 
     /// PHP passes over blanks in front of a name.
-    fn pairs_of(&self, name: &str) -> impl Iterator<Item = &(String, String)> {
+    fn pairs_of(&self, name: &str) -> impl Iterator<Item = &(Cow<'a, str>, Cow<'a, str>)> {
         let pairs = self.pairs.iter();
-        pairs.filter(move |(given, _)| given.trim_start_matches(' ').eq_ignore_ascii_case(name))
+        pairs.filter(move |(given, _)| {
+            given.eq_ignore_ascii_case(name)
+                || given.starts_with(' ')
+                    && given.trim_start_matches(' ').eq_ignore_ascii_case(name)
+        })
     }
 
     /// Whether the parameter is there with text in it, once or more often; also when it may be there.
@@ -105,7 +115,10 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// `None` when the escapes are broken or the text is not UTF-8.
-fn decode(encoded: &[u8]) -> Option<String> {
+fn decode(encoded: &[u8]) -> Option<Cow<'_, str>> {
+    if memchr::memchr2(b'+', b'%', encoded).is_none() {
+        return Some(Cow::Borrowed(std::str::from_utf8(encoded).ok()?));
+    }
     let mut out = Vec::with_capacity(encoded.len());
     let mut bytes = encoded.iter();
     while let Some(byte) = bytes.next() {
@@ -119,7 +132,7 @@ fn decode(encoded: &[u8]) -> Option<String> {
             other => *other,
         });
     }
-    String::from_utf8(out).ok()
+    Some(Cow::Owned(String::from_utf8(out).ok()?))
 }
 
 #[cfg(test)]

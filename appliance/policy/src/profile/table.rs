@@ -112,16 +112,20 @@ pub(crate) fn matches(pattern: &str, path: &str) -> bool {
     if let Some(tail) = pattern.strip_prefix("**") {
         return path.ends_with(tail);
     }
-    let Some(star) = pattern.find('*') else {
+    let Some(star) = memchr::memchr(b'*', pattern.as_bytes()) else {
         return pattern == path;
     };
     // Most paths differ before it, and every request is compared with many patterns.
     if !path.starts_with(&pattern[..star]) {
         return false;
     }
-    let open = pattern.strip_suffix("/**");
-    let mut wanted = open.unwrap_or(pattern).split('/');
-    let mut given = path.split('/');
+    // What is the same in both need not be taken apart.
+    let same = pattern[..star].rfind('/').unwrap_or_default();
+    let (pattern, path) = (&pattern.as_bytes()[same..], &path.as_bytes()[same..]);
+    let open = pattern.strip_suffix(b"/**");
+    let is_slash = |byte: &u8| *byte == b'/';
+    let mut wanted = open.unwrap_or(pattern).split(is_slash);
+    let mut given = path.split(is_slash);
     loop {
         match (wanted.next(), given.next()) {
             (None, None) => return open.is_none(),
@@ -132,7 +136,7 @@ pub(crate) fn matches(pattern: &str, path: &str) -> bool {
     }
 }
 
-fn segment_matches(want: &str, have: &str) -> bool {
-    want.strip_suffix('*')
+fn segment_matches(want: &[u8], have: &[u8]) -> bool {
+    want.strip_suffix(b"*")
         .map_or(want == have, |start| have.starts_with(start))
 }
