@@ -30,7 +30,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 pub use sign_in::{GrantAsked, NoPrincipal, PrincipalId, SignIn};
 pub use tally::{Counted, TOOK_WITHIN};
-pub use transport::{Channel, Error, MAX_DESCRIPTORS, Receiver, Sender};
+pub use transport::{Channel, Error, Frames, MAX_DESCRIPTORS, Receiver, Sender};
 
 /// Largest frame that either side accepts, in bytes.
 pub const MAX_FRAME: usize = 16 << 20;

@@ -144,17 +144,9 @@ impl Sender {
         self.write(&frame, &raw).await
     }
 
-    /// Sends messages together, each a frame of its own, as [`Sender::send`] sends one. For messages without
-    /// secrets: their bytes are not wiped.
-    pub async fn send_all<M: Serialize>(
-        &mut self,
-        messages: impl IntoIterator<Item = M>,
-    ) -> Result<(), Error> {
-        let mut frames = Vec::new();
-        for message in messages {
-            add_frame(&mut frames, &message)?;
-        }
-        self.write(&frames, &[]).await
+    /// Sends messages together that were written before, each a frame of its own, as [`Sender::send`] sends one.
+    pub async fn send_all(&mut self, messages: &Frames) -> Result<(), Error> {
+        self.write(&messages.bytes, &[]).await
     }
 
     async fn write(&self, bytes: &[u8], descriptors: &[RawFd]) -> Result<(), Error> {
@@ -169,6 +161,49 @@ impl Sender {
                 .await?;
         }
         Ok(())
+    }
+}
+
+/// Messages that are written already, to be sent together. For messages without secrets: their bytes are not
+/// wiped.
+#[derive(Debug, Default)]
+pub struct Frames {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Frames {
+    /// Writes one more message. When that fails, what was written before is as it was.
+    pub fn add<M: Serialize>(&mut self, message: &M) -> Result<(), Error> {
+        let before = self.bytes.len();
+        let added = add_frame(&mut self.bytes, message);
+        match added {
+            Ok(()) => self.count += 1,
+            Err(_) => self.bytes.truncate(before),
+        }
+        added
+    }
+
+    /// Takes these messages in as well, behind its own.
+    pub fn append(&mut self, other: &Self) {
+        self.bytes.extend_from_slice(&other.bytes);
+        self.count += other.count;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Forgets them, and keeps their memory for others.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.count = 0;
     }
 }
 

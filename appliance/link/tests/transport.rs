@@ -10,7 +10,8 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use weir_link::{
-    Channel, Counts, Descriptor, Error, FromProxy, Generation, MAX_FRAME, ToProxy, VERSION, sealed,
+    Channel, Counts, Descriptor, Error, Frames, FromProxy, Generation, MAX_FRAME, ToProxy, VERSION,
+    sealed,
 };
 
 #[tokio::test]
@@ -319,13 +320,25 @@ async fn messages_that_are_sent_together_arrive_one_by_one() {
     let (mut control, proxy) = Channel::pair().unwrap();
     let (mut sender, _receiver) = proxy.split();
     let sending = tokio::spawn(async move {
-        let all = (0..MANY).map(|open| {
+        let heartbeat = |open| {
             FromProxy::Heartbeat(Counts {
                 open,
                 ..Counts::default()
             })
-        });
-        sender.send_all(all).await
+        };
+        let (mut all, mut last) = (Frames::default(), Frames::default());
+        for open in 0..MANY - 1 {
+            all.add(&heartbeat(open))?;
+        }
+        last.add(&heartbeat(MANY - 1))?;
+        // What cannot be sent leaves nothing behind.
+        let too_large = FromProxy::KeysWanted {
+            service: " ".repeat(MAX_FRAME),
+        };
+        assert!(matches!(all.add(&too_large), Err(Error::TooLarge { .. })));
+        all.append(&last);
+        assert_eq!(all.len() as u64, MANY);
+        sender.send_all(&all).await
     });
     for expected in 0..MANY {
         let (message, _) = control.receive::<FromProxy>().await.unwrap().unwrap();

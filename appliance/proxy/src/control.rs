@@ -8,15 +8,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 use weir_link::notify::Notify;
-use weir_link::{Channel, Event, FromProxy, Generation, Receiver, Sender, ToProxy, VERSION};
+use weir_link::{Channel, Frames, FromProxy, Generation, Receiver, Sender, ToProxy, VERSION};
 
 use crate::Shared;
 use crate::accept::Listeners;
 use crate::directory::{Held, Unusable};
+use crate::events::{TOGETHER, Waiting};
 use crate::generation::Live;
 
 /// Between two heartbeats.
@@ -26,8 +26,6 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
 /// A weir-control that takes nothing for so long is taken for dead.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// Events are sent together, so many at a time.
-const TOGETHER: usize = 256;
 /// After some have been sent, the next ones are gathered for so long: neither end wakes for each of them.
 const GATHER: Duration = Duration::from_millis(5);
 /// At the end, so long is left for the events that still wait.
@@ -36,14 +34,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The link to weir-control.
 pub struct Link {
     shared: Arc<Shared>,
-    events: mpsc::Receiver<Box<Event>>,
-    /// Those that are sent next.
-    #[expect(
-        clippy::vec_box,
-        reason = "so they come from the queue, and go into messages"
-    )]
-    together: Vec<Box<Event>>,
-    /// When they may be: until then they are gathered.
+    events: Waiting,
+    /// When the next ones may be sent: until then they are gathered.
     gathered: Instant,
     path: PathBuf,
     listeners: Listeners,
@@ -65,8 +57,7 @@ enum Next {
     Retry,
     Message(ToProxy, Vec<OwnedFd>),
     Gone,
-    /// They lie in [`Link::together`].
-    Events,
+    Events(Frames),
     SignIn(FromProxy),
     KeysWanted(FromProxy),
     Beat,
@@ -74,18 +65,12 @@ enum Next {
 
 impl Link {
     /// A link over the unix socket at `path`; connects when it is served.
-    pub fn new(
-        shared: Arc<Shared>,
-        events: mpsc::Receiver<Box<Event>>,
-        path: PathBuf,
-        notify: Notify,
-    ) -> Self {
+    pub fn new(shared: Arc<Shared>, events: Waiting, path: PathBuf, notify: Notify) -> Self {
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             shared,
             events,
-            together: Vec::with_capacity(TOGETHER),
             gathered: Instant::now(),
             path,
             listeners: Listeners::default(),
@@ -139,9 +124,8 @@ impl Link {
     /// Sends the events that still wait and the last counts, as far as there is time.
     pub async fn flush(&mut self) {
         let rest = async {
-            while !self.events.is_empty() {
-                self.events.recv_many(&mut self.together, TOGETHER).await;
-                self.pass_on(Next::Events).await;
+            while let Some(events) = self.events.try_next() {
+                self.pass_on(Next::Events(events)).await;
             }
             while self.sender.is_some()
                 && let Some(message) = self.shared.sign_ins.try_next()
@@ -198,7 +182,7 @@ impl Link {
         };
         let gathered = async {
             sleep_until(self.gathered).await;
-            self.events.recv_many(&mut self.together, TOGETHER).await
+            self.events.next().await
         };
         tokio::select! {
             () = retry => Next::Retry,
@@ -212,7 +196,7 @@ impl Link {
             },
             _ = self.beat.tick() => Next::Beat,
             // While weir-control is away, events wait in the queue.
-            1.. = gathered, if self.sender.is_some() => Next::Events,
+            events = gathered, if self.sender.is_some() => Next::Events(events),
             message = self.shared.sign_ins.next(), if self.sender.is_some() => Next::SignIn(message),
             message = self.shared.keys_wanted.next(), if self.sender.is_some() => {
                 Next::KeysWanted(message)
@@ -231,14 +215,17 @@ impl Link {
                 self.sender = None;
                 self.receiver = None;
             }
-            Next::Events => {
-                let events = self.together.len();
-                if events < TOGETHER {
+            Next::Events(events) => {
+                if events.len() < TOGETHER {
                     self.gathered = Instant::now() + GATHER;
                 }
-                if !self.send_together().await {
-                    self.shared.counters.events_lost.add_many(events);
+                if !self.send_together(&events).await {
+                    self.shared
+                        .counters
+                        .events_lost
+                        .add_many(events.len() as u64);
                 }
+                self.events.reuse(events);
             }
             Next::Message(ToProxy::SignInsTaken { up_to }, _) => {
                 self.shared.sign_ins.taken(up_to);
@@ -335,8 +322,7 @@ impl Link {
     }
 
     /// Whether weir-control was there and took the events.
-    async fn send_together(&mut self) -> bool {
-        let events = self.together.drain(..).map(FromProxy::Event);
+    async fn send_together(&mut self, events: &Frames) -> bool {
         let Some(sender) = &mut self.sender else {
             return false;
         };

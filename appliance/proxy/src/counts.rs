@@ -61,8 +61,8 @@ impl Counter {
     }
 
     /// So many more.
-    pub fn add_many(&self, more: usize) {
-        self.0.fetch_add(more as u64, Ordering::Relaxed);
+    pub fn add_many(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
     }
 
     /// How many so far.

@@ -2,17 +2,22 @@
 //!
 //! A bounded queue stands between the data path and the socket: the data path never waits on it.
 //! While weir-control is away the queue keeps what fits; what does not fit is counted as lost.
+//!
+//! An event is written by whoever sends it, while all that it tells of is still in the processor's cache, and
+//! freed there. What waits are the bytes that go out.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use weir_abi::Class;
-use weir_link::{Event, EventKind};
+use weir_link::{Event, EventKind, Frames, FromProxy};
 use weir_policy::{DecisionKind, Flow};
 
 use crate::counts::Counters;
@@ -20,6 +25,8 @@ use crate::sample::Sample;
 
 /// Most events that wait for the socket.
 pub const QUEUE: usize = 16_384;
+/// Events go out together, so many at a time.
+pub const TOGETHER: usize = 256;
 
 /// The last quarter of the queue is for sign-ins that have passed: a flood of what has not, or of what
 /// everybody may ask for, of which there may be any number, must not hide who got in.
@@ -28,21 +35,52 @@ const KEPT: usize = 4;
 /// The end that the data path holds.
 #[derive(Clone, Debug)]
 pub struct Events {
-    queue: mpsc::Sender<Box<Event>>,
+    queue: Arc<Queue>,
     sample: Arc<Sample>,
     counters: Arc<Counters>,
 }
 
+/// The end that the link drains.
+#[derive(Debug)]
+pub struct Waiting(Arc<Queue>);
+
+#[derive(Debug)]
+struct Queue {
+    most: usize,
+    batches: Mutex<Batches>,
+    more: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Batches {
+    /// Each but the last has [`TOGETHER`].
+    waiting: VecDeque<Frames>,
+    /// Events in all of them.
+    events: usize,
+    /// Memory of one that was sent.
+    spare: Option<Frames>,
+}
+
+thread_local! {
+    /// Where one event is written, before it is put behind others: writing takes longer than the queue may be
+    /// held.
+    static WRITTEN: RefCell<Frames> = RefCell::default();
+}
+
 impl Events {
     /// A queue for `capacity` events, and the end that the link drains.
-    pub fn new(counters: Arc<Counters>, capacity: usize) -> (Self, mpsc::Receiver<Box<Event>>) {
-        let (queue, waiting) = mpsc::channel(capacity);
+    pub fn new(counters: Arc<Counters>, capacity: usize) -> (Self, Waiting) {
+        let queue = Arc::new(Queue {
+            most: capacity,
+            batches: Mutex::default(),
+            more: Notify::new(),
+        });
         let events = Self {
-            queue,
+            queue: Arc::clone(&queue),
             sample: Arc::default(),
             counters,
         };
-        (events, waiting)
+        (events, Waiting(queue))
     }
 
     /// Counts how long a request of a service took, from its head to the head of its answer.
@@ -75,10 +113,83 @@ impl Events {
                 }
             }
         }
-        let full = !lets_in(&event) && self.queue.capacity() <= self.queue.max_capacity() / KEPT;
-        if full || self.queue.try_send(event).is_err() {
+        if !self.queue.put(event) {
             self.counters.events_lost.add();
         }
+    }
+}
+
+impl Queue {
+    /// Whether there was room.
+    fn put(&self, event: Box<Event>) -> bool {
+        let kept = if lets_in(&event) { 0 } else { self.most / KEPT };
+        let has_room = |batches: &Batches| batches.events + kept < self.most;
+        // Nothing is written in vain while a flood goes on.
+        if !has_room(&self.lock()) {
+            return false;
+        }
+        let put = WRITTEN.with_borrow_mut(|written| {
+            written.clear();
+            if let Err(error) = written.add(&FromProxy::Event(event)) {
+                tracing::error!(%error, "an event cannot be told");
+                return false;
+            }
+            let mut batches = self.lock();
+            let has_room = has_room(&batches);
+            if has_room {
+                batches.put(written);
+            }
+            has_room
+        });
+        if put {
+            self.more.notify_one();
+        }
+        put
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Batches> {
+        // Nothing in here can be left half done.
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Batches {
+    fn put(&mut self, event: &Frames) {
+        match self.waiting.back_mut() {
+            Some(last) if last.len() < TOGETHER => last.append(event),
+            _ => {
+                let mut next = self.spare.take().unwrap_or_default();
+                next.append(event);
+                self.waiting.push_back(next);
+            }
+        }
+        self.events += 1;
+    }
+}
+
+impl Waiting {
+    /// The oldest events, at most [`TOGETHER`], as soon as there are any. Cancel safe.
+    pub async fn next(&mut self) -> Frames {
+        loop {
+            if let Some(events) = self.try_next() {
+                return events;
+            }
+            self.0.more.notified().await;
+        }
+    }
+
+    /// The oldest events, if there are any.
+    pub fn try_next(&mut self) -> Option<Frames> {
+        let mut batches = self.0.lock();
+        let events = batches.waiting.pop_front()?;
+        batches.events -= events.len();
+        Some(events)
+    }
+
+    /// Takes the memory of events back that were sent.
+    pub fn reuse(&mut self, mut sent: Frames) {
+        sent.clear();
+        self.0.lock().spare = Some(sent);
     }
 }
 

@@ -2,9 +2,46 @@
 
 use std::sync::Arc;
 
-use weir_link::EventKind;
+use weir_link::{Channel, Event, EventKind, FromProxy};
 use weir_proxy::counts::Counters;
-use weir_proxy::events::{Events, event, reference_id};
+use weir_proxy::events::{Events, TOGETHER, Waiting, event, reference_id};
+
+/// All that waits, as weir-control hears it.
+async fn told(waiting: &mut Waiting) -> Vec<Event> {
+    let (proxy, control) = Channel::pair().unwrap();
+    let (mut sender, _) = proxy.split();
+    let (_, mut receiver) = control.split();
+    let mut told = Vec::new();
+    while let Some(events) = waiting.try_next() {
+        sender.send_all(&events).await.unwrap();
+        for _ in 0..events.len() {
+            match receiver.receive().await.unwrap() {
+                Some((FromProxy::Event(event), _)) => told.push(*event),
+                other => panic!("{other:?}"),
+            }
+        }
+        waiting.reuse(events);
+    }
+    told
+}
+
+#[tokio::test]
+async fn events_are_told_in_their_order_and_so_many_at_a_time() {
+    let (events, mut waiting) = Events::new(Arc::default(), 4 * TOGETHER);
+    let peer = "192.0.2.1:4711".parse().unwrap();
+    // The second time in memory that was used before.
+    for _ in 0..2 {
+        let ids: Vec<String> = (0..=2 * TOGETHER).map(|id| id.to_string()).collect();
+        for id in &ids {
+            events.send(event(id.clone(), EventKind::Request, 1, peer));
+        }
+        let first = waiting.next().await;
+        assert_eq!(first.len(), TOGETHER);
+        let rest = told(&mut waiting).await;
+        assert!(rest.iter().map(|event| &event.id).eq(&ids[TOGETHER..]));
+        assert!(waiting.try_next().is_none());
+    }
+}
 
 #[tokio::test]
 async fn a_full_queue_loses_the_newest_counts_them_and_never_waits() {
@@ -22,16 +59,15 @@ async fn a_full_queue_loses_the_newest_counts_them_and_never_waits() {
         ));
     }
     assert_eq!(counters.read().events_lost, 2);
-    for id in &ids[..3] {
-        assert_eq!(&waiting.recv().await.unwrap().id, id);
-    }
+    let kept = told(&mut waiting).await;
+    assert!(kept.iter().map(|event| &event.id).eq(&ids[..3]));
     events.send(event(
         reference_id(),
         EventKind::Request,
         1,
         "192.0.2.1:4711".parse().unwrap(),
     ));
-    assert!(waiting.recv().await.is_some());
+    assert_eq!(waiting.next().await.len(), 1);
     assert_eq!(counters.read().events_lost, 2);
 }
 
@@ -52,11 +88,9 @@ async fn a_flood_of_what_has_not_passed_hides_nobody_who_has() {
     events.send(decided("pass"));
     events.send(decided("pass"));
     assert_eq!(counters.read().events_lost, 4);
-    let mut passed = 0;
-    while let Ok(event) = waiting.try_recv() {
-        passed += usize::from(event.decision == "pass");
-    }
-    assert_eq!(passed, 2);
+    let told = told(&mut waiting).await;
+    let passed = told.iter().filter(|event| event.decision == "pass");
+    assert_eq!(passed.count(), 2);
 }
 
 #[tokio::test]
@@ -78,12 +112,12 @@ async fn a_flood_of_what_everybody_may_ask_for_hides_nobody_who_signs_in() {
         events.send(passed(flow));
     }
     assert_eq!(counters.read().events_lost, 6);
-    let mut signed_in = 0;
-    while let Ok(event) = waiting.try_recv() {
-        let flow = event.flow.unwrap();
-        signed_in += usize::from(["passive", "oauth-token"].contains(&flow.as_str()));
-    }
-    assert_eq!(signed_in, 2);
+    let told = told(&mut waiting).await;
+    let signed_in = told.iter().filter(|event| {
+        let flow = event.flow.as_deref();
+        flow == Some("passive") || flow == Some("oauth-token")
+    });
+    assert_eq!(signed_in.count(), 2);
 }
 
 #[tokio::test]
