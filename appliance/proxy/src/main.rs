@@ -1,5 +1,7 @@
 //! `weir-proxy`: see the crate `weir_proxy`. This file turns a process into a safe one and starts it.
 
+mod allocator;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use weir_link::notify::Notify;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 /// Grace for what is open when a signal ends the proxy.
 const GRACE: Duration = Duration::from_secs(30);
