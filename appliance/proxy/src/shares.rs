@@ -4,10 +4,10 @@
 //! In: the address of a connection's client. Out: a [`Place`], or none when the source has as many as one
 //! source may. Only sources with a connection are kept, so that memory is bounded by the connections.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use dashmap::DashMap;
 use tokio::sync::Semaphore;
 
 use crate::limits::Limits;
@@ -19,7 +19,7 @@ pub struct Shares {
     limits: Limits,
     /// Most connections of one source.
     most: usize,
-    held: Mutex<HashMap<IpAddr, Held>>,
+    held: DashMap<IpAddr, Held>,
 }
 
 /// What one source may hold beside its connections.
@@ -64,15 +64,14 @@ impl Shares {
         Self {
             limits,
             most: limits.connections_per_source.min(quarter),
-            held: Mutex::default(),
+            held: DashMap::new(),
         }
     }
 
     /// A place for one more connection from this address; `None` when there is none left.
     pub fn enter(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
         let source = source_of(client);
-        let mut all = self.lock();
-        let held = all.entry(source).or_insert_with(|| Held {
+        let mut held = self.held.entry(source).or_insert_with(|| Held {
             connections: 0,
             share: Arc::new(Share {
                 memory: Memory::of_source(&self.limits),
@@ -94,22 +93,14 @@ impl Shares {
     pub fn full(&self) -> Full {
         Full { most: self.most }
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Held>> {
-        // Nothing in here can be left half done.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut all = self.shares.lock();
-        if let Some(held) = all.get_mut(&self.source) {
+        self.shares.held.remove_if_mut(&self.source, |_, held| {
             held.connections -= 1;
-            if held.connections == 0 {
-                all.remove(&self.source);
-            }
-        }
+            held.connections == 0
+        });
     }
 }
 
@@ -145,7 +136,7 @@ mod tests {
         drop(second);
         assert!(shares.enter(ip("2001:db8:0:1::3")).is_some());
         drop(first);
-        assert!(shares.lock().is_empty());
+        assert!(shares.held.is_empty());
     }
 
     #[test]

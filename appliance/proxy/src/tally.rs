@@ -3,10 +3,10 @@
 //! In: every audit event, before any of them is left out or lost; so the numbers are whole when the log is not. Out:
 //! rows for weir-control, once a second. The names are those of a generation, and there is room for no more than that.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dashmap::DashMap;
+use dashmap::mapref::one::Ref;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 use weir_link::{Counted, Event, EventKind, TOOK_WITHIN};
 use weir_policy::{Client, DecisionKind, Flow};
@@ -29,28 +29,30 @@ const DECISIONS: usize = REFUSED + 1;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Tally {
-    services: Mutex<HashMap<String, OfService>>,
+    services: DashMap<String, OfService>,
     /// By version, full and resumed.
     handshakes: [[Counter; 2]; 2],
 }
 
 #[derive(Debug)]
 struct OfService {
-    decided: Vec<u64>,
-    rules: HashMap<String, u64>,
-    unanswered: u64,
-    took: [u64; TOOK_WITHIN.len() + 1],
-    took_microseconds: u64,
+    decided: Vec<Counter>,
+    rules: DashMap<String, Counter>,
+    unanswered: Counter,
+    took: [Counter; TOOK_WITHIN.len() + 1],
+    took_microseconds: Counter,
 }
 
 impl Default for OfService {
     fn default() -> Self {
         Self {
-            decided: vec![0; FLOWS * CLIENTS * DECISIONS],
-            rules: HashMap::new(),
-            unanswered: 0,
-            took: [0; TOOK_WITHIN.len() + 1],
-            took_microseconds: 0,
+            decided: std::iter::repeat_with(Counter::default)
+                .take(FLOWS * CLIENTS * DECISIONS)
+                .collect(),
+            rules: DashMap::new(),
+            unanswered: Counter::default(),
+            took: std::array::from_fn(|_| Counter::default()),
+            took_microseconds: Counter::default(),
         }
     }
 }
@@ -68,28 +70,29 @@ impl Tally {
         let decision = place(DecisionKind::ALL.map(DecisionKind::name), &event.decision);
         let client = client.unwrap_or(NO_CLIENT);
         let decision = decision.unwrap_or(REFUSED);
-        let mut services = self.services();
-        let Some(service) = of(&mut services, event.service.as_deref().unwrap_or_default()) else {
+        let Some(service) = self.of(event.service.as_deref().unwrap_or_default()) else {
             return;
         };
-        service.decided[(flow * CLIENTS + client) * DECISIONS + decision] += 1;
-        service.unanswered += u64::from(event.kind == EventKind::Upstream);
-        if let Some(hits) = service.rules.get_mut(&event.rule) {
-            *hits += 1;
-        } else {
-            let full = service.rules.len() >= MOST_RULES;
-            let rule = if full { "other" } else { &*event.rule };
-            *service.rules.entry(rule.to_owned()).or_default() += 1;
+        service.decided[(flow * CLIENTS + client) * DECISIONS + decision].add();
+        if event.kind == EventKind::Upstream {
+            service.unanswered.add();
         }
+        if let Some(hits) = service.rules.get(&event.rule) {
+            hits.add();
+            return;
+        }
+        let full = service.rules.len() >= MOST_RULES;
+        let rule = if full { "other" } else { &*event.rule };
+        service.rules.entry(rule.to_owned()).or_default().add();
     }
 
     /// Counts how long a request took, from its head to the head of its answer.
     pub fn took(&self, service: &str, time: Duration) {
         let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let within = TOOK_WITHIN.partition_point(|bound| *bound < microseconds);
-        if let Some(service) = of(&mut self.services(), service) {
-            service.took[within] += 1;
-            service.took_microseconds = service.took_microseconds.saturating_add(microseconds);
+        if let Some(service) = self.of(service) {
+            service.took[within].add();
+            service.took_microseconds.add_many(microseconds);
         }
     }
 
@@ -113,17 +116,25 @@ impl Tally {
             }
         }
         // In order, so that what is told twice is told alike.
-        let services = self.services();
-        for (name, service) in services.iter().collect::<BTreeMap<_, _>>() {
-            service.read(name, &mut rows);
+        let mut services: Vec<_> = self.services.iter().collect();
+        services.sort_unstable_by(|one, other| one.key().cmp(other.key()));
+        for service in services {
+            service.read(service.key(), &mut rows);
         }
         rows.retain(|(_, count)| *count > 0);
         rows
     }
 
-    fn services(&self) -> MutexGuard<'_, HashMap<String, OfService>> {
-        // Numbers that grow are whole whatever panicked beside them.
-        self.services.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nothing when there are too many; of those that are met for the first time in the same moment each finds room.
+    fn of(&self, name: &str) -> Option<Ref<'_, String, OfService>> {
+        if let Some(known) = self.services.get(name) {
+            return Some(known);
+        }
+        if self.services.len() >= MOST_SERVICES {
+            return None;
+        }
+        let new = self.services.entry(name.to_owned()).or_default();
+        Some(new.downgrade())
     }
 }
 
@@ -155,31 +166,24 @@ impl OfService {
                         client: client.to_owned(),
                         decision: decision.to_owned(),
                     };
-                    (counted, *count)
+                    (counted, count.read())
                 }),
         );
-        for (rule, count) in self.rules.iter().collect::<BTreeMap<_, _>>() {
-            let (service, rule) = (service(), rule.clone());
-            rows.push((Counted::Rule { service, rule }, *count));
+        let mut rules: Vec<_> = self.rules.iter().collect();
+        rules.sort_unstable_by(|one, other| one.key().cmp(other.key()));
+        for hits in rules {
+            let (service, rule) = (service(), hits.key().clone());
+            rows.push((Counted::Rule { service, rule }, hits.read()));
         }
-        rows.push((Counted::Unanswered { service: service() }, self.unanswered));
+        let unanswered = Counted::Unanswered { service: service() };
+        rows.push((unanswered, self.unanswered.read()));
         rows.extend(self.took.iter().enumerate().map(|(within, count)| {
             let service = service();
-            (Counted::Took { service, within }, *count)
+            (Counted::Took { service, within }, count.read())
         }));
         let took = Counted::TookMicroseconds { service: service() };
-        rows.push((took, self.took_microseconds));
+        rows.push((took, self.took_microseconds.read()));
     }
-}
-
-fn of<'s>(services: &'s mut HashMap<String, OfService>, name: &str) -> Option<&'s mut OfService> {
-    if !services.contains_key(name) {
-        if services.len() >= MOST_SERVICES {
-            return None;
-        }
-        services.insert(name.to_owned(), OfService::default());
-    }
-    services.get_mut(name)
 }
 
 fn place<const N: usize>(names: [&str; N], name: &str) -> Option<usize> {
