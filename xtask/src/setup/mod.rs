@@ -207,7 +207,7 @@ pub static PROXY_PEERS: [Need; 5] = [
 ];
 
 /// What the demo and the tests run with.
-pub static EVERYTHING: [Need; 16] = [
+pub static EVERYTHING: [Need; 17] = [
     C_COMPILER,
     LIBPCAP,
     package(
@@ -224,6 +224,11 @@ pub static EVERYTHING: [Need; 16] = [
         "ethtool",
         Probe::Program("ethtool"),
         "tests the kernel programs with and without offloads",
+    ),
+    package(
+        "bpftool",
+        Probe::Program("bpftool"),
+        "meddles with the kernel programs in their tests",
     ),
     package("curl", Probe::Program("curl"), "a client of the demo"),
     package(

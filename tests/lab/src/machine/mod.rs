@@ -148,7 +148,7 @@ impl Machine {
     pub async fn reboot(&mut self, lab: &Lab) -> Result<Duration> {
         let begun = Instant::now();
         // The connection is lost on the way: no answer is an answer.
-        let _ = self.shell.said("sudo systemctl reboot").await;
+        let _ = self.shell.said("sudo systemctl reboot --no-block").await;
         self.console.heard(seed::DONE, BOOT).await?;
         self.shell = Shell::open(lab, &lab.options.out.join("machine")).await?;
         self.shell.both_planes_ready(lab).await?;
