@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// How many lines are shown of a machine that does not say what it should.
 const LAST_LINES: usize = 15;
 
-/// A serial line, read to its end.
+/// A serial line, read to its end, as often as the machine is switched on.
 #[derive(Debug)]
 pub struct Console {
     log: PathBuf,
@@ -23,11 +23,28 @@ pub struct Console {
 }
 
 impl Console {
-    /// Reads `line` from now on, into `log` too.
-    pub fn read(line: ChildStdout, log: &Path) -> Result<Self> {
-        let mut file =
-            File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    /// What is said will be in `log` too; what was there is gone.
+    pub fn new(log: &Path) -> Result<Self> {
+        File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let (_, lines) = unbounded_channel();
+        Ok(Self {
+            log: log.to_owned(),
+            lines,
+            said: Vec::new(),
+        })
+    }
+
+    /// Reads `line` from now on, once the one before has ended.
+    pub async fn read(&mut self, line: ChildStdout) -> Result<()> {
+        while let Some(text) = self.lines.recv().await {
+            self.said.push(text);
+        }
+        let mut file = File::options()
+            .append(true)
+            .open(&self.log)
+            .with_context(|| format!("cannot write {}", self.log.display()))?;
         let (say, lines) = unbounded_channel();
+        self.lines = lines;
         tokio::spawn(async move {
             let mut parts = BufReader::new(line).split(b'\n');
             while let Ok(Some(part)) = parts.next_segment().await {
@@ -39,11 +56,7 @@ impl Console {
                 }
             }
         });
-        Ok(Self {
-            log: log.to_owned(),
-            lines,
-            said: Vec::new(),
-        })
+        Ok(())
     }
 
     /// Waits until a line with these words comes.

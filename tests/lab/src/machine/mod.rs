@@ -56,7 +56,17 @@ pub struct Machine {
     pub shell: Shell,
     /// How long it took from its start until the first boot's configuration was done, and until both planes were ready.
     pub took: [Duration; 2],
-    _qemu: Child,
+    parts: Parts,
+    qemu: Child,
+}
+
+/// What stays of it while it is off.
+#[derive(Debug)]
+struct Parts {
+    disk: PathBuf,
+    seed: PathBuf,
+    /// qemu's options for its firmware, with the variables that it keeps.
+    firmware: Vec<String>,
 }
 
 impl Firmware {
@@ -118,18 +128,19 @@ pub async fn boot(
         .with_context(|| format!("cannot make {}", directory.display()))?;
     let key = shell::make_key(&directory)?;
     let seed = seed::write(lab, &directory, &key.public)?;
-    let disk = overlay(image, &directory)?;
+    let parts = Parts {
+        disk: overlay(image, &directory)?,
+        seed,
+        firmware: firmware.arguments(&directory)?,
+    };
     progress(&format!(
         "booting {} by {}",
         image.display(),
         firmware.name()
     ));
     let begun = Instant::now();
-    let mut qemu = start(lab, &disk, &seed, &firmware.arguments(&directory)?)?;
-    let mut console = Console::read(
-        qemu.stdout.take().context("qemu has no standard output")?,
-        &directory.join(format!("console-{}.log", firmware.name())),
-    )?;
+    let mut console = Console::new(&directory.join(format!("console-{}.log", firmware.name())))?;
+    let qemu = start(lab, &parts, &mut console).await?;
     console.heard(seed::DONE, BOOT).await?;
     let configured = begun.elapsed();
     progress("the first boot is configured; waiting for both planes");
@@ -139,7 +150,8 @@ pub async fn boot(
         console,
         shell,
         took: [configured, begun.elapsed()],
-        _qemu: qemu,
+        parts,
+        qemu,
     })
 }
 
@@ -149,6 +161,10 @@ impl Machine {
         let begun = Instant::now();
         // The connection is lost on the way: no answer is an answer.
         let _ = self.shell.said("sudo systemctl reboot --no-block").await;
+        tokio::time::timeout(BOOT, self.qemu.wait())
+            .await
+            .context("the machine does not go down")??;
+        self.qemu = start(lab, &self.parts, &mut self.console).await?;
         self.console.heard(seed::DONE, BOOT).await?;
         self.shell = Shell::open(lab, &lab.options.out.join("machine")).await?;
         self.shell.both_planes_ready(lab).await?;
@@ -172,7 +188,9 @@ fn overlay(image: &Path, directory: &Path) -> Result<PathBuf> {
     Ok(disk)
 }
 
-fn start(lab: &Lab, disk: &Path, seed: &Path, firmware: &[String]) -> Result<Child> {
+/// Switches it on. Where it would start anew, qemu ends (`-no-reboot`): in TCG, firmware that starts a second time in one
+/// process writes where code was translated before, and may take a quarter of an hour for it.
+async fn start(lab: &Lab, parts: &Parts, console: &mut Console) -> Result<Child> {
     let mut command = clean("qemu-system-x86_64");
     command
         .args([
@@ -186,14 +204,17 @@ fn start(lab: &Lab, disk: &Path, seed: &Path, firmware: &[String]) -> Result<Chi
             "1024",
         ])
         .args(["-nodefaults", "-display", "none", "-serial", "stdio"])
-        .args(["-device", "virtio-rng-pci"])
-        .args(firmware)
+        .args(["-device", "virtio-rng-pci", "-no-reboot"])
+        .args(&parts.firmware)
         .arg("-drive")
-        .arg(format!("if=virtio,format=qcow2,file={}", disk.display()))
+        .arg(format!(
+            "if=virtio,format=qcow2,file={}",
+            parts.disk.display()
+        ))
         .arg("-drive")
         .arg(format!(
             "if=virtio,format=raw,readonly=on,file={}",
-            seed.display()
+            parts.seed.display()
         ));
     let taps = wires::open(lab)?;
     for (wire, tap) in wires::ALL.iter().zip(&taps) {
@@ -214,8 +235,10 @@ fn start(lab: &Lab, disk: &Path, seed: &Path, firmware: &[String]) -> Result<Chi
     let mut command = tokio::process::Command::from(command);
     command.kill_on_drop(true);
     // Its own descriptors are open once it is started; ours close here.
-    let child = command.spawn().context("cannot start qemu-system-x86_64")?;
+    let mut child = command.spawn().context("cannot start qemu-system-x86_64")?;
     drop(taps);
+    let line = child.stdout.take().context("qemu has no standard output")?;
+    console.read(line).await?;
     Ok(child)
 }
 
