@@ -88,10 +88,11 @@ impl Programs {
         Ok(())
     }
 
-    /// Sends the next so many frames, from the first one again behind the last one.
-    pub fn replay(&mut self, count: u32) -> Result<()> {
+    /// Sends the next so many frames, from the first one again behind the last one. Seconds that the kernel took to
+    /// send them: each call waits for other processors (RCU) before and after it, for tens of milliseconds.
+    pub fn replay(&mut self, count: u32) -> Result<f64> {
         let program = self.xdp("captured")?;
-        program
+        let done = program
             .test_run(TestRunOptions {
                 data_in: Some(&[0; TEMPLATE]),
                 repeat: count,
@@ -99,7 +100,7 @@ impl Programs {
                 ..TestRunOptions::default()
             })
             .context("the kernel does not send live frames")?;
-        Ok(())
+        Ok(done.duration.as_secs_f64() * f64::from(count))
     }
 
     /// Sets what is looked up, or sent from: [`SOURCES`] of one family.

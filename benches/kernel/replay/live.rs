@@ -268,7 +268,7 @@ impl Bench<'_> {
     }
 
     fn mixed(&self, crowd: Crowd, door: &Door, lists: &Lists) -> Result<Option<Mixed>> {
-        let count = if self.size.quick { 8_192 } else { 32_768 };
+        let count = if self.size.quick { 8_192 } else { 16_384 };
         let of = (lists, &self.setting.services);
         let Some(mut offer) = Offer::of(&self.plain, crowd, door, of, count) else {
             return Ok(None);

@@ -54,7 +54,7 @@ pub struct Rig<'a> {
 pub struct Run {
     /// Frames that were sent.
     pub offered: u64,
-    /// Seconds that it took to send them.
+    /// Seconds that it took to send them, without those between bursts.
     pub seconds: f64,
     /// Seconds of the sender's processor.
     pub sending: f64,
@@ -123,8 +123,8 @@ impl Drop for Pins {
     }
 }
 
-/// Frames that are sent before the clock is looked at.
-const BURST: u32 = 16_384;
+/// Frames that are sent before the clock is looked at: many, because nothing is sent for a while before and after them.
+const BURST: u32 = 262_144;
 /// Frames that the router has to take up before a run says anything.
 const LEAST: u64 = 20_000;
 /// After so long without a frame, none comes any more.
@@ -186,32 +186,32 @@ impl<'a> Rig<'a> {
 
     /// Sends each frame so many times, as slowly as the router takes them.
     pub fn send_each(&self, frames: &mut Programs, count: usize) -> Result<Run> {
-        self.send(frames, count, |frames, router, _| {
+        self.send(frames, count, |frames, router| {
             let mut left = u32::try_from(count)?;
+            let mut seconds = 0.0;
             while left > 0 {
                 let step = left.min(STEP);
                 let before = router.taken()?;
-                frames.replay(step)?;
+                seconds += frames.replay(step)?;
                 router.wait_for(before, step.into(), PATIENCE)?;
                 left -= step;
             }
-            Ok(u64::try_from(count)?)
+            Ok((u64::try_from(count)?, seconds))
         })
     }
 
     /// Sends frames for a while, as fast as they can be made.
     pub fn send_for(&self, frames: &mut Programs, count: usize, time: Duration) -> Result<Run> {
-        self.send(frames, count, |frames, router, start| {
+        let (least, most) = (time.as_secs_f64(), 20.0 * time.as_secs_f64());
+        self.send(frames, count, |frames, router| {
             let before = router.taken()?;
-            let mut offered = 0;
+            let (mut offered, mut seconds) = (0, 0.0);
             // On a machine that is busy otherwise, the router's thread may have to wait.
-            while start.elapsed() < time
-                || router.taken()? - before < LEAST && start.elapsed() < 20 * time
-            {
-                frames.replay(BURST)?;
+            while seconds < least || router.taken()? - before < LEAST && seconds < most {
+                seconds += frames.replay(BURST)?;
                 offered += u64::from(BURST);
             }
-            Ok(offered)
+            Ok((offered, seconds))
         })
     }
 
@@ -250,7 +250,7 @@ impl<'a> Rig<'a> {
         &self,
         frames: &mut Programs,
         count: usize,
-        work: impl FnOnce(&mut Programs, &Receiver, Instant) -> Result<u64> + Send,
+        work: impl FnOnce(&mut Programs, &Receiver) -> Result<(u64, f64)> + Send,
     ) -> Result<Run> {
         let interface = self.bed.source.index("g0")?;
         frames.rewind(interface, count)?;
@@ -260,9 +260,8 @@ impl<'a> Rig<'a> {
             stay(0, processor)?;
             ahead()?;
             let before = own_time()?;
-            let start = Instant::now();
-            let offered = work(frames, router, start)?;
-            Ok((offered, start.elapsed().as_secs_f64(), own_time()? - before))
+            let (offered, seconds) = work(frames, router)?;
+            Ok((offered, seconds, own_time()? - before))
         })?;
         self.told(&before, offered, seconds, sending)
     }
