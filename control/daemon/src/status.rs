@@ -24,14 +24,16 @@ use crate::{Error, clock, one_way};
 impl Brain {
     /// The state of the appliance.
     pub async fn status(&self) -> Result<Status, Error> {
-        let running = self.running();
-        let noted = self.noted();
         let (plane, counted) = self
             .parts
             .plane
             .run(|plane| (plane.status(), plane.counters()))
             .await?;
         let counters = counted?;
+        // A change writes the generation first: who sees what is told of it sees it too.
+        let noted = self.noted();
+        let reloads = self.reloads_status();
+        let running = self.running();
         let config = running.candidate.config();
         let mut kernel = self.kernel_status(&plane, config.kernel.drain_window);
         let silent = self.silent();
@@ -85,7 +87,6 @@ impl Brain {
             })
             .collect();
         let proxy = self.proxy_status(&running, &noted);
-        let reloads = self.reloads_status();
         let rolled_back = reloads.rolled_back.as_ref();
         let changed_on_disk = noted.config_refused.is_some()
             || rolled_back.is_some_and(|rolled| rolled.file_differs)

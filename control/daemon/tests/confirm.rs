@@ -1,6 +1,8 @@
 //! Reloads that are to be confirmed, and the way back: by hand, when nobody confirms, and over restarts.
 
 use std::net::IpAddr;
+use std::pin::pin;
+use std::task::{Context, Waker};
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -21,7 +23,7 @@ async fn what_nobody_confirms_is_taken_back_and_the_file_stays() {
     let new = change_the_file(&appliance);
     let mut log = appliance.lines("/v1/events?follow=true&after=1").await;
 
-    let reloaded = done(&appliance, "/v1/reload", json!({ "confirm_within": 2 })).await;
+    let reloaded = done(&appliance, "/v1/reload", json!({ "confirm_within": 3600 })).await;
 
     assert_eq!(reloaded["generation"], 2);
     assert_eq!(reloaded["pending"]["back_to"], 1);
@@ -29,16 +31,18 @@ async fn what_nobody_confirms_is_taken_back_and_the_file_stays() {
     let status = appliance.get("/v1/status").await;
     let pending = &status["reloads"]["pending"];
     assert_eq!(pending["generation"], 2);
-    assert!(pending["seconds_left"].as_u64().expect("a number") < 2);
+    assert!(pending["seconds_left"].as_u64().expect("a number") < 3600);
     assert!(warnings(&status).contains("`weir confirm` keeps it"));
     assert_eq!(status["reloads"]["last_successful"], true);
 
+    // The same once more, and now nobody has the time.
+    done(&appliance, "/v1/reload", json!({ "confirm_within": 1 })).await;
     appliance
         .kernel
         .until_verdict(Class::Managed, Verdict::Forward)
         .await;
     let status = settled(&appliance).await;
-    assert_eq!(status["generation"], 3);
+    assert_eq!(status["generation"], 4);
     assert_eq!(
         appliance.read("weir.toml"),
         new,
@@ -55,7 +59,7 @@ async fn what_nobody_confirms_is_taken_back_and_the_file_stays() {
     assert_eq!(status["reloads"]["rollbacks"], 1);
     assert_eq!(status["config"]["changed_on_disk"], true);
     assert!(warnings(&status).contains("`weir reload` would put it in force again"));
-    for (action, who) in [("reload", "user"), ("rollback", "")] {
+    for (action, who) in [("reload", "user"), ("reload", "user"), ("rollback", "")] {
         let line = log.next().await.expect("a line");
         assert_eq!(
             (&line["action"], &line["done"]),
@@ -73,8 +77,27 @@ async fn what_nobody_confirms_is_taken_back_and_the_file_stays() {
     let status = appliance.get("/v1/status").await;
     assert_eq!(status["reloads"]["rolled_back"], Value::Null);
     assert_eq!(status["reloads"]["last_successful"], true);
-    assert_eq!(status["reloads"]["undo_to"], 3);
+    assert_eq!(status["reloads"]["undo_to"], 4);
     assert_eq!(status["warnings"], json!([]));
+}
+
+#[tokio::test]
+async fn status_is_of_one_moment() {
+    let appliance = Appliance::start().await;
+    let _proxy = appliance.proxy().await;
+    change_the_file(&appliance);
+    let mut status = pin!(appliance.brain.status());
+    // It asks the kernel plane, which cannot answer before this change is made.
+    appliance.kernel.change(|_| {
+        let mut nobody = Context::from_waker(Waker::noop());
+        assert!(status.as_mut().poll(&mut nobody).is_pending());
+    });
+
+    done(&appliance, "/v1/reload", json!({ "confirm_within": 3600 })).await;
+
+    let status = status.await.expect("the planes are there");
+    let pending = status.reloads.pending.expect("it waits");
+    assert_eq!((status.generation, pending.generation), (2, 2));
 }
 
 #[tokio::test]
