@@ -29,14 +29,12 @@ pub struct Done {
     pub rate: f64,
 }
 
-/// A load of requests on HTTP/1.1.
+/// A load of requests on HTTP/1.1, on connections that are kept.
 #[derive(Clone, Copy)]
 pub struct Load<'a> {
     pub request: &'a Request,
     pub connections: usize,
     pub seconds: u64,
-    /// Whether each request has a connection, and a full handshake, of its own.
-    pub ends: bool,
 }
 
 impl Clients {
@@ -210,9 +208,6 @@ fn script(load: &Load<'_>) -> String {
     let mut script = format!("wrk.method = {:?}\n", request.method);
     for (name, value) in &request.headers {
         let _ = writeln!(script, "wrk.headers[{name:?}] = {value:?}");
-    }
-    if load.ends {
-        script += "wrk.headers[\"Connection\"] = \"close\"\n";
     }
     if !request.body.is_empty() {
         let _ = writeln!(script, "wrk.body = [==[{}]==]", request.body);

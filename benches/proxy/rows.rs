@@ -52,8 +52,8 @@ struct Row {
 
 #[derive(Clone, Copy)]
 enum How {
-    /// wrk, with a connection for each request or 64 for all.
-    Wrk { ends: bool },
+    /// wrk, with 64 connections for all requests.
+    Wrk,
     /// h2load over HTTP/2.
     Http2,
     /// Connections of rustls.
@@ -106,7 +106,7 @@ fn rows() -> [Row; 8] {
         request,
         peers: !matches!(load, How::Rustls(Handshake::PostQuantum)),
     };
-    let (kept, ends) = (How::Wrk { ends: false }, How::Wrk { ends: true });
+    let kept = How::Wrk;
     [
         row(KEEP_ALIVE, "request", kept, sign_in("1k")),
         row("keep-alive, 10 KB", "request", kept, sign_in("10k")),
@@ -118,7 +118,13 @@ fn rows() -> [Row; 8] {
             How::Http2,
             sign_in("1k"),
         ),
-        row(HANDSHAKE, "connection", ends, sign_in("1k")),
+        // Not wrk's, which takes up sessions wherever it can.
+        row(
+            HANDSHAKE,
+            "connection",
+            How::Rustls(Handshake::Full),
+            sign_in("1k"),
+        ),
         row(
             "resumed handshake",
             "connection",
@@ -244,12 +250,11 @@ impl<'a> Bench<'a> {
         let (seconds, address) = (self.size.seconds, running.address);
         let (before, started) = (cpu(running.pid)?, Instant::now());
         let Done { requests, rate } = match row.load {
-            How::Wrk { ends } => {
+            How::Wrk => {
                 let load = Load {
                     request: &row.request,
                     connections: 64,
                     seconds,
-                    ends,
                 };
                 self.clients.wrk(address, &load)?
             }
@@ -305,7 +310,6 @@ impl<'a> Bench<'a> {
             request: &row.request,
             connections: 64,
             seconds: self.size.seconds,
-            ends: false,
         };
         let direct = self.clients.wrk(self.stage.backend(), &load)?.rate;
         let fastest = (samples.iter().flatten())
