@@ -207,7 +207,7 @@ pub static PROXY_PEERS: [Need; 5] = [
 ];
 
 /// What the demo and the tests run with.
-pub static EVERYTHING: [Need; 17] = [
+pub static EVERYTHING: [Need; 19] = [
     C_COMPILER,
     LIBPCAP,
     package(
@@ -229,6 +229,16 @@ pub static EVERYTHING: [Need; 17] = [
         "bpftool",
         Probe::Program("bpftool"),
         "meddles with the kernel programs in their tests",
+    ),
+    package(
+        "iptables",
+        Probe::Program("iptables-legacy"),
+        "makes rules that nft does not tell of, in a test",
+    ),
+    package(
+        "tcpdump",
+        Probe::Program("tcpdump"),
+        "reads what `weir capture` writes, in a test",
     ),
     package("curl", Probe::Program("curl"), "a client of the demo"),
     package(
