@@ -112,8 +112,8 @@ pub fn run(files: &Files, size: &Size) -> Result<Report> {
         "\nforwarding TCP frames of 64 bytes, {SOURCES} sources, {} prefixes, one processor\n\
          making a frame takes {:.0} ns of what is shown\n\n\
          {:<20} {:>12} {:>7} {:>10} {:>12} {:>7} {:>10}\n{:<20} {:>12} {:>7} {:>10} {:>12} {:>7} {:>10}",
-        generator.median,
         size.usual(),
+        generator.median,
         "",
         "XDP sink",
         "",
